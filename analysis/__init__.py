@@ -1,0 +1,1 @@
+"""What a trained run, or plain arrays of images, are worth."""

@@ -1,0 +1,68 @@
+"""What the covariance of the training images predicts of a VAE before it is trained.
+
+A linear VAE with loss KL + beta/2 sum (x_r - x)^2 has decoder variance 1/beta and is solved by probabilistic PCA
+(Lucas et al. 2019, arXiv 1911.02469). With the covariance's eigenvalues l_1 >= l_2 >= ...
+
+    KL_lin(beta)  = 1/2 sum_{i <= z} max(0, log(beta l_i))    in nats
+    active units  = #{i <= z : beta l_i > 1}
+    total collapse if beta < 1 / l_1
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from introvae.config import TrainConfig
+from introvae.data import to_float
+from introvae.trainer import weights_at
+
+MOST_IMAGES = 3000  # more hardly move the leading eigenvalues
+NEGLIGIBLE = 1e-9  # of the largest eigenvalue: rounding, not variance
+
+
+def eigenvalues(images: Tensor) -> Tensor:
+    """Eigenvalues of the pixels' covariance, falling, float64 (at most N - 1), of uint8 images (N, C, H, W)."""
+    if len(images) > MOST_IMAGES:
+        images = images[torch.linspace(0, len(images) - 1, MOST_IMAGES, device=images.device).long()]
+    x = to_float(images.cpu()).double().flatten(1)
+    x = x - x.mean(0)
+    gram = (x @ x.T if len(x) < x.shape[1] else x.T @ x) / max(1, len(x) - 1)
+    values = torch.linalg.eigvalsh(gram).flip(0)
+    return values[values > NEGLIGIBLE * values[0]]
+
+
+def predicted_kl(spectrum: Tensor, beta: float, latent: int) -> float:
+    """KL_lin(beta) in nats of a linear VAE with `latent` dimensions."""
+    return 0.5 * torch.log(beta * spectrum[:latent]).clamp(min=0).sum().item()
+
+
+def predicted_active_units(spectrum: Tensor, beta: float, latent: int) -> int:
+    return int((beta * spectrum[:latent] > 1).sum())
+
+
+def beta_range(spectrum: Tensor, latent: int) -> tuple[float, float]:
+    """The beta worth searching: from a quarter of the latent dimensions active to ten times all of them.
+
+    Below, the posterior is all but collapsed; above, more beta only adds ever finer detail to the code.
+    Raises ValueError if the images do not vary.
+    """
+    usable = spectrum[:latent]
+    if len(usable) == 0:
+        raise ValueError("the training images are all alike: their covariance is 0")
+    return 1 / usable[len(usable) // 4].item(), 10 / usable[-1].item()
+
+
+def vae_kl(config: TrainConfig, spectrum: Tensor, rows: Sequence[dict[str, float]]) -> float:
+    """The KL in nats that a VAE with the run's beta reaches: c KL_lin(beta).
+
+    c is KL_measured / KL_lin at the end of the warm-up (`rows` of metrics.csv), 1 without a warm-up.
+    m divided by this is the margin ratio.
+    """
+    beta = weights_at(config, config.steps).beta
+    correction = 1.0
+    warm = [row for row in rows if row["step"] <= config.warmup_steps]
+    if warm:
+        predicted = predicted_kl(spectrum, warm[-1]["beta"], config.latent)
+        correction = warm[-1]["kl_real"] / predicted if predicted > 0 else 1.0
+    return correction * predicted_kl(spectrum, beta, config.latent)

@@ -1,0 +1,205 @@
+"""TrainConfig: everything that decides what a run computes, checked on creation, in and out of TOML."""
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import tomli_w
+
+from introvae.errors import UserError
+
+Schedule = float | tuple[tuple[int, float], ...]
+"""A number, or (step, value) points joined by straight lines; the first and last value hold outside them."""
+
+
+def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field with its one line of help; `choices` lists the words it may take."""
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training. Every field but the last three changes what is computed.
+
+    Raises UserError on a value out of range, naming the field, the value and what is allowed.
+    """
+
+    data: str = option("orl-faces", "orl-faces, celeba:ROOT or a folder of images")
+    image_size: int = option(32, "side of the square images in pixels, 16 up")
+    channels: int = option(0, "1 grey, 3 RGB, 0 as the data are")
+    mirror: bool = option(True, "mirror training images at random")
+    latent: int = option(64, "latent dimensions z")
+    widths: tuple[int, ...] = option((), "channels from full resolution down to 4x4 [16,32,64,...]")
+    norm: str = option("group", "normalisation", ("group", "batch", "none"))
+    output: str = option("sigmoid", "last layer of the decoder", ("sigmoid", "linear"))
+    alpha: Schedule = option(0.25, "amount of GAN; 0 is a plain VAE")
+    alpha_decoder: float | None = option(None, "alpha in the decoder's loss [alpha]")
+    beta: Schedule = option(100.0, "weight of 1/2 the squared error summed over pixels")
+    m: float = option(120.0, "margin of the KL in nats")
+    kl_weight: Schedule = option(1.0, "weight of the KL of real images; 0 with alpha 0: autoencoder")
+    hinge: str = option("sample", "margin for each image or the batch's mean", ("sample", "batch"))
+    steps: int = option(2000, "updates of both networks, warm-up included")
+    warmup_steps: int = option(200, "first steps, as a plain VAE")
+    warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
+    batch_size: int = option(16, "images a step")
+    lr: float = option(1e-3, "learning rate of both Adam optimisers")
+    precision: str = option("fp32", "bf16 computes the networks in bfloat16", ("fp32", "bf16"))
+    seed: int = option(0, "every random draw follows from it")
+    warmup_seed: int | None = option(None, "seed of the initial weights and the warm-up [seed]")
+    log_every: int = option(20, "steps between rows of metrics.csv")
+    checkpoint_every: int = option(200, "steps between checkpoints, a multiple of log-every")
+    picture_every: int = option(1000, "steps between pictures, a multiple of checkpoint-every")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if not self.widths:
+            object.__setattr__(self, "widths", default_widths(self.image_size))
+        _check_ranges(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as TOML holds them; fields left at None are absent."""
+        pairs = dataclasses.asdict(self).items()
+        return {name: _plain(value) for name, value in pairs if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Raises UserError for a key that is no field, with the nearest field as a suggestion."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                raise UserError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return cls(**{key: _tuples(value) for key, value in values.items()})
+
+
+def value_at(schedule: Schedule, step: int) -> float:
+    """The schedule's value at a step counted from 0, exact at its points."""
+    if not isinstance(schedule, tuple):
+        return schedule
+    right = bisect_right(schedule, step, key=lambda point: point[0])
+    if right == 0:
+        return schedule[0][1]
+    step0, value0 = schedule[right - 1]
+    if right == len(schedule) or step == step0:
+        return value0
+    step1, value1 = schedule[right]
+    return value0 + (value1 - value0) * (step - step0) / (step1 - step0)
+
+
+def default_widths(image_size: int) -> tuple[int, ...]:
+    """16 channels at full resolution, doubling at each halving down to 4x4, 512 at most."""
+    levels = max(2, math.ceil(math.log2(max(image_size, 1) / 4)))
+    return tuple(min(16 * 2**level, 512) for level in range(levels))
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Raises UserError if the file is missing or is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def dump_toml(values: Mapping[str, Any]) -> str:
+    return tomli_w.dumps(values)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line "name: old -> new" for each value that differs."""
+    names = sorted(old.keys() | new.keys())
+    return [f"{n}: {old.get(n, 'unset')} -> {new.get(n, 'unset')}" for n in names if old.get(n) != new.get(n)]
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _check_types(config: TrainConfig) -> None:
+    for name, hint in get_type_hints(TrainConfig).items():
+        value = getattr(config, name)
+        if hint in (float, float | None, Schedule) and isinstance(value, int) and not isinstance(value, bool):
+            object.__setattr__(config, name, float(value))  # TOML's 1 means 1.0
+        elif not _fits(value, hint):
+            raise UserError(f"{name} is {value!r}; it takes {_describe(hint)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint == Schedule:
+        return isinstance(value, float) or _is_points(value)
+    if hint == tuple[int, ...]:
+        return isinstance(value, tuple) and all(type(item) is int for item in value)
+    return type(value) in (get_args(hint) or (hint,))
+
+
+def _is_points(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) > 0
+        and all(isinstance(p, tuple) and len(p) == 2 and type(p[0]) is int for p in value)
+        and all(type(p[1]) in (int, float) for p in value)
+        and all(a[0] < b[0] for a, b in pairwise(value))
+    )
+
+
+def _describe(hint: Any) -> str:
+    if hint == Schedule:
+        return "a number or a list of [step, value] with rising steps"
+    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    return "a list of whole numbers" if hint == tuple[int, ...] else names[kinds[0]]
+
+
+def _check_ranges(c: TrainConfig) -> None:
+    def need(holds: bool, name: str, allowed: str) -> None:
+        if not holds:
+            raise UserError(f"{name} is {getattr(c, name)!r}; allowed: {allowed}")
+
+    for name in ("alpha", "beta", "kl_weight", "alpha_decoder", "warmup_beta", "m", "lr"):
+        value = getattr(c, name)
+        numbers = [point[1] for point in value] if isinstance(value, tuple) else [value or 0.0]
+        need(all(math.isfinite(n) and n >= 0 for n in numbers), name, "a finite number, 0 or more")
+    for field in dataclasses.fields(c):
+        if field.metadata["choices"]:
+            need(
+                getattr(c, field.name) in field.metadata["choices"],
+                field.name,
+                ", ".join(field.metadata["choices"]),
+            )
+    need(16 <= c.image_size <= 2048, "image_size", "16 to 2048 pixels")
+    need(c.channels in (0, 1, 3), "channels", "0, 1 or 3")
+    need(c.lr > 0, "lr", "more than 0")
+    for name in ("latent", "batch_size", "steps", "log_every", "checkpoint_every", "picture_every"):
+        need(getattr(c, name) >= 1, name, "1 or more")
+    need(min(c.widths) >= 1, "widths", "1 or more channels each")
+    reach = 4 * 2 ** len(c.widths)
+    need(
+        reach >= c.image_size,
+        "widths",
+        f"at least {len(default_widths(c.image_size))} widths at {c.image_size} px",
+    )
+    need(
+        reach < 2 * max(c.image_size, 16),
+        "widths",
+        f"at most {len(default_widths(c.image_size))} widths at {c.image_size} px",
+    )
+    need(0 <= c.warmup_steps <= c.steps, "warmup_steps", f"0 to steps ({c.steps})")
+    for name in ("seed", "warmup_seed"):
+        need((getattr(c, name) or 0) >= 0, name, "0 or more")
+    need(c.checkpoint_every % c.log_every == 0, "checkpoint_every", f"a multiple of log_every ({c.log_every})")
+    need(
+        c.picture_every % c.checkpoint_every == 0,
+        "picture_every",
+        f"a multiple of checkpoint_every ({c.checkpoint_every})",
+    )

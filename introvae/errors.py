@@ -1,0 +1,9 @@
+"""The two ways a command ends early on purpose."""
+
+
+class UserError(ValueError):
+    """Something the user asked for cannot be done; the message says what, why and what to do (exit code 2)."""
+
+
+class DivergedError(RuntimeError):
+    """Training reached a loss or a parameter that is not finite (exit code 1)."""

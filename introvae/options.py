@@ -1,0 +1,104 @@
+"""TrainConfig's fields as command line flags; imports nothing that is slow, so that --help is quick."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType, NoneType
+from typing import Any, get_args, get_type_hints
+
+from introvae.config import Schedule, TrainConfig, load_toml
+from introvae.errors import DivergedError, UserError
+
+PREDICTIONS = Path("predictions")
+DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
+
+
+def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+    """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags go before it")
+    hints = get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in leave_out:
+            continue
+        text = field.metadata["help"] + ("" if field.default in (None, ()) else f" [{_show(field.default)}]")
+        flag = "--" + field.name.replace("_", "-")
+        if hints[field.name] is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            choices = field.metadata["choices"] or None
+            metavar = None if choices else _metavar(hints[field.name])
+            parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
+
+
+def config_from(args: argparse.Namespace, **values: Any) -> TrainConfig:
+    """Defaults, then the TOML file (a plain one, or the [config] of a params.toml), then flags, then `values`."""
+    file = load_toml(args.config) if args.config else {}
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    return TrainConfig.from_dict({**file.get("config", file), **flags, **values})
+
+
+def run_command(name: str, command: Callable[[], None]) -> int:
+    """The exit code: 0, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C; one line to stderr each.
+
+    SIGTERM is taken as Ctrl-C.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        command()
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except DivergedError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse_schedule(text: str) -> Schedule:
+    """A number, or STEP:VALUE points joined by commas, such as 0:0,20000:0,30000:0.25."""
+    if ":" not in text:
+        return float(text)
+    points = [point.split(":") for point in text.split(",")]
+    return tuple((int(step), float(value)) for step, value in points)
+
+
+def _parser(hint: Any) -> Callable[[str], Any]:
+    if hint == Schedule:
+        return _named(parse_schedule, "number or STEP:VALUE,... schedule")
+    if hint == tuple[int, ...]:
+        return _named(
+            lambda text: tuple(int(item) for item in text.split(",")), "list of whole numbers, such as 16,32,64"
+        )
+    kind = next((kind for kind in get_args(hint) if kind is not NoneType), hint)
+    return _named(kind, {int: "whole number", float: "number", str: "word"}[kind])
+
+
+def _named(parse: Callable[[str], Any], name: str) -> Callable[[str], Any]:
+    """argparse names a bad value's kind by the parser's __name__."""
+
+    def parser(text: str) -> Any:
+        return parse(text)
+
+    parser.__name__ = name
+    return parser
+
+
+def _metavar(hint: Any) -> str:
+    if hint == tuple[int, ...]:
+        return "N,..."
+    return "X" if hint == Schedule or float in (hint, *get_args(hint)) else "NAME" if hint is str else "N"
+
+
+def _show(default: Any) -> str:
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else f"{default}".removesuffix(".0")

@@ -1,0 +1,168 @@
+"""A run folder: parameters, log, checkpoint, pictures. Every write is atomic, and no read can run code.
+
+params.toml             [config] what is computed, [machine] where
+metrics.csv             a row every log_every steps
+checkpoint.pt           the last good state; checkpoint.previous.pt the one before
+images/step-NNNNNN.png  originals, reconstructions, samples
+scores.json             what the run is worth, once it has ended
+"""
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from introvae.config import TrainConfig, differences, dump_toml, load_toml
+from introvae.errors import UserError
+
+PARAMS, METRICS, SCORES = "params.toml", "metrics.csv", "scores.json"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file holds its old content or the new one, whatever happens in between."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock goes with the process, however it ends.
+
+    Raises UserError if another process holds it or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+        yield
+
+
+def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) -> None:
+    """Write params.toml, or find the folder's own equal to it.
+
+    Raises UserError with the differences if the folder holds a run with another configuration.
+    """
+    path = folder / PARAMS
+    if path.exists():
+        found = differences(read_config(folder).to_dict(), config.to_dict())
+        if found:
+            raise UserError(f"{folder} holds another run ({'; '.join(found)}); choose another --out")
+    else:
+        write_atomically(path, dump_toml({"config": config.to_dict(), "machine": machine}).encode())
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """Raises UserError if params.toml is missing, broken or holds a bad value."""
+    values = load_toml(folder / PARAMS).get("config")
+    if not isinstance(values, dict):
+        raise UserError(f"{folder / PARAMS} has no table [config]")
+    return TrainConfig.from_dict(values)
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """`state` holds tensors and plain values only; the checkpoint before becomes checkpoint.previous.pt."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    part = folder / (CHECKPOINT + ".part")
+    with part.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    if (folder / CHECKPOINT).exists():
+        (folder / CHECKPOINT).replace(folder / PREVIOUS)
+    part.replace(folder / CHECKPOINT)
+    _sync_folder(folder)
+
+
+def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or None if the folder has none.
+
+    Raises UserError if there are checkpoints and none can be read.
+    """
+    reasons = []
+    for name in (CHECKPOINT, PREVIOUS):
+        try:
+            return torch.load(folder / name, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            continue
+        except UNREADABLE as error:
+            reasons.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    if reasons:
+        raise UserError(
+            f"no checkpoint in {folder} can be read ({'; '.join(reasons)}); remove the folder to start anew"
+        )
+    return None
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv; an empty cell is NaN, and a last row that was cut off is left out."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    return [{name: float(cell) if cell else math.nan for name, cell in row.items()} for row in whole]
+
+
+class MetricsLog:
+    """metrics.csv, continued after `step`: rows of later steps, from a run that was cut off, are dropped."""
+
+    def __init__(self, folder: Path, columns: tuple[str, ...], step: int) -> None:
+        self.path = folder / METRICS
+        self.columns = columns
+        kept = [row for row in read_metrics(folder) if row["step"] <= step]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(columns)
+        write_atomically(self.path, text.getvalue().encode())
+        for row in kept:
+            self.append(row)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        cells = ["" if math.isnan(row[name]) else f"{row[name]:.6g}" for name in self.columns]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(",".join(cells) + "\n")
+
+
+def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    write_atomically(folder / SCORES, (json.dumps(scores, indent=1) + "\n").encode())
+
+
+def read_scores(folder: Path) -> dict[str, Any] | None:
+    """None while the run has not ended. Raises UserError if scores.json is broken."""
+    try:
+        return json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {folder / SCORES}: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
