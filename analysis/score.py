@@ -15,18 +15,16 @@ another and a run that fails at one of them altogether scores 0.
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from analysis import collapse, diversity, reconstruction, sharpness, spectrum
+from analysis import collapse, diversity, reconstruction, sharpness
 from introvae.config import TrainConfig
 from introvae.data import ImageSet, to_float
 from introvae.networks import IntroVAE
 from introvae.randomness import normal
-from introvae.run import read_metrics
 
 MOST_SCORED = 256  # validation images, evenly spaced, and as many samples
 FLAT = 1e-12  # the Laplacian variance that stands for images without any edge
@@ -83,8 +81,11 @@ def score_model(model: IntroVAE, real: Tensor, latent: int) -> ScoreCard:
     return score_images(real, reconstructions, samples)
 
 
-def measure_run(folder: Path, model: IntroVAE, images: ImageSet, config: TrainConfig) -> dict[str, Any]:
-    """Everything scores.json holds of a trained run: the score card and each single measure, by name."""
+def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: float) -> dict[str, Any]:
+    """Everything scores.json holds of a trained run: the score card and each single measure, by name.
+
+    `vae_kl` is what a VAE of the same beta reaches, in nats, from `spectrum.vae_kl`.
+    """
     device = next(model.parameters()).device
     real = scored_images(images, device)
     reconstructions, samples = _outputs(model, real, config.latent)
@@ -105,7 +106,7 @@ def measure_run(folder: Path, model: IntroVAE, images: ImageSet, config: TrainCo
         "active_units": collapse.active_units(mu),
         "kl": kl.sum().item(),
         "kl_per_dimension": [round(value, 4) for value in kl.tolist()],
-        "vae_kl": spectrum.vae_kl(config, spectrum.eigenvalues(images.train), read_metrics(folder)),
+        "vae_kl": vae_kl,
         "scored_images": len(real),
     }
     return asdict(score_images(real, reconstructions, samples)) | {"measures": measures}

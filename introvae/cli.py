@@ -28,12 +28,13 @@ def main(argv: list[str] | None = None) -> int:
 def train(config: TrainConfig, out: Path | None, device_name: str) -> None:
     """Train to the end, then score. This is the one place in the package that looks at the analysis."""
     from analysis.score import measure_run
+    from analysis.spectrum import eigenvalues, vae_kl
     from introvae.data import load_images
     from introvae.device import choose_device
     from introvae.errors import DivergedError
     from introvae.pictures import last_picture
     from introvae.progress import progress
-    from introvae.run import lock, read_scores, write_scores
+    from introvae.run import lock, read_metrics, read_scores, write_scores
     from introvae.trainer import Trainer
 
     device = choose_device(device_name)
@@ -52,7 +53,8 @@ def train(config: TrainConfig, out: Path | None, device_name: str) -> None:
             except DivergedError as error:
                 write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
                 raise
-            scores = {"state": "complete"} | measure_run(folder, trainer.model, images, config)
+            expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
+            scores = {"state": "complete"} | measure_run(trainer.model, images, config, expected_kl)
             write_scores(folder, scores)
     print(f"{folder}: {scores['state']}, score {scores['score']:.3f}; {last_picture(folder)}")
     print(f"next: introvae-report {folder.parent}")

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,22 +128,20 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 class MetricsLog:
-    """metrics.csv, continued after `step`: rows of later steps, from a run that was cut off, are dropped."""
+    """metrics.csv, begun anew with the rows that are `kept`: those of steps that a resumed run repeats are not."""
 
-    def __init__(self, folder: Path, columns: tuple[str, ...], step: int) -> None:
+    def __init__(self, folder: Path, columns: tuple[str, ...], kept: Sequence[Mapping[str, float]]) -> None:
         self.path = folder / METRICS
         self.columns = columns
-        kept = [row for row in read_metrics(folder) if row["step"] <= step]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(columns)
-        write_atomically(self.path, text.getvalue().encode())
-        for row in kept:
-            self.append(row)
+        lines = [",".join(columns), *(self._line(row) for row in kept)]
+        write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def append(self, row: Mapping[str, float]) -> None:
-        cells = ["" if math.isnan(row[name]) else f"{row[name]:.6g}" for name in self.columns]
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(",".join(cells) + "\n")
+            file.write(self._line(row) + "\n")
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        return ",".join("" if math.isnan(row[name]) else f"{row[name]:.6g}" for name in self.columns)
 
 
 def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:

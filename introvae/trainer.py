@@ -17,7 +17,7 @@ from introvae.errors import DivergedError
 from introvae.networks import IntroVAE
 from introvae.pictures import fixed_images, write_picture
 from introvae.randomness import derive, normal
-from introvae.run import MetricsLog, load_checkpoint, save_checkpoint, write_params
+from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
 from introvae.step import Optimisers, Terms, Weights, train_step
 
 MEANS = (  # of every step since the row before
@@ -53,8 +53,12 @@ class Trainer:
         self.model = build_model(config, device)
         self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
         self.step = 0
-        self._restore(load_checkpoint(folder, device) or (load_checkpoint(start, device) if start else None))
-        self.log = MetricsLog(folder, COLUMNS, self.step)
+        state, source = load_checkpoint(folder, device), folder
+        if state is None and start is not None:
+            state, source = load_checkpoint(start, device), start
+        if state is not None:
+            self._restore(state)
+        self.log = MetricsLog(folder, COLUMNS, [row for row in read_metrics(source) if row["step"] <= self.step])
 
     def run(self, until: int | None = None, on_log: OnLog | None = None) -> None:
         """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
@@ -133,16 +137,18 @@ class Trainer:
 
     def _save(self) -> None:
         model, optimisers = self.model, self.optimisers
-        state = {"model": model.state_dict(), "encoder": optimisers.encoder.state_dict()}
-        save_checkpoint(self.folder, {"step": self.step, "decoder": optimisers.decoder.state_dict()} | state)
+        state: dict[str, Any] = {"step": self.step, "model": model.state_dict()}
+        for optimiser, name in zip(optimisers, Optimisers._fields, strict=True):
+            state[name] = optimiser.state_dict()
+        save_checkpoint(self.folder, state)
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        if state is None:
-            return
+    def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimisers.encoder.load_state_dict(state["encoder"])
-        self.optimisers.decoder.load_state_dict(state["decoder"])
+        for optimiser, name in zip(self.optimisers, Optimisers._fields, strict=True):
+            optimiser.load_state_dict(state[name])
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.lr  # a run started from another's weights has its own
 
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:

@@ -1,0 +1,1 @@
+"""An Optuna study over alpha, beta and m."""

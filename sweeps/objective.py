@@ -1,0 +1,140 @@
+"""One trial: train, score at rungs, prune, and tell a failure from a bad score."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from torch import Tensor
+
+from analysis.score import ScoreCard, measure_run, score_model, scored_images
+from analysis.spectrum import vae_kl
+from introvae.config import TrainConfig
+from introvae.data import ImageSet
+from introvae.errors import DivergedError
+from introvae.progress import progress
+from introvae.randomness import derive
+from introvae.run import read_metrics, write_scores
+from introvae.trainer import OnLog, Trainer
+from sweeps.space import Space
+
+RUNG_SHARES = (1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up; the end is scored in any case
+COLLAPSED = 0.05  # a part of the score below this
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched."""
+
+    config: TrainConfig
+    space: Space
+    images: ImageSet
+    spectrum: Tensor
+    folder: Path
+    device: torch.device
+
+    @property
+    def warmup_folder(self) -> Path:
+        return self.folder / ".warmup"
+
+    def run_folder(self, slot: int) -> Path:
+        return self.folder / f"trial-{slot:03d}"
+
+    @property
+    def rungs(self) -> list[int]:
+        """Steps at which a trial is scored and may be pruned."""
+        warmup, rest = self.config.warmup_steps, self.config.steps - self.config.warmup_steps
+        return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {self.config.steps})
+
+
+def train_warmup(setup: Setup) -> None:
+    """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins."""
+    config = setup.config
+    config = replace(config, alpha=0.0, beta=config.warmup_beta, steps=config.warmup_steps)
+    trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
+    with progress(config.steps, trainer.step, "warm-up") as on_log:
+        trainer.run(on_log=on_log)
+
+
+def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConfig:
+    """The run of a slot: m = margin ratio x the KL that a VAE reaches at this beta; seed from the slot."""
+    config = replace(
+        setup.config,
+        alpha=values["alpha"],
+        beta=values["beta"],
+        seed=derive(setup.config.seed, "trial", slot),
+        warmup_seed=setup.config.seed,
+    )
+    m = values.get("m")
+    if m is None:
+        m = values["margin_ratio"] * vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder))
+    return replace(config, m=m)
+
+
+class Stopped(Exception):
+    """A trial that ends before its last step, with its state ("pruned" or "collapsed") and why."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, float]) -> float:
+    """Train the slot's run, continuing it where it was cut off, and give its score in [0, 1].
+
+    `reported` are the scores at rungs that the run passed before it was cut off. Raises TrialPruned for a run that
+    is pruned, and for one that diverged or collapsed, which is infeasible as well.
+    """
+    trial.set_user_attr("slot", slot)
+    config = trial_config(setup, slot, setup.space.suggest(trial))
+    folder = setup.run_folder(slot)
+    start = setup.warmup_folder if config.warmup_steps else None
+    trainer = Trainer(config, setup.images, folder, setup.device, start)
+    state, reason = "complete", ""
+    try:
+        with progress(config.steps, trainer.step, folder.name, lines=False) as on_log:
+            _climb(trial, trainer, setup, reported, on_log)
+    except Stopped as stopped:
+        state, reason = stopped.state, str(stopped)
+    except DivergedError as error:
+        state, reason = "diverged", str(error)
+    scores: dict[str, Any] = {"state": state, "reason": reason, "score": 0.0}
+    if state != "diverged":
+        expected_kl = vae_kl(config, setup.spectrum, read_metrics(folder))
+        scores |= measure_run(trainer.model, setup.images, config, expected_kl)
+        trainer.write_picture()
+    write_scores(folder, scores)
+    trial.set_user_attr("m", config.m)
+    trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)
+    trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed") else -1.0)
+    if state != "complete":
+        raise optuna.TrialPruned(reason)
+    return scores["score"]
+
+
+def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[int, float], on_log: OnLog) -> None:
+    """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
+    real = scored_images(setup.images, setup.device)
+    for rung in [*setup.rungs, trainer.config.steps]:
+        if trainer.step > rung:
+            if rung in reported:
+                trial.report(reported[rung], rung)
+            continue
+        trainer.run(rung, on_log)
+        card = score_model(trainer.model, real, trainer.config.latent)
+        trial.report(card.score, rung)
+        failure = _failure(card)
+        if failure:
+            raise Stopped("collapsed", f"{failure} at step {rung}")
+        if rung < trainer.config.steps and trial.should_prune():
+            raise Stopped("pruned", f"score {card.score:.3f} at step {rung}")
+
+
+def _failure(card: ScoreCard) -> str:
+    """Why a run has collapsed, or nothing."""
+    if card.informativeness < COLLAPSED:
+        return f"reconstructions ignore their input (informativeness {card.informativeness:.3f})"
+    if card.diversity < COLLAPSED:
+        return f"samples are all alike (diversity {card.diversity:.3f})"
+    return ""

@@ -1,0 +1,54 @@
+"""Real faces, and settings small enough for seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import settings
+from introvae.config import TrainConfig
+from introvae.data import ImageSet, load_images
+from introvae.trainer import Trainer
+
+settings.register_profile("deterministic", derandomize=True, deadline=None)
+settings.load_profile("deterministic")
+
+CPU = torch.device("cpu")
+
+
+def tiny_config(**values: Any) -> TrainConfig:
+    """16 px faces and a few steps; each test names what it changes."""
+    settings: dict[str, Any] = {
+        "channels": 1, "image_size": 16, "latent": 8, "widths": (8, 8), "beta": 20.0, "m": 20.0, "steps": 20,
+        "warmup_steps": 8, "batch_size": 8, "log_every": 2, "checkpoint_every": 4, "picture_every": 20,
+    }  # fmt: skip
+    return TrainConfig(**settings | values)
+
+
+def tiny_flags(*leave_out: str) -> list[str]:
+    """`tiny_config` as flags."""
+    names = [name for name in ("image_size", "latent", "widths", "beta", "m", "steps", "warmup_steps", "batch_size",
+             "log_every", "checkpoint_every", "picture_every") if name not in leave_out]  # fmt: skip
+    values = tiny_config().to_dict()
+    text = {name: ",".join(map(str, v)) if isinstance(v := values[name], list) else str(v) for name in names}
+    return [part for name in names for part in ("--" + name.replace("_", "-"), text[name])]
+
+
+@pytest.fixture(scope="session")
+def faces() -> ImageSet:
+    """ORL faces at 32 px."""
+    return load_images("orl-faces", 32)
+
+
+@pytest.fixture(scope="session")
+def small_faces() -> ImageSet:
+    """ORL faces at 16 px, for training."""
+    return load_images("orl-faces", 16)
+
+
+@pytest.fixture
+def trained(small_faces: ImageSet, tmp_path: Path) -> Trainer:
+    """A run of `tiny_config`, trained to its end."""
+    trainer = Trainer(tiny_config(), small_faces, tmp_path / "run", CPU)
+    trainer.run()
+    return trainer

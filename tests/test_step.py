@@ -1,0 +1,207 @@
+"""The fast step against Algorithm 1, and what it costs."""
+
+import copy
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import twin
+from introvae.device import adam, autocast
+from introvae.networks import IntroVAE, build
+from introvae.step import Optimisers, Terms, Weights, train_step
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+BATCH, LATENT = 6, 5
+INTROVAE = Weights(alpha=0.3, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=8.0)
+VAE = Weights(alpha=0.0, alpha_decoder=0.0, beta=2.0, kl_weight=0.9, m=8.0)
+NORMS = ("group", "batch", "none")
+
+
+def make(norm: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[IntroVAE, Optimisers]:
+    torch.manual_seed(1)
+    model = build(16, 1, LATENT, (8, 12), norm, "sigmoid").to(device, dtype)
+    with torch.no_grad():
+        model.encoder.head.weight.mul_(3)  # energies that differ from image to image
+    return model, Optimisers(adam(model.encoder, 1e-2), adam(model.decoder, 1e-2))
+
+
+def draws(step: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(step)
+    x = torch.rand(BATCH, 1, 16, 16, generator=g, dtype=dtype)
+    noise, z_prior = (torch.randn(BATCH, LATENT, generator=g, dtype=dtype) for _ in range(2))
+    return x.to(device), noise.to(device), z_prior.to(device)
+
+
+def typical_energy(model: IntroVAE) -> float:
+    """A margin that lies among the energies of a new model's samples."""
+    probe = copy.deepcopy(model)
+    with torch.no_grad():
+        return twin.energy(*probe.encoder(probe.decoder(draws(0)[2]))).quantile(0.5).item()
+
+
+def state(model: IntroVAE) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("hinge", ["sample", "batch"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_fast_step_equals_algorithm_1(norm: str, hinge: str) -> None:
+    fast, optimisers = make(norm)
+    slow, slow_optimisers = make(norm)
+    m = typical_energy(fast)
+    weights = Weights(**vars(INTROVAE) | {"hinge": hinge, "m": m})
+    active = 0
+    for step in range(5):
+        terms = train_step(fast, optimisers, *draws(step), weights)
+        assert terms.kl_sample is not None
+        active += int((terms.kl_sample < m).sum())
+        twin.algorithm_1(slow, slow_optimisers, *draws(step), weights)
+    assert 0 < active < 5 * BATCH  # the margin was on both sides: the hinge took part
+    for name, value in state(slow).items():
+        torch.testing.assert_close(fast.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_twin_notices_a_wrong_update() -> None:
+    """The comparison can fail: the decoder's alpha is the smallest thing that could be forgotten."""
+    fast, optimisers = make("group")
+    slow, slow_optimisers = make("group")
+    train_step(fast, optimisers, *draws(0), Weights(**vars(INTROVAE) | {"alpha_decoder": 0.3}))
+    twin.algorithm_1(slow, slow_optimisers, *draws(0), INTROVAE)
+    encoders = zip(fast.encoder.parameters(), slow.encoder.parameters(), strict=True)
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in encoders)
+    decoders = zip(fast.decoder.parameters(), slow.decoder.parameters(), strict=True)
+    assert any(not torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in decoders)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_alpha_0_is_the_vae_bit_for_bit(norm: str) -> None:
+    fast, optimisers = make(norm, torch.float32)
+    slow, slow_optimisers = make(norm, torch.float32)
+    for step in range(5):
+        x, noise, _ = draws(step, torch.float32)
+        train_step(fast, optimisers, x, noise, None, VAE)
+        twin.vae(slow, slow_optimisers, x, noise, VAE)
+    assert all(torch.equal(fast.state_dict()[name], value) for name, value in state(slow).items())
+
+
+def test_autoencoder_leaves_the_kl_alone() -> None:
+    model, optimisers = make("group")
+    x, noise, _ = draws(0)
+    train_step(model, optimisers, x, torch.zeros_like(noise), None, Weights(**vars(VAE) | {"kl_weight": 0.0}))
+    reference, reference_optimisers = make("group")
+    error = twin.squared_error(reference.decoder(reference.encoder(x)[0]), x)
+    (VAE.beta * error).backward()
+    for optimiser in reference_optimisers:
+        optimiser.step()
+    for a, b in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_losses_reported_are_those_of_the_paper() -> None:
+    model, optimisers = make("none")
+    reference = copy.deepcopy(model)
+    x, noise, z_prior = draws(0)
+    terms = train_step(model, optimisers, x, noise, z_prior, INTROVAE)
+    with torch.no_grad():
+        mu, logvar = reference.encoder(x)
+        x_r, x_p = reference.decoder(mu + torch.exp(0.5 * logvar) * noise), reference.decoder(z_prior)
+        energies = [twin.energy(*reference.encoder(image)) for image in (x_r, x_p)]
+        after = [twin.energy(*model.encoder(image)).mean() for image in (x_r, x_p)]
+    l_ae = INTROVAE.beta * twin.squared_error(x_r, x)
+    pushed = sum(twin.margin(kl, INTROVAE) for kl in energies)
+    loss_encoder = INTROVAE.kl_weight * twin.energy(mu, logvar).mean() + INTROVAE.alpha * pushed + l_ae
+    torch.testing.assert_close(terms.loss_encoder, loss_encoder)
+    torch.testing.assert_close(terms.loss_decoder, INTROVAE.alpha_decoder * sum(after) + l_ae)
+    torch.testing.assert_close(terms.kl_reconstruction, energies[0])
+    torch.testing.assert_close(terms.kl_sample, energies[1])
+    assert not any(term.requires_grad for term in terms if term is not None)
+
+
+class PassCounter(TorchDispatchMode):
+    """Counts, in units of one batch, what one convolution of each network is asked for."""
+
+    def __init__(self, convolutions: dict[str, nn.Conv2d]) -> None:
+        super().__init__()
+        self.names = {conv.weight.data_ptr(): name for name, conv in convolutions.items()}
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.convolution.default:
+            self._add(args[1], "forward", args[0])
+        elif func is torch.ops.aten.convolution_backward.default:
+            asked_input, asked_weight, _ = args[10]
+            if asked_input:
+                self._add(args[2], "input gradient", args[1])
+            if asked_weight:
+                self._add(args[2], "weight gradient", args[1])
+        return func(*args, **(kwargs or {}))
+
+    def _add(self, weight: Tensor, kind: str, images: Tensor) -> None:
+        if weight.data_ptr() in self.names:
+            self.counts[f"{self.names[weight.data_ptr()]} {kind}"] += len(images) / BATCH  # type: ignore[assignment]
+
+
+def count_passes(norm: str, weights: Weights) -> Counter[str]:
+    model, optimisers = make(norm)
+    counter = PassCounter({"encoder": model.encoder.features[4].conv1, "decoder": model.decoder.features[2].conv1})  # type: ignore[index, union-attr, dict-item]
+    with counter:
+        train_step(model, optimisers, *draws(0), weights)
+    return counter.counts
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_passes_of_a_step(norm: str) -> None:
+    assert count_passes(norm, INTROVAE) == {
+        "encoder forward": 5, "encoder weight gradient": 3, "encoder input gradient": 5,
+        "decoder forward": 2, "decoder weight gradient": 2, "decoder input gradient": 3,
+    }  # fmt: skip
+
+
+def test_passes_of_a_vae_step() -> None:
+    """Nothing of the fakes is computed."""
+    kinds = ("forward", "weight gradient", "input gradient")
+    assert count_passes("group", VAE) == {f"{net} {kind}": 1 for net in ("encoder", "decoder") for kind in kinds}
+
+
+def test_samples_need_their_noise() -> None:
+    model, optimisers = make("none")
+    x, noise, _ = draws(0)
+    with pytest.raises(ValueError, match="z_prior"):
+        train_step(model, optimisers, x, noise, None, INTROVAE)
+
+
+def finite(terms: Terms) -> bool:
+    return all(bool(term.isfinite().all()) for term in terms if term is not None)
+
+
+@pytest.mark.parametrize("weights", [INTROVAE, VAE])
+def test_a_step_runs_on_meta_tensors(weights: Weights) -> None:
+    """Nothing in the step is left on another device, and nothing waits for a value."""
+    model, optimisers = make("group", torch.float32, "meta")
+    terms = train_step(model, optimisers, *draws(0, torch.float32, "meta"), weights)
+    assert terms.loss_encoder.device.type == "meta"
+
+
+@pytest.mark.parametrize("weights", [INTROVAE, VAE])
+def test_a_step_runs_under_bf16_autocast(weights: Weights) -> None:
+    model, optimisers = make("group", torch.float32)
+    before = state(model)
+    with autocast(torch.device("cpu"), "bf16"):
+        terms = train_step(model, optimisers, *draws(0, torch.float32), weights)
+    assert finite(terms) and terms.kl_real.dtype == terms.reconstruction.dtype == torch.float32
+    assert all(value.dtype == torch.float32 for value in model.state_dict().values())
+    assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_the_cpu() -> None:
+    cpu, cpu_optimisers = make("group")
+    gpu, gpu_optimisers = make("group", device="cuda")
+    for step in range(3):
+        train_step(cpu, cpu_optimisers, *draws(step), INTROVAE)
+        train_step(gpu, gpu_optimisers, *draws(step, device="cuda"), INTROVAE)
+    for a, b in zip(cpu.parameters(), gpu.parameters(), strict=True):
+        torch.testing.assert_close(a, b.cpu(), rtol=0, atol=1e-8)
