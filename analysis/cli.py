@@ -26,3 +26,7 @@ def report(folder: Path, runs: list[str], top: int) -> None:
     table, grid = write_report(folder, runs, top)
     print(text_table(table))
     print(f"\nwritten: {folder / 'summary.csv'}, {folder / 'summary.md'}" + (f", {grid}" if grid else ""))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -69,3 +69,7 @@ def run_name(config: TrainConfig) -> str:
     shown = [f"{name}{value:g}" if isinstance(value, float) else f"{name}-schedule" for name, value in numbers]
     digest = hashlib.sha256(dump_toml(config.to_dict()).encode()).hexdigest()[:6]
     return "-".join([data, *shown, digest])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -183,12 +183,13 @@ def _read(path: Path, image_size: int, channels: int, crop: int) -> np.ndarray:
         if image.mode.startswith("I"):  # 16 bits: keep the upper 8
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("L" if channels == 1 else "RGB")
-    if crop:
-        image = ImageOps.fit(image, (crop, crop))
-    elif min(image.size) < image_size:
+    if not crop and min(image.size) < image_size:
         raise ValueError(f"is {image.width}x{image.height}, smaller than {image_size} px")
-    square = np.asarray(ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS))
-    return square.reshape(image_size, image_size, channels).transpose(2, 0, 1)
+    side = crop or min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    pixels = np.asarray(square.resize((image_size, image_size), Image.Resampling.LANCZOS))
+    return pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
 def _is_grey(path: Path) -> bool:

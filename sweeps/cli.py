@@ -133,3 +133,7 @@ def summarise(folder: Path, out: Path) -> None:
     print(f"\n{text_table(table.head(BEST_SHOWN))}\n")
     print(f"all {len(table)} runs: {folder / 'summary.csv'}; pictures of the best: {grid}")
     print(f"next: introvae-report {out}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+
 from introvae.config import TrainConfig
 from introvae.data import ImageSet, load_images
 from introvae.trainer import Trainer

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from introvae.losses import hinge, kl_divergence, reconstruction_error, sample_posterior
 
 LATENTS = hnp.arrays(np.float64, (3, 4), elements=st.floats(-8, 8))

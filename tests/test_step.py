@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 import twin
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from introvae.device import adam, autocast
 from introvae.networks import IntroVAE, build
 from introvae.step import Optimisers, Terms, Weights, train_step
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 BATCH, LATENT = 6, 5
 INTROVAE = Weights(alpha=0.3, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=8.0)

@@ -3,9 +3,10 @@
 from itertools import chain
 
 import torch
+from torch import Tensor, nn
+
 from introvae.networks import IntroVAE
 from introvae.step import Optimisers, Weights
-from torch import Tensor, nn
 
 
 def energy(mu: Tensor, logvar: Tensor) -> Tensor:

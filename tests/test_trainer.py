@@ -1,0 +1,173 @@
+import math
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CPU, tiny_config, tiny_flags
+
+from introvae.data import ImageSet, to_float
+from introvae.errors import DivergedError, UserError
+from introvae.run import load_checkpoint, read_metrics
+from introvae.trainer import COLUMNS, Trainer, build_model
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [value.clone() for value in trainer.model.state_dict().values()]
+
+
+def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_run_writes_its_log_checkpoints_and_pictures(trained: Trainer) -> None:
+    rows = read_metrics(trained.folder)
+    assert [row["step"] for row in rows] == list(range(2, 21, 2))
+    assert tuple(rows[0]) == COLUMNS
+    warm, adversarial = rows[0], rows[-1]
+    assert warm["alpha"] == 0 and adversarial["alpha"] == 0.25
+    assert all(math.isnan(warm[name]) for name in ("kl_reconstruction", "kl_sample", "inside_margin"))
+    assert all(math.isfinite(value) for value in adversarial.values())
+    assert 0 <= adversarial["inside_margin"] <= 1
+    assert all(row["kl_real_p95"] >= row["kl_real"] > 0 for row in rows)
+    assert all(row["mu_lowest"] <= row["mu_mean"] <= row["mu_highest"] for row in rows)
+    assert all(0 < row["sigma_lowest"] <= row["sigma_mean"] <= row["sigma_highest"] for row in rows)
+    assert sorted(path.name for path in (trained.folder / "images").iterdir()) == ["step-000020.png"]
+    state = load_checkpoint(trained.folder)
+    assert state and state["step"] == 20
+
+
+def test_warm_up_lowers_the_loss(small_faces: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(alpha=0.0, steps=80, warmup_steps=0), small_faces, tmp_path, CPU)
+    trainer.run()
+    rows = read_metrics(tmp_path)
+    assert rows[-1]["loss_encoder"] < 0.7 * rows[0]["loss_encoder"]
+
+
+def test_resume_is_exact(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
+    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    first.run(12)
+    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    assert second.step == 12
+    second.run()
+    assert equal(weights(second), weights(trained))
+
+
+def test_resume_without_the_optimisers_differs(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
+    """The comparison above can fail: what is left out of a checkpoint shows."""
+    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    first.run(12)
+    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    for optimiser in second.optimisers:
+        optimiser.state.clear()
+    second.run()
+    assert not equal(weights(second), weights(trained))
+
+
+def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
+    flags = [*tiny_flags("steps"), "--steps", "400", "--channels", "1", "--device", "cpu"]
+    command = [sys.executable, "-m", "introvae.cli", *flags, "--out"]
+    for cut in (tmp_path / "whole", tmp_path / "cut"):
+        if cut.name == "cut":
+            with subprocess.Popen([*command, str(cut)], stderr=subprocess.DEVNULL) as process:
+                deadline = time.monotonic() + 60
+                while len(read_metrics(cut)) < 60:
+                    assert process.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.005)
+                process.send_signal(signal.SIGKILL)
+        ended = subprocess.run([*command, str(cut)], capture_output=True, text=True, check=True)
+        assert ("continuing at step" in ended.stderr) is (cut.name == "cut")
+    whole, cut_off = (load_checkpoint(tmp_path / name) for name in ("whole", "cut"))
+    assert whole and cut_off and whole["step"] == cut_off["step"] == 400
+    assert equal(list(whole["model"].values()), list(cut_off["model"].values()))
+    rows = [read_metrics(tmp_path / name) for name in ("whole", "cut")]
+    for a, b in zip(*rows, strict=True):
+        assert {k: v for k, v in a.items() if v == v and k != "images_per_second"} == {
+            k: v for k, v in b.items() if v == v and k != "images_per_second"
+        }
+
+
+def test_a_shared_warm_up_equals_training_it_again(small_faces: ImageSet, tmp_path: Path) -> None:
+    config = tiny_config(seed=5, warmup_seed=1, warmup_beta=10.0)
+    alone = Trainer(config, small_faces, tmp_path / "alone", CPU)
+    alone.run()
+    warmup = replace(config, seed=1, alpha=0.0, beta=10.0, m=0.0, steps=config.warmup_steps)
+    Trainer(warmup, small_faces, tmp_path / "warmup", CPU).run()
+    shared = Trainer(config, small_faces, tmp_path / "shared", CPU, start=tmp_path / "warmup")
+    assert shared.step == config.warmup_steps
+    shared.run()
+    assert equal(weights(shared), weights(alone))
+    assert len(read_metrics(shared.folder)) == len(read_metrics(alone.folder))
+    other = Trainer(replace(config, seed=6), small_faces, tmp_path / "other", CPU, start=tmp_path / "warmup")
+    other.run()
+    assert not equal(weights(shared), weights(other))
+
+
+def test_the_configuration_decides_the_learning_rate_of_a_started_run(small_faces: ImageSet, tmp_path: Path) -> None:
+    Trainer(tiny_config(), small_faces, tmp_path / "a", CPU).run(8)
+    started = Trainer(tiny_config(lr=0.5), small_faces, tmp_path / "b", CPU, start=tmp_path / "a")
+    assert [group["lr"] for optimiser in started.optimisers for group in optimiser.param_groups] == [0.5, 0.5]
+
+
+def test_a_run_with_alpha_0_never_draws_prior_noise(
+    small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def spy(shape: tuple[int, ...], seed: int, stream: str, index: int, device: torch.device) -> torch.Tensor:
+        drawn.append(stream)
+        return torch.zeros(shape)
+
+    monkeypatch.setattr("introvae.trainer.normal", spy)
+    Trainer(tiny_config(alpha=0.0), small_faces, tmp_path, CPU).run()
+    assert set(drawn) == {"posterior", "pictures"}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(
+    small_faces: ImageSet, tmp_path: Path
+) -> None:
+    trainer = Trainer(tiny_config(), small_faces, tmp_path, CPU)
+    trainer.run(8)
+    good = weights(trainer)
+    with torch.no_grad():
+        trainer.model.decoder.head.bias.fill_(math.nan)
+    with pytest.raises(DivergedError, match=r"step 9 is not finite \(loss_encoder nan.*beta 20, m 20, lr 0.001.*lower"):
+        trainer.run()
+    kept = load_checkpoint(tmp_path)
+    assert kept and kept["step"] == 8
+    assert equal(list(kept["model"].values()), good)
+
+
+def test_parameters_that_are_not_finite_are_never_saved(small_faces: ImageSet, tmp_path: Path) -> None:
+    """The last step's losses are finite while its update was not."""
+    trainer = Trainer(tiny_config(warmup_steps=0, steps=1), small_faces, tmp_path, CPU)
+    trainer.optimisers.decoder.param_groups[0]["lr"] = math.inf
+    with pytest.raises(DivergedError, match="the parameters at step 1 is not finite"):
+        trainer.run()
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_another_configuration_in_the_folder_is_refused(small_faces: ImageSet, trained: Trainer) -> None:
+    with pytest.raises(UserError, match=r"holds another run \(beta: 20.0 -> 30.0\)"):
+        Trainer(tiny_config(beta=30.0), small_faces, trained.folder, CPU)
+
+
+def test_batch_norm_is_evaluated_with_its_running_statistics(small_faces: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(norm="batch"), small_faces, tmp_path, CPU)
+    trainer.run()
+    images = to_float(small_faces.validation)
+    together, alone = trainer.model.reconstruct(images), trainer.model.reconstruct(images[:1])
+    torch.testing.assert_close(together[:1], alone)
+
+
+def test_initial_weights_follow_from_the_seed_alone() -> None:
+    torch.manual_seed(123)
+    first = list(build_model(tiny_config(), CPU).parameters())
+    torch.manual_seed(456)
+    again = list(build_model(tiny_config(beta=3.0), CPU).parameters())
+    assert equal(first, again)
+    assert not equal(first, list(build_model(tiny_config(seed=1), CPU).parameters()))
