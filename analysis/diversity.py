@@ -1,17 +1,20 @@
 """Do samples look like the real images, and like all of them? Images are float (N, C, H, W) in [0, 1].
 
 Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask whether an image lies inside the
-nearest-neighbour balls around the images of another set. Here the features are the images averaged down to 8x8,
-which keeps a face's structure and forgets its texture, and membership falls off smoothly outside the balls.
+nearest-neighbour balls around the images of another set. Here the features are the images themselves, averaged down
+to 8, 16 and 32 pixels a side (as far as they have them), and membership falls off smoothly outside the balls: the
+coarse scale sees a face's structure, the fine one that texture lies where it belongs.
 """
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDE = 8
+SIDES = (8, 16, 32)
 NEIGHBOURS = 3
-FALL = 4.0  # membership (radius / distance)^4: 1/16 at twice the radius
+FALL = 8.0  # membership (radius / distance)^8: 1/25 at one and a half times the radius
 
 
 def variance_ratio(real: Tensor, images: Tensor) -> float:
@@ -22,7 +25,7 @@ def variance_ratio(real: Tensor, images: Tensor) -> float:
 
 def structure(real: Tensor, samples: Tensor) -> float:
     """Soft precision in [0, 1]: how far inside the balls around the real images the samples lie."""
-    return _membership(_features(samples), _features(real))
+    return _over_scales(samples, real)
 
 
 def coverage(real: Tensor, samples: Tensor) -> float:
@@ -30,11 +33,14 @@ def coverage(real: Tensor, samples: Tensor) -> float:
 
     Samples that are all alike have balls without extent, and cover nothing.
     """
-    return _membership(_features(real), _features(samples))
+    return _over_scales(real, samples)
 
 
-def _features(images: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(images.double(), SIDE).flatten(1)
+def _over_scales(points: Tensor, centres: Tensor) -> float:
+    """Geometric mean of the membership at each scale."""
+    sides = [side for side in SIDES if side <= min(points.shape[-2:])] or [min(points.shape[-2:])]
+    scales = [[F.adaptive_avg_pool2d(x.double(), side).flatten(1) for x in (points, centres)] for side in sides]
+    return math.prod(_membership(*features) for features in scales) ** (1 / len(scales))
 
 
 def _membership(points: Tensor, centres: Tensor) -> float:

@@ -27,16 +27,16 @@ def ssim(real: Tensor, reconstructions: Tensor) -> float:
     return float(np.mean([structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in pairs]))
 
 
-def explained_variance(real: Tensor, reconstructions: Tensor) -> float:
-    """1 - MSE / MSE of the mean image: 1 is perfect, 0 no better than the mean image, negative is worse.
+def relative_error(real: Tensor, reconstructions: Tensor) -> float:
+    """MSE / MSE of the mean image: 0 is perfect, 1 no better than the mean image.
 
-    For real images that are all alike: 1 if the reconstructions equal them, else 0.
+    For real images that are all alike: 0 if the reconstructions equal them, else infinite.
     """
     variance = mse(real, real.mean(0, keepdim=True).expand_as(real))
     error = mse(real, reconstructions)
     if variance == 0:
-        return float(error == 0)
-    return 1 - error / variance
+        return 0.0 if error == 0 else math.inf
+    return error / variance
 
 
 def retrieval(real: Tensor, reconstructions: Tensor) -> float:

@@ -5,12 +5,12 @@ another and a run that fails at one of them altogether scores 0.
 
 | part            | formula                                                   | what it catches                      |
 |-----------------|-----------------------------------------------------------|--------------------------------------|
-| reconstruction  | max(0, 1 - MSE / MSE of the mean image)                   | reconstructions far from their input |
+| reconstruction  | exp(-MSE / MSE of the mean image)                         | reconstructions far from their input |
 | informativeness | (retrieval - chance) / (1 - chance), at least 0           | reconstructions that ignore it       |
 | sharpness       | exp(-1/2 abs log(Laplacian variance / the real images')), | blur, and noise                      |
 |                 | geometric mean of reconstructions and samples             |                                      |
-| structure       | soft precision of samples at 8x8                          | texture without structure            |
-| diversity       | soft recall of samples at 8x8                             | samples that are all alike           |
+| structure       | soft precision of samples, 8 to 32 px                     | texture without structure            |
+| diversity       | soft recall of samples, 8 to 32 px                        | samples that are all alike           |
 """
 
 import math
@@ -59,7 +59,7 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
     retrieved = reconstruction.retrieval(real, reconstructions)
     sharp = [sharpness.relative_sharpness(real, images) for images in (reconstructions, samples)]
     parts = (
-        max(0.0, reconstruction.explained_variance(real, reconstructions)),
+        math.exp(-reconstruction.relative_error(real, reconstructions)),
         max(0.0, (retrieved - chance) / (1 - chance)) if chance < 1 else retrieved,
         math.sqrt(sharp[0] * sharp[1]),
         diversity.structure(real, samples),

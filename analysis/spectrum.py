@@ -14,22 +14,21 @@ import torch
 from torch import Tensor
 
 from introvae.config import TrainConfig
-from introvae.data import to_float
 from introvae.trainer import weights_at
 
 MOST_IMAGES = 3000  # more hardly move the leading eigenvalues
-NEGLIGIBLE = 1e-9  # of the largest eigenvalue: rounding, not variance
+NEGLIGIBLE = 1e-12  # far below one grey level in one pixel of one image: rounding, not variance
 
 
 def eigenvalues(images: Tensor) -> Tensor:
     """Eigenvalues of the pixels' covariance, falling, float64 (at most N - 1), of uint8 images (N, C, H, W)."""
     if len(images) > MOST_IMAGES:
         images = images[torch.linspace(0, len(images) - 1, MOST_IMAGES, device=images.device).long()]
-    x = to_float(images.cpu()).double().flatten(1)
+    x = images.cpu().double().flatten(1) / 255
     x = x - x.mean(0)
     gram = (x @ x.T if len(x) < x.shape[1] else x.T @ x) / max(1, len(x) - 1)
     values = torch.linalg.eigvalsh(gram).flip(0)
-    return values[values > NEGLIGIBLE * values[0]]
+    return values[values > NEGLIGIBLE]
 
 
 def predicted_kl(spectrum: Tensor, beta: float, latent: int) -> float:

