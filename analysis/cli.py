@@ -1,9 +1,8 @@
 """introvae-report: the runs below a folder as a table, best first, and a comparison grid."""
 
-import argparse
 from pathlib import Path
 
-from introvae.options import PREDICTIONS, run_command
+from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
     "Print all runs below a folder, best first, and write summary.csv, summary.md and comparison.png into it. "
@@ -11,12 +10,16 @@ DESCRIPTION = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("introvae-report", description=DESCRIPTION)
+def command_line() -> Parser:
+    parser = Parser("introvae-report", description=DESCRIPTION)
     parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
     parser.add_argument("--runs", nargs="+", default=[], metavar="RUN", help="runs of the grid, by name [the best]")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many of the best the grid shows [5]")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = command_line().parse_args(argv)
     return run_command("introvae-report", lambda: report(args.folder, args.runs, args.top))
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from introvae.pictures import read_bands
 
-BAND_INCHES = 0.75
+BAND_INCHES = 0.8
 LABEL_INCHES = 2.6
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ COLUMNS = ("run", "score", *PARTS, "alpha", "beta", "m", "m/KL", "steps", "state
 MEASURES = ("psnr", "ssim", "retrieval", "variance_ratio", "sharpness_reconstructions", "sharpness_samples", "kl")
 GRID = "comparison.png"
 RUNS_DRAWN = 5
+STATE_WIDTH = 32  # characters of a state and its reason in a terminal; the files have all of it
 
 
 def collect(root: Path) -> pd.DataFrame:
@@ -57,10 +59,11 @@ def write_report(root: Path, chosen: Sequence[str] = (), top: int = RUNS_DRAWN) 
 
 
 def text_table(table: pd.DataFrame) -> str:
-    """The table for a terminal, short names in the header, at most 100 columns where run names allow."""
+    """The table for a terminal, with short names in its header."""
     short = {"reconstruction": "recon", "informativeness": "inform", "sharpness": "sharp", "structure": "struct",
              "diversity": "divers"}  # fmt: skip
     shown = table[list(COLUMNS)].rename(columns=short)
+    shown["state"] = [textwrap.shorten(state, STATE_WIDTH, placeholder=" ...") for state in shown["state"]]
     return shown.to_string(index=False, na_rep="-", formatters=dict.fromkeys(shown.columns, _cell))
 
 

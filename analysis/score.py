@@ -75,10 +75,10 @@ def scored_images(images: ImageSet, device: torch.device) -> Tensor:
     return to_float(validation[picks.to(validation.device)].to(device))
 
 
-def score_model(model: IntroVAE, real: Tensor, latent: int) -> ScoreCard:
-    """Score a model on images as `scored_images` gives them, with as many samples from fixed noise."""
-    reconstructions, samples = _outputs(model, real, latent)
-    return score_images(real, reconstructions, samples)
+def outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:
+    """Reconstructions of the real images, and as many samples, from the same noise in every run."""
+    noise = normal((len(real), latent), 0, "score", 0, real.device)
+    return model.reconstruct(real), model.decode(noise)
 
 
 def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: float) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: 
     """
     device = next(model.parameters()).device
     real = scored_images(images, device)
-    reconstructions, samples = _outputs(model, real, config.latent)
+    reconstructions, samples = outputs(model, real, config.latent)
     mu, logvar = model.encode(real)
     kl = collapse.kl_per_dimension(mu, logvar)
     edges = max(sharpness.laplacian_variance(real), FLAT)
@@ -110,9 +110,3 @@ def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: 
         "scored_images": len(real),
     }
     return asdict(score_images(real, reconstructions, samples)) | {"measures": measures}
-
-
-def _outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:
-    """Reconstructions of the real images, and as many samples from the same noise in every run."""
-    noise = normal((len(real), latent), 0, "score", 0, real.device)
-    return model.reconstruct(real), model.decode(noise)

@@ -1,13 +1,12 @@
 """introvae-train: one training in one run folder."""
 
-import argparse
 import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from introvae.config import TrainConfig
-from introvae.options import DEVICE_HELP, PREDICTIONS, add_config_options, config_from, run_command
+from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command continues a run that was cut off."
 EPILOG = (
@@ -16,12 +15,16 @@ EPILOG = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("introvae-train", description=DESCRIPTION, epilog=EPILOG)
+def command_line() -> Parser:
+    parser = Parser("introvae-train", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=("warmup_seed",))
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = command_line().parse_args(argv)
     return run_command("introvae-train", lambda: train(config_from(args), args.out, args.device))
 
 

@@ -121,7 +121,7 @@ def _folder(root: Path, image_size: int, channels: int, seed: int) -> ImageSet:
         raise UserError(f"the folder {root} holds one usable image; at least 2 are needed, one for validation")
     order = torch.randperm(len(images), generator=generator(seed, "split"))
     held_out = max(1, round(len(images) * VALIDATION_SHARE))
-    return ImageSet(root.name, images[order[held_out:]], images[order[:held_out]])
+    return ImageSet(root.resolve().name, images[order[held_out:]], images[order[:held_out]])
 
 
 def _celeba(root: Path, image_size: int, channels: int) -> ImageSet:

@@ -29,8 +29,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """bfloat16 in the networks if precision is "bf16"; parameters, losses and optimiser stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """bfloat16 in the networks if precision is "bf16"; parameters, losses and optimiser stay in float32.
+
+    Without the cache of cast weights: the decoder's update must see the encoder that was just updated.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def adam(network: nn.Module, lr: float) -> torch.optim.Adam:

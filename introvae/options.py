@@ -7,13 +7,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from introvae.config import Schedule, TrainConfig, load_toml
 from introvae.errors import DivergedError, UserError
 
 PREDICTIONS = Path("predictions")
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
 
 
 def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:

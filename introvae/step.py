@@ -98,14 +98,12 @@ def _introvae_step(
     images = [image.detach() for image in (x_r, x_p)]
 
     # L_E = kl_weight KL(E(x)) + alpha sum_s [m - KL(E(sg(x_s)))]^+ + beta L_AE          (equation 11)
-    leaf = images[0].clone().requires_grad_()
-    error = reconstruction_error(leaf, x)
-    weighted_error = w.beta * error.mean()
-    (grad_error,) = torch.autograd.grad(weighted_error, leaf)
+    error = reconstruction_error(images[0], x)
+    grad_error = w.beta / len(x) * (images[0] - x)  # of beta L_AE with respect to x_r
     (grad_z,) = torch.autograd.grad(x_r, z_leaf, grad_error, retain_graph=True)
     loss = w.kl_weight * kl_real.mean()
     torch.autograd.backward([loss, z], [None, grad_z])
-    energies = []
+    energies: list[Tensor] = []
     for image in images:
         kl = kl_divergence(*encoder(image))
         push = w.alpha * hinge(kl, w.m, w.hinge)
@@ -116,8 +114,8 @@ def _introvae_step(
     optimisers.encoder.zero_grad()
 
     # L_D = alpha_decoder sum_s KL(E(x_s)) + beta L_AE, through the updated encoder      (equation 12)
-    weighted_error = weighted_error.detach()
-    loss_encoder, loss_decoder = loss + weighted_error, weighted_error
+    loss_decoder = w.beta * error.mean()
+    loss_encoder = loss + loss_decoder
     grads = []
     for image in images:
         leaf = image.requires_grad_()
@@ -127,6 +125,4 @@ def _introvae_step(
     torch.autograd.backward([x_r, x_p], [grads[0] + grad_error, grads[1]])
     optimisers.decoder.step()
     optimisers.decoder.zero_grad()
-    error, kl_real, mu, logvar = (term.detach() for term in (error, kl_real, mu, logvar))
-    kl_reconstruction, kl_sample = energies
-    return Terms(loss_encoder, loss_decoder, error, kl_real, kl_reconstruction, kl_sample, mu, logvar)
+    return Terms(loss_encoder, loss_decoder, error, kl_real.detach(), *energies, mu.detach(), logvar.detach())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from introvae.errors import UserError
-from introvae.options import DEVICE_HELP, PREDICTIONS, add_config_options, config_from, run_command
+from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 
 if TYPE_CHECKING:
     import optuna
@@ -28,8 +28,8 @@ SEARCHED = ("alpha", "beta", "m", "warmup_seed")
 BEST_SHOWN = 5
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("introvae-sweep", description=DESCRIPTION, epilog=EPILOG)
+def command_line() -> Parser:
+    parser = Parser("introvae-sweep", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the whole study [50]")
     parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
     ranges = (
@@ -42,7 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=SEARCHED)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = command_line().parse_args(argv)
     return run_command("introvae-sweep", lambda: sweep(args))
 
 
@@ -64,6 +68,8 @@ def sweep(args: argparse.Namespace) -> None:
 
     if args.trials < 1:
         raise UserError(f"--trials is {args.trials}; allowed: 1 or more")
+    if args.study and (Path(args.study).name != args.study or args.study.startswith(".")):
+        raise UserError(f"--study is {args.study!r}; it takes a name for a folder below --out")
     setup = prepare(args)
     with lock(setup.folder):
         fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SEARCHED}

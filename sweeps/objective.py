@@ -8,7 +8,8 @@ import optuna
 import torch
 from torch import Tensor
 
-from analysis.score import ScoreCard, measure_run, score_model, scored_images
+from analysis.collapse import image_collapse
+from analysis.score import measure_run, outputs, score_images, scored_images
 from analysis.spectrum import vae_kl
 from introvae.config import TrainConfig
 from introvae.data import ImageSet
@@ -20,7 +21,6 @@ from introvae.trainer import OnLog, Trainer
 from sweeps.space import Space
 
 RUNG_SHARES = (1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up; the end is scored in any case
-COLLAPSED = 0.05  # a part of the score below this
 
 
 @dataclass(frozen=True)
@@ -122,19 +122,11 @@ def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[i
                 trial.report(reported[rung], rung)
             continue
         trainer.run(rung, on_log)
-        card = score_model(trainer.model, real, trainer.config.latent)
-        trial.report(card.score, rung)
-        failure = _failure(card)
+        reconstructions, samples = outputs(trainer.model, real, trainer.config.latent)
+        score = score_images(real, reconstructions, samples).score
+        trial.report(score, rung)
+        failure = image_collapse(real, reconstructions, samples)
         if failure:
             raise Stopped("collapsed", f"{failure} at step {rung}")
         if rung < trainer.config.steps and trial.should_prune():
-            raise Stopped("pruned", f"score {card.score:.3f} at step {rung}")
-
-
-def _failure(card: ScoreCard) -> str:
-    """Why a run has collapsed, or nothing."""
-    if card.informativeness < COLLAPSED:
-        return f"reconstructions ignore their input (informativeness {card.informativeness:.3f})"
-    if card.diversity < COLLAPSED:
-        return f"samples are all alike (diversity {card.diversity:.3f})"
-    return ""
+            raise Stopped("pruned", f"score {score:.3f} at step {rung}")

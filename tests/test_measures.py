@@ -112,6 +112,16 @@ def test_kl_per_dimension_sums_to_the_energy(values: np.ndarray) -> None:
     assert parts.sum().item() == pytest.approx(kl_divergence(mu, mu.flip(0)).mean().item())
 
 
+def test_collapse_is_seen_in_the_images(real: torch.Tensor, faces: ImageSet) -> None:
+    others = to_float(faces.train[::4])
+    assert collapse.image_collapse(real, real, others) == ""
+    alike = real[:1].expand_as(real)
+    assert collapse.image_collapse(real, alike, others).startswith("input ignored (retrieval 0.013)")
+    assert collapse.image_collapse(real, real, alike).startswith("samples alike (variance ratio 0.000)")
+    blurred_vae = collapse.image_collapse(real, blurred(real, 2), blurred(others, 2))
+    assert blurred_vae == ""
+
+
 def test_variance_ratio(real: torch.Tensor) -> None:
     assert diversity.variance_ratio(real, real) == 1
     assert diversity.variance_ratio(real, real[:1].expand_as(real)) == pytest.approx(0, abs=1e-9)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from analysis.score import PARTS, ScoreCard, measure_run, score_images, score_model, scored_images
+from analysis.score import PARTS, ScoreCard, measure_run, outputs, score_images, scored_images
 from introvae.data import ImageSet, to_float
 from introvae.trainer import Trainer
 
@@ -142,7 +142,7 @@ def test_scored_images_are_at_most_256(small_faces: ImageSet) -> None:
 def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet) -> None:
     real = scored_images(small_faces, CPU)
     scores = measure_run(trained.model, small_faces, trained.config, 3.0)
-    card = score_model(trained.model, real, trained.config.latent)
+    card = score_images(real, *outputs(trained.model, real, trained.config.latent))
     assert {name: scores[name] for name in ("score", *PARTS)} == vars(card)
     measures = scores["measures"]
     assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"], abs=1e-2)

@@ -196,6 +196,26 @@ def test_a_step_runs_under_bf16_autocast(weights: Weights) -> None:
     assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_under_autocast_the_decoder_sees_the_updated_encoder() -> None:
+    model, optimisers = make("group", torch.float32)
+    for group in optimisers.encoder.param_groups:
+        group["lr"] = 0.3  # so that the update shows in bfloat16
+    x, noise, z_prior = draws(0, torch.float32)
+    start = copy.deepcopy(model)
+    with autocast(torch.device("cpu"), "bf16"):
+        terms = train_step(model, optimisers, x, noise, z_prior, INTROVAE)
+        with torch.no_grad():
+            mu, logvar = start.encoder(x)
+            fakes = (start.decoder(mu + torch.exp(0.5 * logvar) * noise), start.decoder(z_prior))
+            updated, stale = (
+                INTROVAE.alpha_decoder * sum(twin.energy(*encoder(image)).mean() for image in fakes)
+                for encoder in (model.encoder, start.encoder)
+            )
+    adversarial = terms.loss_decoder - INTROVAE.beta * terms.reconstruction.mean()
+    assert abs(updated / stale - 1) > 0.5
+    torch.testing.assert_close(adversarial, updated, rtol=0.05, atol=0.05)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_the_cpu() -> None:

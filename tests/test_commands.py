@@ -1,0 +1,109 @@
+"""The commands as a user meets them: help, nonsense, a training from start to end."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import tiny_flags
+
+from introvae.cli import main
+from introvae.run import read_config, read_scores
+
+COMMANDS = {"introvae-train": "introvae.cli", "introvae-report": "analysis.cli", "introvae-sweep": "sweeps.cli"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick_short_and_names_defaults(name: str) -> None:
+    script = Path(sys.executable).with_name(name)
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        result = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.5
+    assert len(result.stdout.splitlines()) <= 72
+    assert "[" in result.stdout
+
+
+@pytest.mark.parametrize("module", COMMANDS.values())
+def test_help_imports_nothing_heavy(module: str) -> None:
+    code = (
+        "import sys, importlib; main = importlib.import_module(sys.argv[1]).main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = ('torch', 'torchvision', 'optuna', 'pandas', 'matplotlib', 'numpy')\n"
+        "print('HEAVY', [m for m in heavy if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("HEAVY []\n")
+
+
+def test_a_training_from_start_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [*tiny_flags("beta", "m"), "--alpha", "0:0,10:0.5", "--beta", "12", "--m", "9", "--device", "cpu"]
+    assert main(command) == 0
+    first = capsys.readouterr()
+    (folder,) = (tmp_path / "predictions").iterdir()
+    assert (
+        f"{folder.relative_to(tmp_path)}: complete, score " in first.out
+        and "next: introvae-report predictions" in first.out
+    )
+    assert "step 20/20" in first.err
+    config = read_config(folder)
+    assert (config.alpha, config.beta, config.m, config.channels) == (((0, 0.0), (10, 0.5)), 12.0, 9.0, 1)
+    for name in ("params.toml", "metrics.csv", "checkpoint.pt", "scores.json", "images/step-000020.png"):
+        assert (folder / name).is_file()
+    scores = read_scores(folder)
+    assert main(command) == 0  # nothing is left to do, and nothing is done
+    assert read_scores(folder) == scores
+    assert len(list((tmp_path / "predictions").iterdir())) == 1
+
+
+def test_settings_come_from_a_file_and_flags_go_before_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([*tiny_flags(), "--alpha", "0", "--out", str(first), "--device", "cpu"]) == 0
+    assert main(["--config", str(first / "params.toml"), "--seed", "3", "--out", str(second), "--device", "cpu"]) == 0
+    assert read_config(second).to_dict() == read_config(first).to_dict() | {"seed": 3}
+
+
+def test_a_vae_learns_with_alpha_0(tmp_path: Path) -> None:
+    assert main([*tiny_flags("warmup_steps"), "--warmup-steps", "0", "--alpha", "0", "--out", str(tmp_path / "v")]) == 0
+    assert "alpha = 0.0" in (tmp_path / "v" / "params.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--alpha", "much"], "invalid number or STEP:VALUE,... schedule value: 'much'"),
+        (["--alpha", "-1"], "alpha is -1.0; allowed"),
+        (["--m", "nan"], "m is nan; allowed"),
+        (["--widths", "16,x"], "invalid list of whole numbers, such as 16,32,64 value: '16,x'"),
+        (["--norm", "layer"], "invalid choice: 'layer'"),
+        (["--image-size", "8"], "image_size is 8; allowed: 16 to 2048 pixels"),
+        (["--config", "missing.toml"], "cannot read missing.toml"),
+        (["--data", "/nowhere"], "there is no folder /nowhere"),
+        (["--device", "tpu"], "--device tpu is not known; it takes auto, cpu, cuda, cuda:N or mps"),
+        (["--out", "/proc/x"], "cannot write to /proc/x"),
+    ],
+)
+def test_nonsense_gets_one_line_and_exit_code_2(
+    flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(flags)
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else -1
+    error = capsys.readouterr().err
+    assert code == 2 and message in error and error.count("\n") == 1
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*tiny_flags(), "--lr", "1e30", "--out", str(tmp_path), "--device", "cpu"]) == 1
+    assert "is not finite" in capsys.readouterr().err
+    scores = read_scores(tmp_path)
+    assert scores and scores["state"] == "diverged" and scores["score"] == 0

@@ -1,0 +1,112 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import CPU, tiny_config
+
+from analysis.spectrum import eigenvalues, predicted_kl
+from introvae.data import ImageSet
+from introvae.pictures import last_picture
+from introvae.run import read_config, read_metrics, read_scores
+from sweeps.objective import Setup, run_trial, train_warmup, trial_config
+from sweeps.space import Space
+
+VALUES = {"alpha": 0.2, "beta": 30.0, "margin_ratio": 2.0}
+
+
+@pytest.fixture(scope="module")
+def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    """A study whose warm-up has been trained."""
+    settings = {"steps": 330, "warmup_steps": 300, "lr": 3e-3, "log_every": 10, "checkpoint_every": 10}
+    config = tiny_config(**settings, warmup_beta=20.0, beta=20.0)
+    space = Space((0.1, 0.3), (20.0, 40.0), (1.0, 2.0))
+    folder = tmp_path_factory.mktemp("warm") / "study"
+    setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU)
+    train_warmup(setup)
+    return setup
+
+
+@pytest.fixture
+def setup(warm: Setup, tmp_path: Path) -> Setup:
+    """The same in a folder of the test's own."""
+    shutil.copytree(warm.folder, tmp_path / "study")
+    return replace(warm, folder=tmp_path / "study")
+
+
+def changed(setup: Setup, **values: Any) -> Setup:
+    return replace(setup, config=replace(setup.config, **values))
+
+
+def run(setup: Setup, pruner: optuna.pruners.BasePruner | None = None) -> optuna.trial.FrozenTrial:
+    study = optuna.create_study(direction="maximize", pruner=pruner or optuna.pruners.NopPruner())
+    study.enqueue_trial(VALUES)
+    study.optimize(lambda trial: run_trial(trial, setup, 3, {}), n_trials=1)
+    return study.trials[0]
+
+
+def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
+    config = trial_config(setup, 3, VALUES)
+    measured = read_metrics(setup.warmup_folder)[-1]["kl_real"]
+    correction = measured / predicted_kl(setup.spectrum, 20.0, 8)
+    assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 30.0, 8))
+    assert trial_config(setup, 3, VALUES | {"m": 77.0}).m == 77.0
+
+
+def test_seeds_follow_from_the_slot(setup: Setup) -> None:
+    values = VALUES | {"m": 5.0}
+    seeds = [trial_config(setup, slot, values).seed for slot in range(5)]
+    assert len(set(seeds)) == 5
+    assert trial_config(setup, 3, values).seed == seeds[3]
+    assert trial_config(setup, 3, values).warmup_seed == setup.config.seed
+
+
+def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
+    trial = run(setup)
+    folder = setup.run_folder(3)
+    scores = read_scores(folder)
+    assert scores and scores["state"] == "complete" and scores["score"] == trial.value
+    assert trial.user_attrs["slot"] == 3 and trial.user_attrs["outcome"] == "complete"
+    assert trial.constraints == {"failed": -1.0}
+    assert list(trial.intermediate_values) == [305, 310, 320, 330]
+    assert trial.intermediate_values[330] == pytest.approx(scores["score"])
+    assert read_config(folder) == trial_config(setup, 3, VALUES)
+    assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
+    assert last_picture(folder) == folder / "images" / "step-000330.png"
+
+
+def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:
+    class Always(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    trial = run(setup, Always())
+    scores = read_scores(setup.run_folder(3))
+    assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": -1.0}
+    assert scores and scores["state"] == "pruned" and "at step 305" in scores["reason"]
+    assert 0 < scores["score"] == pytest.approx(trial.value)
+
+
+def ends_infeasible(setup: Setup, state: str, reason: str) -> None:
+    trial = run(setup)
+    scores = read_scores(setup.run_folder(3))
+    assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": 1.0}
+    assert scores and scores["state"] == state and reason in scores["reason"]
+    assert reason in trial.user_attrs["outcome"]
+
+
+def test_a_diverged_trial_is_infeasible(setup: Setup) -> None:
+    ends_infeasible(changed(setup, lr=1e30, warmup_steps=0, warmup_beta=None), "diverged", "is not finite")
+
+
+def test_a_collapsed_trial_is_infeasible(setup: Setup) -> None:
+    """A decoder that has seen five steps answers every input alike."""
+    ends_infeasible(changed(setup, warmup_steps=0, warmup_beta=None, lr=1e-5), "collapsed", "input ignored")
+
+
+def test_rungs_lie_between_the_warm_up_and_the_end(setup: Setup) -> None:
+    assert setup.rungs == [305, 310, 320]
+    assert changed(setup, steps=301).rungs == []
+    assert changed(setup, steps=303).rungs == [301, 302]

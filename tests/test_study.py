@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from introvae.errors import UserError
+from sweeps.study import HalvingPruner, best_trial, next_slot, open_study
+
+SETTINGS = {"steps": 10, "search.alpha": [0.1, 1.0]}
+
+
+def finished(study: optuna.Study, slot: int, rungs: dict[int, float], pruned: bool = False) -> None:
+    trial = study.ask()
+    trial.set_user_attr("slot", slot)
+    for step, value in rungs.items():
+        trial.report(value, step)
+    study.tell(trial, None if pruned else rungs[max(rungs)], state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
+
+
+def would_prune(study: optuna.Study, rungs: dict[int, float]) -> bool:
+    trial = study.ask()
+    for step, value in rungs.items():
+        trial.report(value, step)
+    decision = trial.should_prune()
+    study.tell(trial, state=TrialState.FAIL)
+    return decision
+
+
+def test_halving_keeps_the_best_30_percent_of_a_rung() -> None:
+    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
+    assert not would_prune(study, {})
+    assert not would_prune(study, {10: 0.0})
+    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.4)):
+        finished(study, slot, {10: score}, pruned=slot % 2 == 0)
+    assert not would_prune(study, {10: 0.5})
+    assert not would_prune(study, {10: 0.35})  # second of seven
+    assert would_prune(study, {10: 0.22})  # fourth of seven
+    assert not would_prune(study, {10: 0.22, 20: 0.01})  # nobody has reached this rung
+    assert not would_prune(study, {10: 0.35})  # and those that were cut off never count
+
+
+def test_slots_are_filled_by_complete_and_pruned_trials(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "s", SETTINGS)
+    assert next_slot(study, 2) == 0 and best_trial(study) is None
+    finished(study, 1, {5: 0.7}, pruned=True)
+    assert next_slot(study, 2) == 0
+    finished(study, 0, {5: 0.3})
+    assert next_slot(study, 2) is None and next_slot(study, 3) == 2
+    best = best_trial(study)
+    assert best and best.value == 0.3
+
+
+def test_a_study_continues_with_its_own_settings_only(tmp_path: Path) -> None:
+    finished(open_study(tmp_path / "s", SETTINGS), 0, {5: 0.3})
+    assert len(open_study(tmp_path / "s", dict(SETTINGS)).trials) == 1
+    with pytest.raises(
+        UserError, match=r"other settings \(search.alpha: \[0.1, 1.0\] -> \[0.1, 2.0\]; steps: 10 -> 20\)"
+    ):
+        open_study(tmp_path / "s", {"steps": 20, "search.alpha": [0.1, 2.0]})
