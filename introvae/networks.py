@@ -95,7 +95,7 @@ class Decoder(nn.Module):
 class IntroVAE(nn.Module):
     """The two networks, and what they do to images once trained: in evaluation mode, without gradients."""
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

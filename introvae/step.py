@@ -103,13 +103,13 @@ def _introvae_step(
     (grad_z,) = torch.autograd.grad(x_r, z_leaf, grad_error, retain_graph=True)
     loss = w.kl_weight * kl_real.mean()
     torch.autograd.backward([loss, z], [None, grad_z])
-    energies: list[Tensor] = []
+    kls = []
     for image in images:
         kl = kl_divergence(*encoder(image))
         push = w.alpha * hinge(kl, w.m, w.hinge)
         push.backward()
         loss = loss.detach() + push.detach()
-        energies.append(kl.detach())
+        kls.append(kl.detach())
     optimisers.encoder.step()
     optimisers.encoder.zero_grad()
 
@@ -125,4 +125,5 @@ def _introvae_step(
     torch.autograd.backward([x_r, x_p], [grads[0] + grad_error, grads[1]])
     optimisers.decoder.step()
     optimisers.decoder.zero_grad()
-    return Terms(loss_encoder, loss_decoder, error, kl_real.detach(), *energies, mu.detach(), logvar.detach())
+    kl_real, mu, logvar = kl_real.detach(), mu.detach(), logvar.detach()
+    return Terms(loss_encoder, loss_decoder, error, kl_real, kls[0], kls[1], mu, logvar)

@@ -51,7 +51,7 @@ class Setup:
 def train_warmup(setup: Setup) -> None:
     """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins."""
     config = setup.config
-    config = replace(config, alpha=0.0, beta=config.warmup_beta, steps=config.warmup_steps)
+    config = replace(config, alpha=0.0, steps=config.warmup_steps)
     trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
     with progress(config.steps, trainer.step, "warm-up") as on_log:
         trainer.run(on_log=on_log)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
     return [value.clone() for value in trainer.model.state_dict().values()]
 
 
-def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+def equal(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
