@@ -79,24 +79,28 @@ def _run_folders(root: Path) -> list[Path]:
 
 
 def _row(folder: Path, root: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": folder.relative_to(root).as_posix(), "folder": str(folder)}
-    if folder == root:
-        row["run"] = folder.resolve().name
+    name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+    row: dict[str, Any] = {"run": name, "folder": str(folder)}
     try:
-        config, scores, metrics = read_config(folder), read_scores(folder), read_metrics(folder)
-    except (UserError, OSError, ValueError, KeyError) as error:
+        return row | _values(folder)
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return row | {"state": f"unreadable: {error}"}
-    row["alpha"], row["beta"] = (value_at(s, config.steps) for s in (config.alpha, config.beta))
-    row |= {"m": config.m, "steps": int(metrics[-1]["step"]) if metrics else 0, "state": "not ended"}
-    if scores is not None:
-        reason = scores.get("reason")
-        row["state"] = scores["state"] + (f": {reason}" if reason else "")
-        row |= {name: scores.get(name, math.nan) for name in ("score", *PARTS)}
-        measures = scores.get("measures", {})
-        row |= {name: measures.get(name, math.nan) for name in MEASURES}
-        if row["alpha"] and measures.get("vae_kl"):
-            row["m/KL"] = config.m / measures["vae_kl"]
-    return row
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    config, scores, metrics = read_config(folder), read_scores(folder), read_metrics(folder)
+    alpha, beta = (value_at(schedule, config.steps) for schedule in (config.alpha, config.beta))
+    steps = int(metrics[-1]["step"]) if metrics else 0
+    values = {"alpha": alpha, "beta": beta, "m": config.m, "steps": steps, "state": "not ended"}
+    if scores is None:
+        return values
+    measures = scores.get("measures", {})
+    values |= {name: scores.get(name, math.nan) for name in ("score", *PARTS)}
+    values |= {name: measures.get(name, math.nan) for name in MEASURES}
+    if alpha and measures.get("vae_kl"):
+        values["m/KL"] = config.m / measures["vae_kl"]
+    reason = scores.get("reason")
+    return values | {"state": scores["state"] + (f": {reason}" if reason else "")}
 
 
 def _label(row: "pd.Series[Any]") -> str:

@@ -68,17 +68,17 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
     return ScoreCard(math.prod(parts) ** (1 / len(parts)), *parts)
 
 
-def scored_images(images: ImageSet, device: torch.device) -> Tensor:
-    """The validation images that runs are scored on, float (N, C, S, S) in [0, 1], N at most 256."""
-    validation = images.validation
-    picks = torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()
-    return to_float(validation[picks.to(validation.device)].to(device))
+def scored_images(images: ImageSet) -> Tensor:
+    """The validation images that runs are scored on, float (N, C, S, S) in [0, 1] on the CPU, N at most 256."""
+    validation = images.validation.cpu()
+    return to_float(validation[torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()])
 
 
 def outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:
-    """Reconstructions of the real images, and as many samples, from the same noise in every run."""
-    noise = normal((len(real), latent), 0, "score", 0, real.device)
-    return model.reconstruct(real), model.decode(noise)
+    """Reconstructions of the real images, and as many samples from the same noise in every run, on the CPU."""
+    device = next(model.parameters()).device
+    noise = normal((len(real), latent), 0, "score")
+    return model.reconstruct(real.to(device)).cpu(), model.decode(noise.to(device)).cpu()
 
 
 def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: float) -> dict[str, Any]:
@@ -86,10 +86,9 @@ def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: 
 
     `vae_kl` is what a VAE of the same beta reaches, in nats, from `spectrum.vae_kl`.
     """
-    device = next(model.parameters()).device
-    real = scored_images(images, device)
+    real = scored_images(images)
     reconstructions, samples = outputs(model, real, config.latent)
-    mu, logvar = model.encode(real)
+    mu, logvar = model.encode(real.to(next(model.parameters()).device))
     kl = collapse.kl_per_dimension(mu, logvar)
     edges = max(sharpness.laplacian_variance(real), FLAT)
     measures = {

@@ -76,9 +76,10 @@ class Batches:
 
     def __call__(self, seed: int, step: int) -> Tensor:
         count = len(self.images)
-        first = step * self.batch_size
-        picks = [self._order(seed, p // count)[p % count] for p in range(first, first + self.batch_size)]
-        x = to_float(self.images[torch.stack(picks).to(self.images.device)].to(self.device))
+        epoch, first = divmod(step * self.batch_size, count)
+        epochs = range(epoch, epoch + (first + self.batch_size - 1) // count + 1)
+        picks = torch.cat([self._order(seed, e) for e in epochs])[first : first + self.batch_size]
+        x = to_float(self.images[picks.to(self.images.device)].to(self.device))
         if self.mirror:
             coins = torch.rand(self.batch_size, generator=generator(seed, "mirror", step))
             x = torch.where((coins < 0.5).to(self.device)[:, None, None, None], x.flip(-1), x)

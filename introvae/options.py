@@ -40,12 +40,12 @@ def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str]
             parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
 
 
-def config_from(args: argparse.Namespace, **values: Any) -> TrainConfig:
-    """Defaults, then the TOML file (a plain one, or the [config] of a params.toml), then flags, then `values`."""
+def config_from(args: argparse.Namespace) -> TrainConfig:
+    """Defaults, then the TOML file (a plain one, or the [config] of a params.toml), then flags."""
     file = load_toml(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict({**file.get("config", file), **flags, **values})
+    return TrainConfig.from_dict(file.get("config", file) | flags)
 
 
 def run_command(name: str, command: Callable[[], None]) -> int:

@@ -28,6 +28,8 @@ def generator(seed: int, stream: str, index: int = 0, device: torch.device | str
     return torch.Generator(device).manual_seed(derive(seed, stream, index))
 
 
-def normal(shape: tuple[int, ...], seed: int, stream: str, index: int, device: torch.device) -> Tensor:
+def normal(
+    shape: tuple[int, ...], seed: int, stream: str, index: int = 0, device: torch.device | str = "cpu"
+) -> Tensor:
     """Standard normal noise, the same for the same arguments on one kind of device."""
     return torch.randn(shape, generator=generator(seed, stream, index, device), device=device)

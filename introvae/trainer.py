@@ -120,7 +120,7 @@ class Trainer:
     def write_picture(self) -> None:
         """The same images and the same noise in every run of one latent size."""
         originals = to_float(fixed_images(self.images.validation).to(self.device))
-        noise = normal((len(originals), self.config.latent), 0, "pictures", 0, self.device)
+        noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
         bands = (originals, self.model.reconstruct(originals), self.model.decode(noise))
         write_picture(self.folder, self.step, bands)
 

@@ -115,7 +115,7 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
 
 def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[int, float], on_log: OnLog) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
-    real = scored_images(setup.images, setup.device)
+    real = scored_images(setup.images)
     for rung in [*setup.rungs, trainer.config.steps]:
         if trainer.step > rung:
             if rung in reported:

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import CPU
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -134,13 +133,13 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
 
 
 def test_scored_images_are_at_most_256(small_faces: ImageSet) -> None:
-    assert len(scored_images(small_faces, CPU)) == 80
+    assert len(scored_images(small_faces)) == 80
     many = ImageSet("x", small_faces.train, small_faces.train.repeat(2, 1, 1, 1))
-    assert len(scored_images(many, CPU)) == 256
+    assert len(scored_images(many)) == 256
 
 
 def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet) -> None:
-    real = scored_images(small_faces, CPU)
+    real = scored_images(small_faces)
     scores = measure_run(trained.model, small_faces, trained.config, 3.0)
     card = score_images(real, *outputs(trained.model, real, trained.config.latent))
     assert {name: scores[name] for name in ("score", *PARTS)} == vars(card)
