@@ -27,7 +27,10 @@ def normalisation(kind: str, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """conv 3x3, norm, leaky ReLU, conv 3x3, norm, added to the input (1x1 convolution if widths differ)."""
+    """conv 3x3, norm, leaky ReLU, conv 3x3, norm, added to the input (1x1 convolution if widths differ).
+
+    Activations work in place: neither a norm's nor a convolution's gradient needs its own output.
+    """
 
     def __init__(self, inputs: int, outputs: int, norm: str) -> None:
         super().__init__()
@@ -39,8 +42,8 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.leaky_relu(self.norm1(self.conv1(x)), LEAK)
-        return F.leaky_relu(self.norm2(self.conv2(y)) + self.skip(x), LEAK)
+        y = F.leaky_relu(self.norm1(self.conv1(x)), LEAK, inplace=True)
+        return F.leaky_relu(self.norm2(self.conv2(y)) + self.skip(x), LEAK, inplace=True)
 
 
 class Encoder(nn.Module):
@@ -52,7 +55,7 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 5, padding=2, bias=norm == "none"),
             normalisation(norm, widths[0]),
-            nn.LeakyReLU(LEAK),
+            nn.LeakyReLU(LEAK, inplace=True),
             nn.AvgPool2d(2),
         ]
         for inputs, outputs in pairwise(widths):

@@ -20,7 +20,7 @@ from introvae.run import read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
 from sweeps.space import Space
 
-RUNG_SHARES = (1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up; the end is scored in any case
+RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end is scored in any case
 
 
 @dataclass(frozen=True)

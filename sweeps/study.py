@@ -18,14 +18,14 @@ from introvae.randomness import derive
 from sweeps.objective import Setup, run_trial
 
 DATABASE = "study.db"
-KEPT_SHARE = 0.3  # of the trials that reach a rung
+KEPT_SHARE = 0.25  # of the trials that reach a rung
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 OnTrial = Callable[[optuna.Study, FrozenTrial], None]
 
 
 class HalvingPruner(optuna.pruners.BasePruner):
-    """Successive halving as trials come: go on from a rung if among the best 30% of all scores seen there.
+    """Successive halving as trials come: go on from a rung if among the best quarter of all scores seen there.
 
     Optuna's own also counts trials that were cut off, so a continued study would decide differently.
     """

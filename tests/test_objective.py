@@ -14,15 +14,15 @@ from introvae.run import read_config, read_metrics, read_scores
 from sweeps.objective import Setup, run_trial, train_warmup, trial_config
 from sweeps.space import Space
 
-VALUES = {"alpha": 0.2, "beta": 30.0, "margin_ratio": 2.0}
+VALUES = {"alpha": 0.2, "beta": 70.0, "margin_ratio": 2.0}
 
 
 @pytest.fixture(scope="module")
 def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Setup:
     """A study whose warm-up has been trained."""
     settings = {"steps": 330, "warmup_steps": 300, "lr": 3e-3, "log_every": 10, "checkpoint_every": 10}
-    config = tiny_config(**settings, warmup_beta=20.0, beta=20.0)
-    space = Space((0.1, 0.3), (20.0, 40.0), (1.0, 2.0))
+    config = tiny_config(**settings, warmup_beta=60.0, beta=60.0)
+    space = Space((0.1, 0.3), (50.0, 80.0), (1.0, 2.0))
     folder = tmp_path_factory.mktemp("warm") / "study"
     setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU)
     train_warmup(setup)
@@ -50,8 +50,8 @@ def run(setup: Setup, pruner: optuna.pruners.BasePruner | None = None) -> optuna
 def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
     config = trial_config(setup, 3, VALUES)
     measured = read_metrics(setup.warmup_folder)[-1]["kl_real"]
-    correction = measured / predicted_kl(setup.spectrum, 20.0, 8)
-    assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 30.0, 8))
+    correction = measured / predicted_kl(setup.spectrum, 60.0, 8)
+    assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 70.0, 8))
     assert trial_config(setup, 3, VALUES | {"m": 77.0}).m == 77.0
 
 
@@ -70,7 +70,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     assert scores and scores["state"] == "complete" and scores["score"] == trial.value
     assert trial.user_attrs["slot"] == 3 and trial.user_attrs["outcome"] == "complete"
     assert trial.constraints == {"failed": -1.0}
-    assert list(trial.intermediate_values) == [305, 310, 320, 330]
+    assert list(trial.intermediate_values) == [304, 308, 315, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
     assert read_config(folder) == trial_config(setup, 3, VALUES)
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
@@ -85,7 +85,7 @@ def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:
     trial = run(setup, Always())
     scores = read_scores(setup.run_folder(3))
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": -1.0}
-    assert scores and scores["state"] == "pruned" and "at step 305" in scores["reason"]
+    assert scores and scores["state"] == "pruned" and "at step 304" in scores["reason"]
     assert 0 < scores["score"] == pytest.approx(trial.value)
 
 
@@ -107,6 +107,6 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup) -> None:
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end(setup: Setup) -> None:
-    assert setup.rungs == [305, 310, 320]
+    assert setup.rungs == [304, 308, 315]
     assert changed(setup, steps=301).rungs == []
     assert changed(setup, steps=303).rungs == [301, 302]

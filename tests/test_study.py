@@ -27,17 +27,17 @@ def would_prune(study: optuna.Study, rungs: dict[int, float]) -> bool:
     return decision
 
 
-def test_halving_keeps_the_best_30_percent_of_a_rung() -> None:
+def test_halving_keeps_the_best_quarter_of_a_rung() -> None:
     study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
     assert not would_prune(study, {})
-    assert not would_prune(study, {10: 0.0})
-    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.4)):
+    assert not would_prune(study, {10: 0.0})  # the first to come
+    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
         finished(study, slot, {10: score}, pruned=slot % 2 == 0)
     assert not would_prune(study, {10: 0.5})
-    assert not would_prune(study, {10: 0.35})  # second of seven
-    assert would_prune(study, {10: 0.22})  # fourth of seven
-    assert not would_prune(study, {10: 0.22, 20: 0.01})  # nobody has reached this rung
-    assert not would_prune(study, {10: 0.35})  # and those that were cut off never count
+    assert not would_prune(study, {10: 0.37})  # second of eight
+    assert would_prune(study, {10: 0.33})  # third of eight
+    assert not would_prune(study, {10: 0.33, 20: 0.01})  # nobody has reached this rung
+    assert not would_prune(study, {10: 0.37})  # and those that were cut off never count
 
 
 def test_slots_are_filled_by_complete_and_pruned_trials(tmp_path: Path) -> None:

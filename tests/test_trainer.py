@@ -119,7 +119,7 @@ def test_a_run_with_alpha_0_never_draws_prior_noise(
 ) -> None:
     drawn: list[str] = []
 
-    def spy(shape: tuple[int, ...], seed: int, stream: str, index: int, device: torch.device) -> torch.Tensor:
+    def spy(shape: tuple[int, ...], seed: int, stream: str, *where: object) -> torch.Tensor:
         drawn.append(stream)
         return torch.zeros(shape)
 
