@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from introvae.errors import UserError
 from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
@@ -11,7 +12,7 @@ DESCRIPTION = (
 
 
 def command_line() -> Parser:
-    parser = Parser("introvae-report", description=DESCRIPTION)
+    parser = Parser("introvae-report", "[folder] [options]", DESCRIPTION)
     parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
     parser.add_argument("--runs", nargs="+", default=[], metavar="RUN", help="runs of the grid, by name [the best]")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many of the best the grid shows [5]")
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
 def report(folder: Path, runs: list[str], top: int) -> None:
     from analysis.report import text_table, write_report
 
+    if top < 0:
+        raise UserError(f"--top is {top}; allowed: 0 or more")
     table, grid = write_report(folder, runs, top)
     print(text_table(table))
     print(f"\nwritten: {folder / 'summary.csv'}, {folder / 'summary.md'}" + (f", {grid}" if grid else ""))

@@ -16,7 +16,7 @@ EPILOG = (
 
 
 def command_line() -> Parser:
-    parser = Parser("introvae-train", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser("introvae-train", "[options]", DESCRIPTION, EPILOG)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=("warmup_seed",))

@@ -17,7 +17,10 @@ DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it."""
+    """A short usage, and what is wrong in one line."""
+
+    def __init__(self, prog: str, usage: str, description: str, epilog: str = "") -> None:
+        super().__init__(prog, f"{prog} {usage}", description, epilog)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
@@ -25,7 +28,9 @@ class Parser(argparse.ArgumentParser):
 
 def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags go before it")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it"
+    )
     hints = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         if field.name in leave_out:

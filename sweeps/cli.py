@@ -29,7 +29,7 @@ BEST_SHOWN = 5
 
 
 def command_line() -> Parser:
-    parser = Parser("introvae-sweep", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the whole study [50]")
     parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
     ranges = (
@@ -62,7 +62,7 @@ def parse_range(text: str) -> tuple[float, float]:
 
 
 def sweep(args: argparse.Namespace) -> None:
-    from introvae.run import lock
+    from introvae.run import CHECKPOINT, lock
     from sweeps.objective import train_warmup
     from sweeps.study import fill_slots, next_slot, open_study
 
@@ -81,7 +81,8 @@ def sweep(args: argparse.Namespace) -> None:
             if setup.config.warmup_steps:
                 train_warmup(setup)
             if study.trials:
-                print(f"continuing with trial {slot}", flush=True)
+                cut_off = (setup.run_folder(slot) / CHECKPOINT).exists()
+                print(f"continuing with trial {slot}" + (", from its last checkpoint" if cut_off else ""), flush=True)
             fill_slots(study, setup, args.trials, Narrator(args.trials))
     summarise(setup.folder, args.out)
 

@@ -116,12 +116,17 @@ def test_the_command_prints_the_table_and_where_things_are(
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"), [("missing", "there is no folder"), ("empty", "there is no run below .*introvae-sweep")]
+    ("arguments", "message"),
+    [
+        (["missing"], "there is no folder"),
+        (["empty"], "there is no run below .*introvae-sweep"),
+        (["empty", "--top=-1"], "--top is -1; allowed: 0 or more"),
+    ],
 )
 def test_nothing_to_report_is_said_in_one_line(
-    argument: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / argument)]) == 2
+    assert main([str(tmp_path / arguments[0]), *arguments[1:]]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1

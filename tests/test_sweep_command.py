@@ -100,6 +100,8 @@ def test_a_killed_sweep_continues_as_if_nothing_had_happened(
     kept = max((row["step"] for row in read_metrics(run)), default=0) if (run / CHECKPOINT).exists() else 0
     continued = sweep(tmp_path, LONG, 3)
     assert continued.returncode == 0, continued.stderr
+    if moment.endswith(".previous.pt"):
+        assert "continuing with trial 1, from its last checkpoint\n" in continued.stdout
     assert slots(tmp_path) == slots(whole[0])
     assert kept == 0 or len(read_metrics(run)) > 0
 
