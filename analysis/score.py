@@ -9,7 +9,7 @@ another and a run that fails at one of them altogether scores 0.
 | informativeness | (retrieval - chance) / (1 - chance), at least 0           | reconstructions that ignore it       |
 | sharpness       | exp(-1/2 abs log(Laplacian variance / the real images')), | blur, and noise                      |
 |                 | geometric mean of reconstructions and samples             |                                      |
-| structure       | soft precision of samples, 8 to 32 px                     | texture without structure            |
+| structure       | soft precision at 8 px, likeness of detail at 16 and 32   | texture without structure            |
 | diversity       | soft recall of samples, 8 to 32 px                        | samples that are all alike           |
 """
 

@@ -28,9 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it"
-    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
     hints = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         if field.name in leave_out:
