@@ -31,12 +31,7 @@ UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.Unpi
 
 def write_atomically(path: Path, content: bytes) -> None:
     """The file holds its old content or the new one, whatever happens in between."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    _write_part(path, content).replace(path)
     _sync_folder(path.parent)
 
 
@@ -85,11 +80,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """`state` holds tensors and plain values only; the checkpoint before becomes checkpoint.previous.pt."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    part = folder / (CHECKPOINT + ".part")
-    with part.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
+    part = _write_part(folder / CHECKPOINT, buffer.getbuffer())
     if (folder / CHECKPOINT).exists():
         (folder / CHECKPOINT).replace(folder / PREVIOUS)
     part.replace(folder / CHECKPOINT)
@@ -156,6 +147,16 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {folder / SCORES}: {error}") from error
+
+
+def _write_part(path: Path, content: bytes | memoryview) -> Path:
+    """The content on disk under a temporary name beside `path`, ready to be renamed."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return part
 
 
 def _sync_folder(folder: Path) -> None:

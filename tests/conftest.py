@@ -1,5 +1,6 @@
 """Real faces, and settings small enough for seconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def tiny_flags(*leave_out: str) -> list[str]:
     values = tiny_config().to_dict()
     text = {name: ",".join(map(str, v)) if isinstance(v := values[name], list) else str(v) for name in names}
     return [part for name in names for part in ("--" + name.replace("_", "-"), text[name])]
+
+
+def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:
+    """What a command ends with, whether it returns or argparse ends it."""
+    try:
+        return main(flags)
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else -1
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import tiny_flags
+from conftest import exit_code, tiny_flags
 
 from introvae.cli import main
 from introvae.run import read_config, read_scores
@@ -93,10 +93,7 @@ def test_nonsense_gets_one_line_and_exit_code_2(
     flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(flags)
-    except SystemExit as stopped:
-        code = stopped.code if isinstance(stopped.code, int) else -1
+    code = exit_code(main, flags)
     error = capsys.readouterr().err
     assert code == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "predictions").exists()
