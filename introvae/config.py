@@ -19,6 +19,10 @@ from introvae.errors import UserError
 Schedule = float | tuple[tuple[int, float], ...]
 """A number, or (step, value) points joined by straight lines; the first and last value hold outside them."""
 
+PRESETS = Path(__file__).parent / "presets"
+RESIDUAL = ("residual", "official", "paper")  # families that meet their dense layers at BASE x BASE
+BASE = 4
+
 
 def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     """A field with its one line of help; `choices` lists the words it may take."""
@@ -37,30 +41,40 @@ class TrainConfig:
     channels: int = option(0, "1 grey, 3 RGB, 0 as the data are")
     mirror: bool = option(True, "mirror training images at random")
     latent: int = option(64, "latent dimensions z")
-    widths: tuple[int, ...] = option((), "channels from full resolution down to 4x4 [16,32,64,...]")
+    network: str = option("residual", "family of networks", (*RESIDUAL, "plain", "mlp"))
+    widths: tuple[int, ...] = option((), "channels of the convolutions, one for each halving [16,32,64,...]")
+    hidden: tuple[int, ...] = option((), "units of the encoder's dense layers before z [none]")
+    decoder_hidden: tuple[int, ...] = option((), "units of the decoder's dense layers after z [none]")
     norm: str = option("group", "normalisation", ("group", "batch", "none"))
     output: str = option("sigmoid", "last layer of the decoder", ("sigmoid", "linear"))
+    objective: str = option("intro", "intro: IntroVAE; soft: Soft-IntroVAE", ("intro", "soft"))
     alpha: Schedule = option(0.25, "amount of GAN; 0 is a plain VAE")
     alpha_decoder: float | None = option(None, "alpha in the decoder's loss [alpha]")
     beta: Schedule = option(100.0, "weight of 1/2 the squared error summed over pixels")
     m: float = option(100.0, "margin of the KL in nats")
     kl_weight: Schedule = option(1.0, "weight of the KL of real images; 0 with alpha 0: autoencoder")
     hinge: str = option("sample", "margin for each image or the batch's mean", ("sample", "batch"))
+    beta_neg: float = option(256.0, "soft: weight of the KL in the encoder's push on fakes")
+    gamma_r: float = option(0.0, "soft: weight of the fakes' own reconstruction in the decoder's loss")
     steps: int = option(2600, "updates of both networks, warm-up included")
     warmup_steps: int = option(2000, "first steps, as a plain VAE")
     warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
     batch_size: int = option(16, "images a step")
     lr: float = option(1e-3, "learning rate of both Adam optimisers")
+    ema_decay: float = option(0.0, "keep a moving average of the weights for evaluation, such as 0.999; 0: none")
     precision: str = option("fp32", "bf16 computes the networks in bfloat16", ("fp32", "bf16"))
+    compile: bool = option(False, "compile the networks: minutes to start, faster on a GPU")
+    activation_checkpointing: bool = option(False, "compute activations twice to save memory")
     seed: int = option(0, "every random draw follows from it")
     warmup_seed: int | None = option(None, "seed of the initial weights and the warm-up [seed]")
+    start_weights: str | None = option(None, "run folder whose weights this run starts from")
     log_every: int = option(20, "steps between rows of metrics.csv")
     checkpoint_every: int = option(200, "steps between checkpoints, a multiple of log-every")
     picture_every: int = option(1000, "steps between pictures, a multiple of checkpoint-every")
 
     def __post_init__(self) -> None:
         _check_types(self)
-        if not self.widths:
+        if not self.widths and self.network != "mlp":
             object.__setattr__(self, "widths", default_widths(self.image_size))
         _check_ranges(self)
 
@@ -106,6 +120,21 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
+
+
+def presets() -> dict[str, str]:
+    """The names of all presets, each with one line on what it is and where it is from."""
+    return {path.stem: load_toml(path)["about"] for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The settings of a preset. Raises UserError for a name that is none, with the nearest as a suggestion."""
+    path = PRESETS / f"{name}.toml"
+    if path not in PRESETS.glob("*.toml"):
+        near = difflib.get_close_matches(name, presets(), 1)
+        hint = f"did you mean {near[0]!r}?" if near else "--list-presets names them"
+        raise UserError(f"there is no preset {name!r}; {hint}")
+    return load_toml(path)["config"]
 
 
 def dump_toml(values: Mapping[str, Any]) -> str:
@@ -166,7 +195,8 @@ def _check_ranges(c: TrainConfig) -> None:
         if not holds:
             raise UserError(f"{name} is {getattr(c, name)!r}; allowed: {allowed}")
 
-    for name in ("alpha", "beta", "kl_weight", "alpha_decoder", "warmup_beta", "m", "lr"):
+    names = ("alpha", "beta", "kl_weight", "alpha_decoder", "warmup_beta", "m", "beta_neg", "gamma_r", "lr", "ema_decay")
+    for name in names:
         value = getattr(c, name)
         numbers = [point[1] for point in value] if isinstance(value, tuple) else [value or 0.0]
         need(all(math.isfinite(n) and n >= 0 for n in numbers), name, "a finite number, 0 or more")
@@ -180,20 +210,14 @@ def _check_ranges(c: TrainConfig) -> None:
     need(16 <= c.image_size <= 2048, "image_size", "16 to 2048 pixels")
     need(c.channels in (0, 1, 3), "channels", "0, 1 or 3")
     need(c.lr > 0, "lr", "more than 0")
+    need(c.ema_decay < 1, "ema_decay", "0 or more, less than 1")
     for name in ("latent", "batch_size", "steps", "log_every", "checkpoint_every", "picture_every"):
         need(getattr(c, name) >= 1, name, "1 or more")
-    need(min(c.widths) >= 1, "widths", "1 or more channels each")
-    reach = 4 * 2 ** len(c.widths)
-    need(
-        reach >= c.image_size,
-        "widths",
-        f"at least {len(default_widths(c.image_size))} widths at {c.image_size} px",
-    )
-    need(
-        reach < 2 * max(c.image_size, 16),
-        "widths",
-        f"at most {len(default_widths(c.image_size))} widths at {c.image_size} px",
-    )
+    for name in ("widths", "hidden", "decoder_hidden"):
+        need(all(number >= 1 for number in getattr(c, name)), name, "1 or more each")
+    need(c.network != "mlp" or c.norm == "none", "norm", "none, as network mlp has no convolutions")
+    low, high = _lengths_of_widths(c)
+    need(low <= len(c.widths) <= high, "widths", f"{low} to {high} of them for network {c.network} at {c.image_size} px")
     need(0 <= c.warmup_steps <= c.steps, "warmup_steps", f"0 to steps ({c.steps})")
     for name in ("seed", "warmup_seed"):
         need((getattr(c, name) or 0) >= 0, name, "0 or more")
@@ -203,3 +227,13 @@ def _check_ranges(c: TrainConfig) -> None:
         "picture_every",
         f"a multiple of checkpoint_every ({c.checkpoint_every})",
     )
+
+
+def _lengths_of_widths(c: TrainConfig) -> tuple[int, int]:
+    """Fewest and most halvings: residual networks end at 4x4, with padding for sizes in between."""
+    if c.network == "mlp":
+        return 0, 0
+    if c.network == "plain":
+        return 1, int(math.log2(c.image_size))
+    length = len(default_widths(c.image_size))
+    return length, length

@@ -1,11 +1,17 @@
 """The one seam between the code and the device it runs on."""
 
+import ctypes
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
 
 from introvae.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,3 +46,21 @@ def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
     """Adam with PyTorch's defaults, as the paper's authors run it; fused wherever there is real memory."""
     fused = next(network.parameters()).device.type != "meta"
     return torch.optim.Adam(network.parameters(), lr, fused=fused)
+
+
+def compile_networks(networks: Iterable[nn.Module], backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compile each network on its first call; the losses around them stay as they are, so weights may change."""
+    torch._functorch.config.donated_buffer = False  # the decoder's graph on z is backpropagated twice
+    for network in networks:
+        network.compile(backend=backend)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that a step frees for the next one.
+
+    By default it returns large blocks to the system at once, and each step's activations are faulted in page by page
+    again. Elsewhere than on Linux's glibc nothing changes.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest that glibc accepts

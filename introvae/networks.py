@@ -1,10 +1,11 @@
-"""Encoder and Decoder: the paper's residual networks for every image size, channel count and width.
+"""Encoder and Decoder: every family of networks, image size, channel count and width.
 
-A network halves (or doubles) its resolution once for each entry of `widths` and meets its linear layer at
-4x4, so it works at 4 * 2^len(widths) pixels; smaller images are padded to that size and cropped back.
+The residual families ("residual", "official", "paper") halve or double their resolution once for each entry of
+`widths` and meet their dense layers at 4x4, so they work at 4 * 2^len(widths) pixels. "plain" does so with strided
+convolutions and meets them wherever `widths` end; "mlp" has dense layers only. Images of another size are padded to
+the network's and cropped back.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,85 +14,47 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAK = 0.2
-BASE = 4  # side of the feature map at the linear layer
+from introvae.blocks import LEAK, Block, Segment, normalisation
+from introvae.config import BASE, RESIDUAL, TrainConfig
+
 LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
 EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
 
 
-def normalisation(kind: str, channels: int) -> nn.Module:
-    """The norm after a convolution: "group" (up to 8 groups), "batch" or "none"."""
-    if kind == "group":
-        return nn.GroupNorm(math.gcd(8, channels), channels)
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
-
-
-class ResidualBlock(nn.Module):
-    """conv 3x3, norm, leaky ReLU, conv 3x3, norm, added to the input (1x1 convolution if widths differ).
-
-    Activations work in place: neither a norm's nor a convolution's gradient needs its own output.
-    """
-
-    def __init__(self, inputs: int, outputs: int, norm: str) -> None:
-        super().__init__()
-        bias = norm == "none"  # a norm's own shift makes a bias before it redundant
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
-        self.norm1 = normalisation(norm, outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)
-        self.norm2 = normalisation(norm, outputs)
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.leaky_relu(self.norm1(self.conv1(x)), LEAK, inplace=True)
-        return F.leaky_relu(self.norm2(self.conv2(y)) + self.skip(x), LEAK, inplace=True)
-
-
 class Encoder(nn.Module):
-    """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, latent)."""
+    """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
 
-    def __init__(self, image_size: int, channels: int, latent: int, widths: Sequence[int], norm: str) -> None:
+    def __init__(self, c: TrainConfig) -> None:
         super().__init__()
-        self.padding = _padding(image_size, widths)
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], 5, padding=2, bias=norm == "none"),
-            normalisation(norm, widths[0]),
-            nn.LeakyReLU(LEAK, inplace=True),
-            nn.AvgPool2d(2),
-        ]
-        for inputs, outputs in pairwise(widths):
-            layers += [ResidualBlock(inputs, outputs, norm), nn.AvgPool2d(2)]
-        layers.append(ResidualBlock(widths[-1], widths[-1], norm))
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(widths[-1] * BASE**2, 2 * latent)
+        self.padding = _padding(c)
+        width, side = _inner(c)
+        self.features = nn.Sequential(*_encoder_layers(c))
+        self.dense = _dense([width * side**2, *c.hidden])
+        self.head = nn.Linear((c.hidden or (width * side**2,))[-1], 2 * c.latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.features(F.pad(x, self.padding))
-        mu, raw = _full_precision(self.head(y.flatten(1))).chunk(2, dim=1)
+        y = self.dense(self.features(F.pad(x, self.padding)).flatten(1))
+        mu, raw = _full_precision(self.head(y)).chunk(2, dim=1)
         return mu, LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
 
 
 class Decoder(nn.Module):
-    """Latent vectors (N, latent) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
+    """Latent vectors (N, z) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
 
-    def __init__(
-        self, image_size: int, channels: int, latent: int, widths: Sequence[int], norm: str, output: str
-    ) -> None:
+    def __init__(self, c: TrainConfig) -> None:
         super().__init__()
-        self.padding = _padding(image_size, widths)
-        self.width = widths[-1]
-        self.output = output
-        self.head = nn.Linear(latent, self.width * BASE**2)
-        layers: list[nn.Module] = []
-        inputs = self.width
-        for outputs in reversed(widths):
-            layers += [ResidualBlock(inputs, outputs, norm), nn.Upsample(scale_factor=2)]
-            inputs = outputs
-        layers += [ResidualBlock(inputs, inputs, norm), nn.Conv2d(inputs, channels, 5, padding=2)]
-        self.features = nn.Sequential(*layers)
+        self.padding = _padding(c)
+        self.output = c.output
+        self.inner = _inner(c)
+        width, side = self.inner
+        self.dense = _dense([c.latent, *c.decoder_hidden])
+        self.head = nn.Linear((c.decoder_hidden or (c.latent,))[-1], width * side**2)
+        self.features = nn.Sequential(*_decoder_layers(c))
 
     def forward(self, z: Tensor) -> Tensor:
-        y = F.relu(self.head(z)).unflatten(1, (self.width, BASE, BASE))
-        y = _full_precision(F.pad(self.features(y), [-side for side in self.padding]))
+        width, side = self.inner
+        y = self.features(self.head(self.dense(z)).unflatten(1, (width, side, side)))
+        y = _full_precision(F.pad(y, [-edge for edge in self.padding]))
         return torch.sigmoid(y) if self.output == "sigmoid" else y
 
 
@@ -119,26 +82,84 @@ class IntroVAE(nn.Module):
 
     @torch.no_grad()
     def _evaluate(self, network: nn.Module, x: Tensor) -> list[Any]:
+        """`forward` itself, as a compiled network would be compiled again for each size of the last part."""
         training = network.training
         network.eval()
-        outputs = [network(part) for part in x.split(EVALUATION_BATCH)]
+        outputs = [network.forward(part) for part in x.split(EVALUATION_BATCH)]
         network.train(training)
         return outputs
 
 
-def build(image_size: int, channels: int, latent: int, widths: Sequence[int], norm: str, output: str) -> IntroVAE:
-    """Both networks with PyTorch's initial weights, drawn from the global generator."""
-    return IntroVAE(
-        Encoder(image_size, channels, latent, widths, norm),
-        Decoder(image_size, channels, latent, widths, norm, output),
+def build(c: TrainConfig) -> IntroVAE:
+    """Both networks with PyTorch's initial weights, drawn from the global generator; `channels` must be known."""
+    return IntroVAE(Encoder(c), Decoder(c))
+
+
+def _encoder_layers(c: TrainConfig) -> list[nn.Module]:
+    if c.network == "mlp":
+        return []
+    bias = c.norm == "none"  # a norm's own shift makes a bias before it redundant
+    if c.network == "plain":
+        return [
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias),
+                normalisation(c.norm, outputs),
+                nn.LeakyReLU(LEAK, inplace=True),
+            )
+            for inputs, outputs in pairwise((c.channels, *c.widths))
+        ]
+    first = (
+        nn.Conv2d(c.channels, c.widths[0], 5, padding=2, bias=bias),
+        normalisation(c.norm, c.widths[0]),
+        nn.LeakyReLU(LEAK, inplace=True),
+        nn.AvgPool2d(2),
     )
+    layers: list[nn.Module] = [Segment(c, *first)]
+    for inputs, outputs in pairwise(c.widths):
+        layers.append(Segment(c, Block(inputs, outputs, c.norm, c.network), nn.AvgPool2d(2)))
+    layers.append(Segment(c, Block(c.widths[-1], c.widths[-1], c.norm, c.network)))
+    return layers
 
 
-def _padding(image_size: int, widths: Sequence[int]) -> list[int]:
+def _decoder_layers(c: TrainConfig) -> list[nn.Module]:
+    if c.network == "mlp":
+        return []
+    if c.network == "plain":
+        layers: list[nn.Module] = [nn.LeakyReLU(LEAK, inplace=True)]
+        for inputs, outputs in pairwise(reversed(c.widths)):
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=c.norm == "none"),
+                normalisation(c.norm, outputs),
+                nn.LeakyReLU(LEAK, inplace=True),
+            ]
+        return [*layers, nn.ConvTranspose2d(c.widths[0], c.channels, 4, stride=2, padding=1)]
+    layers = [nn.ReLU(inplace=True)]
+    inputs = c.widths[-1]
+    for outputs in reversed(c.widths):
+        layers.append(Segment(c, Block(inputs, outputs, c.norm, c.network), nn.Upsample(scale_factor=2)))
+        inputs = outputs
+    layers.append(Segment(c, Block(inputs, inputs, c.norm, c.network)))
+    return [*layers, nn.Conv2d(inputs, c.channels, 5, padding=2)]
+
+
+def _dense(sizes: Sequence[int]) -> nn.Sequential:
+    """A dense layer and leaky ReLU from each size to the next."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(LEAK, inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _inner(c: TrainConfig) -> tuple[int, int]:
+    """Channels and side of the feature map at the dense layers; an MLP's is the image itself."""
+    if c.network == "mlp":
+        return c.channels, c.image_size
+    return c.widths[-1], BASE if c.network in RESIDUAL else -(-c.image_size // 2 ** len(c.widths))
+
+
+def _padding(c: TrainConfig) -> list[int]:
     """Left, right, top and bottom pixels that bring an image to the network's size."""
-    missing = BASE * 2 ** len(widths) - image_size
-    if missing < 0:
-        raise ValueError(f"{len(widths)} widths reach {image_size + missing} px, less than {image_size} px")
+    missing = _inner(c)[1] * 2 ** len(c.widths) - c.image_size
     return [missing // 2, missing - missing // 2] * 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from introvae.config import Schedule, TrainConfig, load_toml
+from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
 from introvae.errors import DivergedError, UserError
 
 PREDICTIONS = Path("predictions")
@@ -26,8 +26,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
 
 
+class ListPresets(argparse.Action):
+    """Print the presets, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        width = max(map(len, presets()))
+        for name, about in presets().items():
+            print(f"{name:{width}}  {about}")
+        parser.exit()
+
+
 def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
+    parser.add_argument("--preset", metavar="NAME", help="named settings; --config and flags override them")
+    parser.add_argument("--list-presets", action=ListPresets, nargs=0, help="show the names, a line each, and exit")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
     hints = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
@@ -44,11 +56,12 @@ def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str]
 
 
 def config_from(args: argparse.Namespace) -> TrainConfig:
-    """Defaults, then the TOML file (a plain one, or the [config] of a params.toml), then flags."""
+    """Defaults, the preset, the TOML file (a plain one, or the [config] of a params.toml), flags; the last one holds."""
+    preset = load_preset(args.preset) if args.preset else {}
     file = load_toml(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict(file.get("config", file) | flags)
+    return TrainConfig.from_dict(preset | file.get("config", file) | flags)
 
 
 def run_command(name: str, command: Callable[[], None]) -> int:

@@ -15,6 +15,7 @@ STREAMS = (
     "trial",
     "sampler",
     "score",
+    "fakes",
 )
 
 

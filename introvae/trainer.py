@@ -12,13 +12,15 @@ from torch import Tensor
 from introvae import networks
 from introvae.config import TrainConfig, value_at
 from introvae.data import Batches, ImageSet, to_float
-from introvae.device import adam, autocast
-from introvae.errors import DivergedError
+from introvae.device import adam, autocast, compile_networks
+from introvae.ema import MovingAverage
+from introvae.errors import DivergedError, UserError
 from introvae.networks import IntroVAE
+from introvae.parallel import share
 from introvae.pictures import fixed_images, write_picture
 from introvae.randomness import derive, normal
 from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
-from introvae.step import Optimisers, Terms, Weights, train_step
+from introvae.step import Noise, Optimisers, Terms, Weights, train_step
 
 MEANS = (  # of every step since the row before
     "loss_encoder", "loss_decoder", "reconstruction",
@@ -53,12 +55,22 @@ class Trainer:
         self.model = build_model(config, device)
         self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
         self.step = 0
+        if config.start_weights is not None:
+            self._start_from(Path(config.start_weights))
+        self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         state, source = load_checkpoint(folder, device), folder
         if state is None and start is not None:
             state, source = load_checkpoint(start, device), start
         if state is not None:
             self._restore(state)
+        if config.compile:
+            compile_networks((self.model.encoder, self.model.decoder))
         self.log = MetricsLog(folder, COLUMNS, [row for row in read_metrics(source) if row["step"] <= self.step])
+
+    @property
+    def evaluated(self) -> IntroVAE:
+        """The model that pictures and scores look at: the moving average if there is one."""
+        return self.average.model if self.average else self.model
 
     def run(self, until: int | None = None, on_log: OnLog | None = None) -> None:
         """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
@@ -79,6 +91,8 @@ class Trainer:
             values = _summary(terms, weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
+            if self.average:
+                self.average.update(self.step)
             self.step += 1
             count += 1
             if self.step % config.log_every == 0 or self.step == last:
@@ -94,17 +108,18 @@ class Trainer:
 
     def _train_step(self, weights: Weights) -> Terms:
         """Draws are functions of (seed, step), so a resumed run repeats them."""
-        step, shape = self.step, (self.config.batch_size, self.config.latent)
-        seed = phase_seed(self.config, step)
-        z_prior = normal(shape, seed, "prior", step, self.device) if weights.alpha else None
-        return train_step(
-            self.model,
-            self.optimisers,
-            self.batches(seed, step).contiguous(memory_format=torch.channels_last),
-            normal(shape, seed, "posterior", step, self.device),
-            z_prior,
-            weights,
-        )
+        seed, images = phase_seed(self.config, self.step), self.config.batch_size
+
+        def draw(stream: str, *shape: int) -> Tensor:
+            return share(normal((*shape, self.config.latent), seed, stream, self.step, self.device))
+
+        noise = Noise(draw("posterior", images))
+        if weights.alpha:
+            noise = noise._replace(prior=draw("prior", images))
+            if weights.objective == "soft":
+                noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
+        x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
+        return train_step(self.model, self.optimisers, x, noise, weights)
 
     def _row(self, weights: Weights, means: list[float], speed: float) -> dict[str, float]:
         head = (self.step, weights.alpha, weights.beta, weights.kl_weight)
@@ -121,7 +136,7 @@ class Trainer:
         """The same images and the same noise in every run of one latent size."""
         originals = to_float(fixed_images(self.images.validation).to(self.device))
         noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
-        bands = (originals, self.model.reconstruct(originals), self.model.decode(noise))
+        bands = (originals, self.evaluated.reconstruct(originals), self.evaluated.decode(noise))
         write_picture(self.folder, self.step, bands)
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:
@@ -138,13 +153,27 @@ class Trainer:
     def _save(self) -> None:
         model, optimisers = self.model, self.optimisers
         state: dict[str, Any] = {"step": self.step, "model": model.state_dict()}
+        if self.average:
+            state["average"] = self.average.model.state_dict()
         for optimiser, name in zip(optimisers, Optimisers._fields, strict=True):
             state[name] = optimiser.state_dict()
         save_checkpoint(self.folder, state)
 
+    def _start_from(self, run: Path) -> None:
+        """The weights that another run is evaluated with; raises UserError if they are not there or do not fit."""
+        state = load_checkpoint(run, self.device)
+        if state is None:
+            raise UserError(f"{run} has no checkpoint to start from; give a run folder that has one")
+        try:
+            self.model.load_state_dict(state.get("average", state["model"]))
+        except RuntimeError as error:
+            raise UserError(f"the networks of {run} have other shapes than this run's; keep its settings") from error
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.model.load_state_dict(state["average"])
         for optimiser, name in zip(self.optimisers, Optimisers._fields, strict=True):
             optimiser.load_state_dict(state[name])
             for group in optimiser.param_groups:
@@ -153,10 +182,9 @@ class Trainer:
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
     """The networks of a configuration with its initial weights, the same on every kind of device."""
-    c = config
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(phase_seed(c, 0), "weights"))
-        model = networks.build(c.image_size, c.channels, c.latent, c.widths, c.norm, c.output)
+        torch.manual_seed(derive(phase_seed(config, 0), "weights"))
+        model = networks.build(config)
     return model.to(device).to(memory_format=torch.channels_last)
 
 
@@ -174,7 +202,19 @@ def weights_at(config: TrainConfig, step: int) -> Weights:
     alpha = 0.0 if warmup else value_at(c.alpha, step)
     beta = c.warmup_beta if warmup and c.warmup_beta is not None else value_at(c.beta, step)
     alpha_decoder = alpha if c.alpha_decoder is None else c.alpha_decoder
-    return Weights(alpha, alpha_decoder, beta, value_at(c.kl_weight, step), c.m, c.hinge)
+    scale = 1.0 if c.objective == "intro" else 1 / (c.channels * c.image_size**2)
+    return Weights(
+        alpha,
+        alpha_decoder,
+        beta,
+        value_at(c.kl_weight, step),
+        c.m,
+        c.hinge,
+        c.objective,
+        scale,
+        c.beta_neg,
+        c.gamma_r,
+    )
 
 
 def _summary(terms: Terms, m: float) -> Tensor:

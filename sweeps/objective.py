@@ -102,7 +102,7 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
     scores: dict[str, Any] = {"state": state, "reason": reason, "score": 0.0}
     if state != "diverged":
         expected_kl = vae_kl(config, setup.spectrum, read_metrics(folder))
-        scores |= measure_run(trainer.model, setup.images, config, expected_kl)
+        scores |= measure_run(trainer.evaluated, setup.images, config, expected_kl)
         trainer.write_picture()
     write_scores(folder, scores)
     trial.set_user_attr("m", config.m)
@@ -122,7 +122,7 @@ def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[i
                 trial.report(reported[rung], rung)
             continue
         trainer.run(rung, on_log)
-        reconstructions, samples = outputs(trainer.model, real, trainer.config.latent)
+        reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)
         score = score_images(real, reconstructions, samples).score
         trial.report(score, rung)
         failure = image_collapse(real, reconstructions, samples)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from introvae.losses import hinge, kl_divergence, reconstruction_error, sample_posterior
+from introvae.losses import exponential_elbo, hinge, kl_divergence, reconstruction_error, sample_posterior
 
 LATENTS = hnp.arrays(np.float64, (3, 4), elements=st.floats(-8, 8))
 
@@ -34,15 +36,20 @@ def test_kl_of_the_prior_is_zero() -> None:
 
 def test_hinge_over_samples_and_over_the_batch() -> None:
     kl = torch.tensor([2.0, 14.0])
-    assert hinge(kl, 10, "sample").item() == 4.0  # mean of 8 and 0
-    assert hinge(kl, 10, "batch").item() == 2.0  # 10 less the mean of 8
-    assert hinge(kl, 1, "sample").item() == hinge(kl, 1, "batch").item() == 0.0
+    assert hinge(kl, 10).item() == 4.0  # mean of 8 and 0
+    assert hinge(kl.mean(), 10).item() == 2.0  # 10 less the mean of 8
+    assert hinge(kl, 1).item() == hinge(kl.mean(), 1).item() == 0.0
 
 
 @given(hnp.arrays(np.float64, 6, elements=st.floats(0, 200)), st.floats(0, 200))
 def test_hinge_over_samples_is_never_less_than_over_the_batch(kl: np.ndarray, m: float) -> None:
     energies = torch.from_numpy(kl)
-    assert hinge(energies, m, "sample") >= hinge(energies, m, "batch") - 1e-9
+    assert hinge(energies, m) >= hinge(energies.mean(), m) - 1e-9
+
+
+def test_exponential_elbo_is_half_at_no_energy_and_falls() -> None:
+    assert exponential_elbo(torch.zeros(3)).item() == 0.5
+    assert exponential_elbo(torch.tensor([0.5, 1.0])).item() == pytest.approx((math.exp(-1) + math.exp(-2)) / 4)
 
 
 def test_posterior_sample_has_its_mean_and_deviation() -> None:

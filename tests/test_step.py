@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,35 +12,43 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from introvae.device import adam, autocast
-from introvae.networks import IntroVAE, ResidualBlock, build
-from introvae.step import Optimisers, Terms, Weights, train_step
+from introvae.blocks import Block, Segment
+from introvae.config import TrainConfig
+from introvae.networks import IntroVAE, build
+from introvae.step import Noise, Optimisers, Terms, Weights, train_step
 
 BATCH, LATENT = 6, 5
 INTROVAE = Weights(alpha=0.3, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=8.0)
+SOFT = Weights(
+    alpha=0.5, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=0.0, objective="soft", scale=0.02, beta_neg=3.0
+)
 VAE = Weights(alpha=0.0, alpha_decoder=0.0, beta=2.0, kl_weight=0.9, m=8.0)
 NORMS = ("group", "batch", "none")
 
 
-def make(norm: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[IntroVAE, Optimisers]:
+def make(
+    norm: str, dtype: torch.dtype = torch.float64, device: str = "cpu", **settings: Any
+) -> tuple[IntroVAE, Optimisers]:
     torch.manual_seed(1)
-    model = build(16, 1, LATENT, (8, 12), norm, "sigmoid").to(device, dtype)
+    config = TrainConfig(image_size=16, channels=1, latent=LATENT, widths=(8, 12), norm=norm, **settings)
+    model = build(config).to(device, dtype)
     with torch.no_grad():
         model.encoder.head.weight.mul_(3)  # energies that differ from image to image
     return model, Optimisers(adam(model.encoder, 1e-2), adam(model.decoder, 1e-2))
 
 
-def draws(step: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+def draws(step: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Tensor, Noise]:
     g = torch.Generator().manual_seed(step)
     x = torch.rand(BATCH, 1, 16, 16, generator=g, dtype=dtype)
-    noise, z_prior = (torch.randn(BATCH, LATENT, generator=g, dtype=dtype) for _ in range(2))
-    return x.to(device), noise.to(device), z_prior.to(device)
+    noise = torch.randn(4, BATCH, LATENT, generator=g, dtype=dtype).to(device)
+    return x.to(device), Noise(noise[0], noise[1], noise[2:])
 
 
 def typical_energy(model: IntroVAE) -> float:
     """A margin that lies among the energies of a new model's samples."""
     probe = copy.deepcopy(model)
     with torch.no_grad():
-        return twin.energy(*probe.encoder(probe.decoder(draws(0)[2]))).quantile(0.5).item()
+        return twin.energy(*probe.encoder(probe.decoder(draws(0)[1].prior))).quantile(0.5).item()
 
 
 def state(model: IntroVAE) -> dict[str, Tensor]:
@@ -81,16 +90,16 @@ def test_alpha_0_is_the_vae_bit_for_bit(norm: str) -> None:
     fast, optimisers = make(norm, torch.float32)
     slow, slow_optimisers = make(norm, torch.float32)
     for step in range(5):
-        x, noise, _ = draws(step, torch.float32)
-        train_step(fast, optimisers, x, noise, None, VAE)
+        x, noise = draws(step, torch.float32)
+        train_step(fast, optimisers, x, Noise(noise.posterior), VAE)
         twin.vae(slow, slow_optimisers, x, noise, VAE)
     assert all(torch.equal(fast.state_dict()[name], value) for name, value in state(slow).items())
 
 
 def test_autoencoder_leaves_the_kl_alone() -> None:
     model, optimisers = make("group")
-    x, noise, _ = draws(0)
-    train_step(model, optimisers, x, torch.zeros_like(noise), None, Weights(**vars(VAE) | {"kl_weight": 0.0}))
+    x, noise = draws(0)
+    train_step(model, optimisers, x, Noise(torch.zeros_like(noise.posterior)), Weights(**vars(VAE) | {"kl_weight": 0.0}))
     reference, reference_optimisers = make("group")
     error = twin.squared_error(reference.decoder(reference.encoder(x)[0]), x)
     (VAE.beta * error).backward()
@@ -100,14 +109,51 @@ def test_autoencoder_leaves_the_kl_alone() -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("gamma_r", [0.0, 0.3])
+@pytest.mark.parametrize("norm", NORMS)
+def test_fast_soft_step_equals_its_definition(norm: str, gamma_r: float) -> None:
+    weights = replace(SOFT, gamma_r=gamma_r)
+    fast, optimisers = make(norm)
+    slow, slow_optimisers = make(norm)
+    for step in range(5):
+        train_step(fast, optimisers, *draws(step), weights)
+        twin.soft_introvae(slow, slow_optimisers, *draws(step), weights)
+    for name, value in state(slow).items():
+        torch.testing.assert_close(fast.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("change", [{"beta_neg": 2.9}, {"scale": 0.021}, {"gamma_r": 0.01}, {"alpha": 0.49}])
+def test_every_weight_of_the_soft_objective_counts(change: dict[str, float]) -> None:
+    ends = []
+    for weights in (SOFT, replace(SOFT, **change)):  # type: ignore[arg-type]
+        model, optimisers = make("group")
+        for step in range(2):
+            train_step(model, optimisers, *draws(step), weights)
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert (ends[0] - ends[1]).abs().max() > 1e-7
+
+
+@pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_activation_checkpointing_changes_nothing(norm: str, weights: Weights) -> None:
+    ends = []
+    for settings in ({}, {"activation_checkpointing": True}):
+        model, optimisers = make(norm, **settings)
+        for step in range(3):
+            train_step(model, optimisers, *draws(step), weights)
+        ends.append(state(model))
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=0, atol=1e-12, msg=name)
+
+
 def test_losses_reported_are_those_of_the_paper() -> None:
     model, optimisers = make("none")
     reference = copy.deepcopy(model)
-    x, noise, z_prior = draws(0)
-    terms = train_step(model, optimisers, x, noise, z_prior, INTROVAE)
+    x, noise = draws(0)
+    terms = train_step(model, optimisers, x, noise, INTROVAE)
     with torch.no_grad():
         mu, logvar = reference.encoder(x)
-        x_r, x_p = reference.decoder(mu + torch.exp(0.5 * logvar) * noise), reference.decoder(z_prior)
+        x_r, x_p = (reference.decoder(z) for z in (mu + torch.exp(0.5 * logvar) * noise.posterior, noise.prior))
         energies = [twin.energy(*reference.encoder(image)) for image in (x_r, x_p)]
         after = [twin.energy(*model.encoder(image)).mean() for image in (x_r, x_p)]
     l_ae = INTROVAE.beta * twin.squared_error(x_r, x)
@@ -144,42 +190,63 @@ class PassCounter(TorchDispatchMode):
             self.counts[f"{self.names[weight.data_ptr()]} {kind}"] += len(images) / BATCH  # type: ignore[assignment]
 
 
-def count_passes(norm: str, weights: Weights) -> Counter[str]:
-    model, optimisers = make(norm)
-    inner = {"encoder": model.encoder.features[4], "decoder": model.decoder.features[2]}
-    blocks = {name: block for name, block in inner.items() if isinstance(block, ResidualBlock)}
-    counter = PassCounter({name: block.conv1 for name, block in blocks.items()})
+def inner_convolution(network: nn.Module) -> nn.Conv2d:
+    """Of the first residual block whose input comes from another layer and whose output goes on to one."""
+    segments = [module for module in network.modules() if isinstance(module, Segment)]
+    blocks = [module for segment in segments[1:] for module in segment if isinstance(module, Block)]
+    return blocks[0].conv1
+
+
+def count_passes(norm: str, weights: Weights, **settings: Any) -> Counter[str]:
+    model, optimisers = make(norm, **settings)
+    counter = PassCounter({name: inner_convolution(net) for name, net in model.named_children()})
     with counter:
         train_step(model, optimisers, *draws(0), weights)
     return counter.counts
 
 
+def passes(encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> dict[str, int]:
+    kinds = ("forward", "weight gradient", "input gradient")
+    counts = {"encoder": encoder, "decoder": decoder}
+    return {f"{net} {kind}": n for net in counts for kind, n in zip(kinds, counts[net], strict=True)}
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_passes_of_a_step(norm: str) -> None:
-    assert count_passes(norm, INTROVAE) == {
-        "encoder forward": 5, "encoder weight gradient": 3, "encoder input gradient": 5,
-        "decoder forward": 2, "decoder weight gradient": 2, "decoder input gradient": 3,
-    }  # fmt: skip
+    assert count_passes(norm, INTROVAE) == passes((5, 3, 5), (2, 2, 3))
+
+
+def test_passes_of_a_soft_step() -> None:
+    assert count_passes("group", SOFT) == passes((5, 3, 5), (4, 2, 5))
+
+
+def test_gamma_r_costs_two_decodings() -> None:
+    assert count_passes("group", replace(SOFT, gamma_r=0.1)) == passes((5, 3, 5), (6, 4, 7))
+
+
+def test_activation_checkpointing_costs_a_forward_pass_for_each_backward_pass() -> None:
+    assert count_passes("group", INTROVAE, activation_checkpointing=True) == passes((10, 3, 5), (5, 2, 3))
 
 
 def test_passes_of_a_vae_step() -> None:
     """Nothing of the fakes is computed."""
-    kinds = ("forward", "weight gradient", "input gradient")
-    assert count_passes("group", VAE) == {f"{net} {kind}": 1 for net in ("encoder", "decoder") for kind in kinds}
+    assert count_passes("group", VAE) == passes((1, 1, 1), (1, 1, 1))
 
 
 def test_samples_need_their_noise() -> None:
     model, optimisers = make("none")
-    x, noise, _ = draws(0)
-    with pytest.raises(ValueError, match="z_prior"):
-        train_step(model, optimisers, x, noise, None, INTROVAE)
+    x, noise = draws(0)
+    with pytest.raises(ValueError, match=r"noise\.prior"):
+        train_step(model, optimisers, x, Noise(noise.posterior), INTROVAE)
+    with pytest.raises(ValueError, match=r"noise\.fakes"):
+        train_step(model, optimisers, x, noise._replace(fakes=None), SOFT)
 
 
 def finite(terms: Terms) -> bool:
     return all(bool(term.isfinite().all()) for term in terms if term is not None)
 
 
-@pytest.mark.parametrize("weights", [INTROVAE, VAE])
+@pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
 def test_a_step_runs_on_meta_tensors(weights: Weights) -> None:
     """Nothing in the step is left on another device, and nothing waits for a value."""
     model, optimisers = make("group", torch.float32, "meta")
@@ -187,7 +254,7 @@ def test_a_step_runs_on_meta_tensors(weights: Weights) -> None:
     assert terms.loss_encoder.device.type == "meta"
 
 
-@pytest.mark.parametrize("weights", [INTROVAE, VAE])
+@pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
 def test_a_step_runs_under_bf16_autocast(weights: Weights) -> None:
     model, optimisers = make("group", torch.float32)
     before = state(model)
@@ -202,13 +269,13 @@ def test_under_autocast_the_decoder_sees_the_updated_encoder() -> None:
     model, optimisers = make("group", torch.float32)
     for group in optimisers.encoder.param_groups:
         group["lr"] = 0.3  # so that the update shows in bfloat16
-    x, noise, z_prior = draws(0, torch.float32)
+    x, noise = draws(0, torch.float32)
     start = copy.deepcopy(model)
     with autocast(torch.device("cpu"), "bf16"):
-        terms = train_step(model, optimisers, x, noise, z_prior, INTROVAE)
+        terms = train_step(model, optimisers, x, noise, INTROVAE)
         with torch.no_grad():
             mu, logvar = start.encoder(x)
-            fakes = (start.decoder(mu + torch.exp(0.5 * logvar) * noise), start.decoder(z_prior))
+            fakes = (start.decoder(mu + torch.exp(0.5 * logvar) * noise.posterior), start.decoder(noise.prior))
             updated, stale = (
                 INTROVAE.alpha_decoder * sum(twin.energy(*encoder(image)).mean() for image in fakes)
                 for encoder in (model.encoder, start.encoder)

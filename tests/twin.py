@@ -1,4 +1,4 @@
-"""Algorithm 1 of Huang et al. (2018), line by line and slow: the reference that the fast step is held against."""
+"""Algorithm 1 of Huang et al. (2018), and Soft-IntroVAE, line by line and slow: what the fast step is held against."""
 
 from itertools import chain
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from introvae.networks import IntroVAE
-from introvae.step import Optimisers, Weights
+from introvae.step import Noise, Optimisers, Weights
 
 
 def energy(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -33,11 +33,11 @@ def update(loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer) -
     optimiser.step()
 
 
-def algorithm_1(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Tensor, z_p: Tensor, w: Weights) -> None:
+def algorithm_1(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
     enc, dec = model.encoder, model.decoder
     mu, logvar = enc(x)  # line 4
-    z = mu + (0.5 * logvar).exp() * noise
-    x_r, x_p = dec(z), dec(z_p)  # line 6
+    z = mu + (0.5 * logvar).exp() * noise.posterior
+    x_r, x_p = dec(z), dec(noise.prior)  # line 6
     l_ae = squared_error(x_r, x)  # line 7
     z_r, z_pp = enc(x_r.detach()), enc(x_p.detach())  # line 8
     l_adv = w.kl_weight * energy(mu, logvar).mean() + w.alpha * (margin(energy(*z_r), w) + margin(energy(*z_pp), w))
@@ -47,11 +47,39 @@ def algorithm_1(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Tenso
     update(l_adv + w.beta * l_ae, dec, optimisers.decoder)  # line 13
 
 
-def vae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Tensor, w: Weights) -> None:
+def soft_introvae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+    """Daniel and Tamar (2021): ELBO(x) - 1/2 exp(2 ELBO(fake)) for the encoder, ELBO(x) - KL(fake) for the decoder.
+
+    Fakes are images to the encoder's loss: no gradient reaches them there. Each image is decoded and each z encoded
+    once only, as batch norm's statistics count how often.
+    """
+    enc, dec = model.encoder, model.decoder
+    assert noise.prior is not None and noise.fakes is not None
+    mu, logvar = enc(x)
+    x_r, x_p = dec(mu + (0.5 * logvar).exp() * noise.posterior), dec(noise.prior)
+    l_ae = w.beta * squared_error(x_r, x)
+    loss = w.scale * (l_ae + w.kl_weight * energy(mu, logvar).mean())
+    for image, eps in zip((x_r.detach(), x_p.detach()), noise.fakes, strict=True):
+        mu_s, logvar_s = enc(image)
+        own = dec(mu_s + (0.5 * logvar_s).exp() * eps)
+        elbo = -w.scale * (w.beta * 0.5 * ((own - image) ** 2).sum(dim=(1, 2, 3)) + w.beta_neg * energy(mu_s, logvar_s))
+        loss = loss + w.alpha * (0.5 * (2 * elbo).exp()).mean()
+    update(loss, enc, optimisers.encoder)
+    loss = w.scale * l_ae
+    for image, eps in zip((x_r, x_p), noise.fakes, strict=True):
+        mu_s, logvar_s = enc(image)
+        loss = loss + w.scale * w.alpha_decoder * energy(mu_s, logvar_s).mean()
+        if w.gamma_r:
+            own = dec((mu_s + (0.5 * logvar_s).exp() * eps).detach())
+            loss = loss + w.scale * w.gamma_r * w.beta * squared_error(own, image.detach())
+    update(loss, dec, optimisers.decoder)
+
+
+def vae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
     """One step of the plain VAE objective, both networks at once."""
     mu, logvar = model.encoder(x)
     kl = 0.5 * (mu.square() + torch.expm1(logvar) - logvar).sum(1)
-    x_r = model.decoder(mu + torch.exp(0.5 * logvar) * noise)
+    x_r = model.decoder(mu + torch.exp(0.5 * logvar) * noise.posterior)
     error = 0.5 * (x_r - x).square().flatten(1).sum(1)
     loss = w.kl_weight * kl.mean() + w.beta * error.mean()
     parameters = list(chain(model.encoder.parameters(), model.decoder.parameters()))
