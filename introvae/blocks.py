@@ -40,9 +40,7 @@ class Block(nn.Module):
             in_a_row = family == "paper"
             self.widen = nn.Conv2d(inputs, outputs, 1, bias=bias and in_a_row)
             if in_a_row:
-                self.widen = nn.Sequential(
-                    self.widen, normalisation(norm, outputs), nn.LeakyReLU(LEAK, inplace=True)
-                )
+                self.widen = nn.Sequential(self.widen, normalisation(norm, outputs), nn.LeakyReLU(LEAK, inplace=True))
         self.conv1 = nn.Conv2d(outputs if family == "paper" else inputs, outputs, 3, padding=1, bias=bias)
         self.norm1 = normalisation(norm, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)

@@ -1,13 +1,21 @@
 """introvae-train: one training in one run folder."""
 
+import argparse
 import hashlib
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from introvae.config import TrainConfig
+from introvae.errors import UserError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 
+if TYPE_CHECKING:
+    from introvae.trainer import Trainer
+
+OUTSIDE = ("steps", "log_every", "checkpoint_every", "picture_every")  # what may differ in a run that is continued
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command continues a run that was cut off."
 EPILOG = (
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
@@ -18,49 +26,85 @@ EPILOG = (
 def command_line() -> Parser:
     parser = Parser("introvae-train", "[options]", DESCRIPTION, EPILOG)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="RUN",
+        help="take RUN's settings and go on from its end: for longer with --steps, or as a new run from its weights",
+    )  # fmt: skip
+    parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    add_config_options(parser, leave_out=("warmup_seed",))
+    add_config_options(parser, leave_out=("warmup_seed", "start_weights"))
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = command_line().parse_args(argv)
-    return run_command("introvae-train", lambda: train(config_from(args), args.out, args.device))
+    parser = command_line()
+    args = parser.parse_args(argv)
+    if args.best and args.source is None:
+        parser.error("--best needs --from STUDY")
+    return run_command("introvae-train", lambda: train(*settings(args), args.out, args.device))
 
 
-def train(config: TrainConfig, out: Path | None, device_name: str) -> None:
+def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
+    """What to train, and the run to continue, if any: --from with other settings than steps starts a new run."""
+    if args.source is None:
+        return config_from(args), None
+    from introvae.run import best_run, read_config
+
+    source = best_run(args.source) if args.best else args.source
+    found = read_config(source)
+    config = config_from(args, found.to_dict())
+    if replace(config, **{name: getattr(found, name) for name in OUTSIDE}) == found:
+        if config.steps <= found.steps:
+            raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")
+        return config, source
+    warmup = config.warmup_steps if args.warmup_steps is not None else 0
+    return replace(config, warmup_steps=warmup, warmup_seed=None, start_weights=str(source)), None
+
+
+def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str) -> None:
     """Train to the end, then score. This is the one place in the package that looks at the analysis."""
-    from analysis.score import measure_run
-    from analysis.spectrum import eigenvalues, vae_kl
     from introvae.data import load_images
     from introvae.device import choose_device
-    from introvae.errors import DivergedError
+    from introvae.parallel import is_first, process_group
     from introvae.pictures import last_picture
-    from introvae.progress import progress
-    from introvae.run import lock, read_metrics, read_scores, write_scores
+    from introvae.run import lock, read_scores
     from introvae.trainer import Trainer
 
     device = choose_device(device_name)
     folder = out or PREDICTIONS / run_name(config)
     images = load_images(config.data, config.image_size, config.channels, config.seed)
     config = replace(config, channels=images.channels)
-    with lock(folder):
-        trainer = Trainer(config, images, folder, device)
-        scores = read_scores(folder)
-        if scores is None:
-            if trainer.step:
-                print(f"{folder}: continuing at step {trainer.step}", file=sys.stderr)
-            try:
-                with progress(config.steps, trainer.step, folder.name) as on_log:
-                    trainer.run(on_log=on_log)
-            except DivergedError as error:
-                write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
-                raise
-            expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
-            scores = {"state": "complete"} | measure_run(trainer.evaluated, images, config, expected_kl)
-            write_scores(folder, scores)
-    print(f"{folder}: {scores['state']}, score {scores['score']:.3f}; {last_picture(folder)}")
-    print(f"next: introvae-report {folder.parent}")
+    with process_group(device), lock(folder) if is_first() else nullcontext():
+        trainer = Trainer(config, images, folder, device, source)
+        if read_scores(folder) is None:
+            _run(trainer)
+        if is_first() and (scores := read_scores(folder)):
+            print(f"{folder}: {scores['state']}, score {scores['score']:.3f}; {last_picture(folder)}")
+            print(f"next: introvae-report {folder.parent}")
+
+
+def _run(trainer: "Trainer") -> None:
+    """To the last step, and the score."""
+    from analysis.score import measure_run
+    from analysis.spectrum import eigenvalues, vae_kl
+    from introvae.errors import DivergedError
+    from introvae.parallel import is_first
+    from introvae.progress import progress
+    from introvae.run import read_metrics, write_scores
+
+    config, folder, images = trainer.config, trainer.folder, trainer.images
+    if trainer.step and is_first():
+        print(f"{folder}: continuing at step {trainer.step}", file=sys.stderr)
+    try:
+        with progress(config.steps, trainer.step, folder.name, is_first()) as on_log:
+            trainer.run(on_log=on_log)
+    except DivergedError as error:
+        if is_first():
+            write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
+        raise
+    if is_first():
+        expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
+        write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, config, expected_kl))
 
 
 def run_name(config: TrainConfig) -> str:

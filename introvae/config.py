@@ -195,7 +195,18 @@ def _check_ranges(c: TrainConfig) -> None:
         if not holds:
             raise UserError(f"{name} is {getattr(c, name)!r}; allowed: {allowed}")
 
-    names = ("alpha", "beta", "kl_weight", "alpha_decoder", "warmup_beta", "m", "beta_neg", "gamma_r", "lr", "ema_decay")
+    names = (
+        "alpha",
+        "beta",
+        "kl_weight",
+        "alpha_decoder",
+        "warmup_beta",
+        "m",
+        "beta_neg",
+        "gamma_r",
+        "lr",
+        "ema_decay",
+    )
     for name in names:
         value = getattr(c, name)
         numbers = [point[1] for point in value] if isinstance(value, tuple) else [value or 0.0]
@@ -216,8 +227,10 @@ def _check_ranges(c: TrainConfig) -> None:
     for name in ("widths", "hidden", "decoder_hidden"):
         need(all(number >= 1 for number in getattr(c, name)), name, "1 or more each")
     need(c.network != "mlp" or c.norm == "none", "norm", "none, as network mlp has no convolutions")
+    need(not (c.compile and c.activation_checkpointing), "compile", "no with activation_checkpointing yes")
     low, high = _lengths_of_widths(c)
-    need(low <= len(c.widths) <= high, "widths", f"{low} to {high} of them for network {c.network} at {c.image_size} px")
+    count = f"{low}" if low == high else f"{low} to {high}"
+    need(low <= len(c.widths) <= high, "widths", f"{count} of them for network {c.network} at {c.image_size} px")
     need(0 <= c.warmup_steps <= c.steps, "warmup_steps", f"0 to steps ({c.steps})")
     for name in ("seed", "warmup_seed"):
         need((getattr(c, name) or 0) >= 0, name, "0 or more")

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,12 +11,16 @@ import torch
 from torch import nn
 
 from introvae.errors import UserError
+from introvae.parallel import local_rank
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" takes CUDA, then MPS, then the CPU. Raises UserError if the device named is not there."""
+    """ "auto" takes CUDA, then MPS, then the CPU; "cuda" under torchrun is the process's own device.
+
+    Raises UserError if the device named is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -24,6 +29,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda", "mps"):
         raise UserError(f"--device {name} is not known; it takes auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", local_rank())
     there = {
         "cpu": True,
         "cuda": (device.index or 0) < torch.cuda.device_count(),
@@ -31,6 +38,10 @@ def choose_device(name: str) -> torch.device:
     }
     if not there[device.type]:
         raise UserError(f"--device {name} is not on this machine; --device auto takes what there is")
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":  # convolutions use TF32 by default, dense layers do not
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
     return device
 
 
@@ -51,6 +62,7 @@ def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
 def compile_networks(networks: Iterable[nn.Module], backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile each network on its first call; the losses around them stay as they are, so weights may change."""
     torch._functorch.config.donated_buffer = False  # the decoder's graph on z is backpropagated twice
+    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # PyTorch's own, on z
     for network in networks:
         network.compile(backend=backend)
 

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -55,13 +55,13 @@ def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str]
             parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
 
 
-def config_from(args: argparse.Namespace) -> TrainConfig:
-    """Defaults, the preset, the TOML file (a plain one, or the [config] of a params.toml), flags; the last one holds."""
+def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Defaults, `base`, the preset, the TOML file (plain, or the [config] of a params.toml), flags; the last holds."""
     preset = load_preset(args.preset) if args.preset else {}
     file = load_toml(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict(preset | file.get("config", file) | flags)
+    return TrainConfig.from_dict(dict(base or {}) | preset | file.get("config", file) | flags)
 
 
 def run_command(name: str, command: Callable[[], None]) -> int:

@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from introvae.errors import UserError
-
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
@@ -28,34 +26,51 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def local_rank() -> int:
+    """Which of this machine's processes this is, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def share(batch: Tensor) -> Tensor:
     """This process's slice of a global batch (N, ...), N a multiple of the number of processes."""
-    return batch.chunk(world_size())[rank()]
+    return batch.chunk(world_size())[dist.get_rank()] if dist.is_initialized() else batch
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows (N, k) of all processes in their order, (world size x N, k)."""
+    if not dist.is_initialized():
+        return rows
+    rows = rows.contiguous()
+    whole = rows.new_empty(world_size() * len(rows), rows.shape[1])
+    dist.all_gather_into_tensor(whole, rows)
+    return whole
 
 
 def average_gradients(network: nn.Module) -> None:
     """The gradients of the global batch's mean, by one all-reduce of all of them in a row."""
-    if world_size() == 1:
+    if not dist.is_initialized():
         return
     grads = [p.grad for p in network.parameters() if p.grad is not None]
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)
-    flat /= world_size()
-    torch._foreach_copy_(grads, [part.view_as(g) for part, g in zip(flat.split([g.numel() for g in grads]), grads)])
+    parts = (flat / world_size()).split([grad.numel() for grad in grads])
+    for grad, part in zip(grads, parts, strict=True):
+        grad.copy_(part.view_as(grad))
 
 
 def global_mean(values: Tensor) -> Tensor:
-    """The mean over the global batch, a scalar; its gradient is that of this process's part, to be averaged."""
+    """The mean over the global batch, a scalar; its gradient is that of this process's slice, to be averaged."""
     mean = values.mean()
-    if world_size() == 1:
+    if not dist.is_initialized():
         return mean
     total = mean.detach().clone()
     dist.all_reduce(total)

@@ -149,6 +149,15 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
         raise UserError(f"cannot read {folder / SCORES}: {error}") from error
 
 
+def best_run(study: Path) -> Path:
+    """The complete run with the best score among the run folders in `study`. Raises UserError if there is none."""
+    scores = {path.parent: read_scores(path.parent) or {} for path in sorted(study.glob(f"*/{SCORES}"))}
+    complete = {folder: score["score"] for folder, score in scores.items() if score.get("state") == "complete"}
+    if not complete:
+        raise UserError(f"{study} holds no complete run; --from STUDY --best takes a folder of runs with {SCORES}")
+    return max(complete, key=complete.__getitem__)
+
+
 def _write_part(path: Path, content: bytes | memoryview) -> Path:
     """The content on disk under a temporary name beside `path`, ready to be renamed."""
     part = path.with_name(path.name + ".part")

@@ -88,8 +88,6 @@ def train_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise,
     """
     if w.alpha == 0:
         return _vae_step(model, optimisers, x, noise.posterior, w)
-    if noise.prior is None or (w.objective == "soft" and noise.fakes is None):
-        raise ValueError("alpha > 0 needs noise.prior, and the objective soft needs noise.fakes")
     return _introspective_step(model, optimisers, x, noise, w)
 
 
@@ -109,12 +107,16 @@ def _vae_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Tensor,
 def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> Terms:
     """Algorithm 1: the encoder's update (lines 4 to 10), then the decoder's (lines 11 to 13)."""
     encoder, decoder = model.encoder, model.decoder
+    if noise.prior is None or (w.objective == "soft" and noise.fakes is None):
+        raise ValueError("alpha > 0 needs noise.prior, and the objective soft needs noise.fakes")
+    fakes_noise = (None, None) if noise.fakes is None else noise.fakes
 
     mu, logvar = encoder(x)
     kl_real = kl_divergence(mu, logvar)
     z = sample_posterior(mu, logvar, noise.posterior)
     z_leaf = z.detach().requires_grad_()  # the decoder's gradients stop here
-    x_r, x_p = decoder(z_leaf), decoder(noise.prior)
+    z_prior = noise.prior.detach().requires_grad_()  # as z does, so that one compiled graph serves both
+    x_r, x_p = decoder(z_leaf), decoder(z_prior)
     images = [image.detach() for image in (x_r, x_p)]
 
     # L_E = kl_weight KL(E(x)) + alpha sum_s [m - KL(E(sg(x_s)))]^+ + beta L_AE          (equation 11)
@@ -124,8 +126,8 @@ def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, nois
     loss = w.scale * w.kl_weight * kl_real.mean()
     torch.autograd.backward([loss, z], [None, grad_z])
     kls = []
-    for index, image in enumerate(images):
-        kl, push = _push(model, image, None if noise.fakes is None else noise.fakes[index], w)
+    for image, eps in zip(images, fakes_noise, strict=True):
+        kl, push = _push(model, image, eps, w)
         push.backward()
         loss = loss.detach() + push.detach()
         kls.append(kl.detach())
@@ -135,14 +137,14 @@ def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, nois
     loss_decoder = w.scale * w.beta * error.mean()
     loss_encoder = loss + loss_decoder
     grads = []
-    for index, image in enumerate(images):
+    for image, eps in zip(images, fakes_noise, strict=True):
         leaf = image.requires_grad_()
         with _frozen(encoder):
-            latents = encoder(leaf)
-        pull = w.scale * w.alpha_decoder * kl_divergence(*latents).mean()
+            mu_s, logvar_s = encoder(leaf)
+        pull = w.scale * w.alpha_decoder * kl_divergence(mu_s, logvar_s).mean()
         grads += torch.autograd.grad(pull, leaf)
-        if w.gamma_r and noise.fakes is not None:
-            z_s = sample_posterior(*latents, noise.fakes[index]).detach()
+        if w.gamma_r and eps is not None:
+            z_s = sample_posterior(mu_s, logvar_s, eps).detach()
             own = w.scale * w.gamma_r * w.beta * reconstruction_error(decoder(z_s), image.detach()).mean()
             own.backward()
             pull = pull + own
@@ -159,7 +161,7 @@ def _push(model: IntroVAE, image: Tensor, noise: Tensor | None, w: Weights) -> t
     kl = kl_divergence(mu, logvar)
     if w.objective == "intro":
         return kl, w.alpha * hinge(kl if w.hinge == "sample" else global_mean(kl), w.m)
-    assert noise is not None  # train_step has checked
+    assert noise is not None  # its caller has checked
     with _frozen(model.decoder):
         own = model.decoder(sample_posterior(mu, logvar, noise))
     energy = w.scale * (w.beta * reconstruction_error(own, image) + w.beta_neg * kl)

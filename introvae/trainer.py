@@ -16,7 +16,7 @@ from introvae.device import adam, autocast, compile_networks
 from introvae.ema import MovingAverage
 from introvae.errors import DivergedError, UserError
 from introvae.networks import IntroVAE
-from introvae.parallel import share
+from introvae.parallel import gather, is_first, share, world_size
 from introvae.pictures import fixed_images, write_picture
 from introvae.randomness import derive, normal
 from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
@@ -48,8 +48,10 @@ class Trainer:
     ) -> None:
         """`start` is a run folder whose last checkpoint a new run starts from, such as a warm-up's."""
         self.config, self.folder, self.device = config, folder, device
-        folder.mkdir(parents=True, exist_ok=True)
-        write_params(folder, config, _machine(device, images))
+        _check_processes(config)
+        if is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_params(folder, config, _machine(device, images))
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
         self.model = build_model(config, device)
@@ -65,7 +67,8 @@ class Trainer:
             self._restore(state)
         if config.compile:
             compile_networks((self.model.encoder, self.model.decoder))
-        self.log = MetricsLog(folder, COLUMNS, [row for row in read_metrics(source) if row["step"] <= self.step])
+        kept = [row for row in read_metrics(source) if row["step"] <= self.step]
+        self.log = MetricsLog(folder, COLUMNS, kept) if is_first() else None
 
     @property
     def evaluated(self) -> IntroVAE:
@@ -88,7 +91,7 @@ class Trainer:
             weights = weights_at(config, self.step)
             with autocast(self.device, config.precision):
                 terms = self._train_step(weights)
-            values = _summary(terms, weights.m)
+            values = summary(_of_all_processes(terms), weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
             if self.average:
@@ -99,10 +102,11 @@ class Trainer:
                 speed = count * config.batch_size / (time.perf_counter() - since)
                 row = self._row(weights, (sums / count).tolist(), speed)
                 self._check_finite(int(bad), row)
-                self.log.append(row)
+                if self.log:
+                    self.log.append(row)
+                    self._keep(last)
                 if on_log:
                     on_log(row)
-                self._keep(last)
                 sums.zero_()
                 count, since = 0, time.perf_counter()
 
@@ -217,7 +221,7 @@ def weights_at(config: TrainConfig, step: int) -> Weights:
     )
 
 
-def _summary(terms: Terms, m: float) -> Tensor:
+def summary(terms: Terms, m: float) -> Tensor:
     """The values of MEANS for one step, on the device; NaN where a VAE step has none."""
     sigma = torch.exp(0.5 * terms.logvar)
     none = terms.loss_encoder.new_full((), math.nan)
@@ -231,10 +235,41 @@ def _summary(terms: Terms, m: float) -> Tensor:
     return torch.stack([terms.loss_encoder, terms.loss_decoder, *energies, *fakes, *latents])
 
 
+def _of_all_processes(terms: Terms) -> Terms:
+    """The terms of the global batch, by one gathering of all of them side by side."""
+    if world_size() == 1:
+        return terms
+    images = len(terms.kl_real)
+    blocks = {
+        name: (value.expand(images) if value.dim() == 0 else value).reshape(images, -1)
+        for name, value in terms._asdict().items()
+        if value is not None
+    }
+    parts = gather(torch.cat(list(blocks.values()), 1)).split([block.shape[1] for block in blocks.values()], 1)
+    whole = dict(zip(blocks, parts, strict=True))
+    for name, part in whole.items():
+        if name.startswith("loss"):
+            whole[name] = part.mean()
+        elif name not in ("mu", "logvar"):
+            whole[name] = part.squeeze(1)
+    return terms._replace(**whole)
+
+
+def _check_processes(config: TrainConfig) -> None:
+    count = world_size()
+    if config.batch_size % count:
+        raise UserError(f"batch_size is {config.batch_size}; allowed with {count} processes: a multiple of {count}")
+    if count > 1 and config.norm == "batch":
+        raise UserError(
+            f"norm is 'batch'; allowed with {count} processes: group or none, which need no common statistics"
+        )
+
+
 def _machine(device: torch.device, images: ImageSet) -> dict[str, Any]:
     return {
         "device": str(device),
         "threads": torch.get_num_threads(),
+        "processes": world_size(),
         "torch": torch.__version__,
         "training_images": len(images.train),
         "validation_images": len(images.validation),

@@ -24,7 +24,7 @@ EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
     "1 to 16 times the KL in nats that a VAE reaches at the trial's beta."
 )
-SEARCHED = ("alpha", "beta", "m", "warmup_seed")
+SEARCHED = ("alpha", "beta", "m", "warmup_seed", "start_weights")
 BEST_SHOWN = 5
 
 

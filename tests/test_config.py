@@ -56,9 +56,15 @@ def test_a_whole_number_stands_for_a_number() -> None:
         ({"channels": 2}, "channels is 2; allowed: 0, 1 or 3"),
         ({"mirror": "yes"}, "mirror is 'yes'; it takes true or false"),
         ({"norm": "layer"}, "norm is 'layer'; allowed: group, batch, none"),
-        ({"widths": [16, 32]}, "widths is .*at least 3 widths at 32 px"),
-        ({"widths": [16, 16, 16, 16]}, "widths is .*at most 3 widths at 32 px"),
-        ({"widths": [0, 1, 2]}, "widths is .*1 or more channels"),
+        ({"widths": [16, 32]}, "widths is .*allowed: 3 of them for network residual at 32 px"),
+        ({"widths": [16, 16, 16, 16]}, "widths is .*allowed: 3 of them"),
+        ({"widths": [0, 1, 2]}, "widths is .*1 or more each"),
+        ({"network": "mlp"}, "norm is 'group'; allowed: none, as network mlp"),
+        ({"network": "mlp", "norm": "none", "widths": [16]}, "widths is .*allowed: 0 of them for network mlp"),
+        ({"network": "plain", "widths": [8] * 6}, "widths is .*allowed: 1 to 5 of them for network plain"),
+        ({"hidden": [0]}, "hidden is"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0; allowed: 0 or more, less than 1"),
+        ({"compile": True, "activation_checkpointing": True}, "compile is True; allowed: no with"),
         ({"latent": 0}, "latent is 0"),
         ({"steps": 100, "warmup_steps": 101}, "warmup_steps is 101; allowed: 0 to steps"),
         ({"checkpoint_every": 30}, "checkpoint_every is 30; allowed: a multiple of log_every"),
@@ -84,7 +90,7 @@ def test_a_broken_toml_file_is_named(tmp_path: Path) -> None:
 
 def test_warmup_is_a_vae_with_its_own_beta() -> None:
     config = tiny_config(alpha=0.3, alpha_decoder=0.6, beta=5.0, m=7.0, warmup_steps=4, warmup_beta=2.0)
-    assert weights_at(config, 3) == Weights(0.0, 0.6, 2.0, 1.0, 7.0)
-    assert weights_at(config, 4) == Weights(0.3, 0.6, 5.0, 1.0, 7.0)
+    assert weights_at(config, 3) == Weights(0.0, 0.6, 2.0, 1.0, 7.0, beta_neg=256.0)
+    assert weights_at(config, 4) == Weights(0.3, 0.6, 5.0, 1.0, 7.0, beta_neg=256.0)
     assert weights_at(tiny_config(beta=5.0), 0).beta == 5.0
     assert weights_at(tiny_config(alpha=0.3), 19).alpha_decoder == 0.3

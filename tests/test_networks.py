@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from introvae.config import TrainConfig, load_preset, presets
+from introvae.config import TrainConfig
 from introvae.networks import IntroVAE, build
 
 

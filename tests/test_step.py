@@ -11,17 +11,15 @@ import twin
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from introvae.device import adam, autocast
 from introvae.blocks import Block, Segment
 from introvae.config import TrainConfig
+from introvae.device import adam, autocast
 from introvae.networks import IntroVAE, build
 from introvae.step import Noise, Optimisers, Terms, Weights, train_step
 
 BATCH, LATENT = 6, 5
 INTROVAE = Weights(alpha=0.3, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=8.0)
-SOFT = Weights(
-    alpha=0.5, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=0.0, objective="soft", scale=0.02, beta_neg=3.0
-)
+SOFT = Weights(alpha=0.5, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=0.0, objective="soft", scale=0.02, beta_neg=3.0)
 VAE = Weights(alpha=0.0, alpha_decoder=0.0, beta=2.0, kl_weight=0.9, m=8.0)
 NORMS = ("group", "batch", "none")
 
@@ -99,7 +97,9 @@ def test_alpha_0_is_the_vae_bit_for_bit(norm: str) -> None:
 def test_autoencoder_leaves_the_kl_alone() -> None:
     model, optimisers = make("group")
     x, noise = draws(0)
-    train_step(model, optimisers, x, Noise(torch.zeros_like(noise.posterior)), Weights(**vars(VAE) | {"kl_weight": 0.0}))
+    train_step(
+        model, optimisers, x, Noise(torch.zeros_like(noise.posterior)), Weights(**vars(VAE) | {"kl_weight": 0.0})
+    )
     reference, reference_optimisers = make("group")
     error = twin.squared_error(reference.decoder(reference.encoder(x)[0]), x)
     (VAE.beta * error).backward()
@@ -137,8 +137,8 @@ def test_every_weight_of_the_soft_objective_counts(change: dict[str, float]) -> 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_activation_checkpointing_changes_nothing(norm: str, weights: Weights) -> None:
     ends = []
-    for settings in ({}, {"activation_checkpointing": True}):
-        model, optimisers = make(norm, **settings)
+    for recompute in (False, True):
+        model, optimisers = make(norm, activation_checkpointing=recompute)
         for step in range(3):
             train_step(model, optimisers, *draws(step), weights)
         ends.append(state(model))
