@@ -52,13 +52,13 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
 
     source = best_run(args.source) if args.best else args.source
     found = read_config(source)
-    config = config_from(args, found.to_dict())
-    if replace(config, **{name: getattr(found, name) for name in OUTSIDE}) == found:
+    config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # weights that are warm already
+    same = {name: getattr(found, name) for name in ("warmup_steps", *OUTSIDE)}
+    if args.warmup_steps is None and replace(config, **same) == found:
         if config.steps <= found.steps:
             raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")
-        return config, source
-    warmup = config.warmup_steps if args.warmup_steps is not None else 0
-    return replace(config, warmup_steps=warmup, warmup_seed=None, start_weights=str(source)), None
+        return replace(config, warmup_steps=found.warmup_steps), source
+    return replace(config, warmup_seed=None, start_weights=str(source)), None
 
 
 def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str) -> None:

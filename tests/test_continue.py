@@ -1,0 +1,77 @@
+"""--from RUN: longer, or a new run from its weights; --from STUDY --best."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import exit_code, tiny_flags
+
+from introvae.cli import main
+from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(main, [*tiny_flags(), "--out", "study/short"]) == 0
+    return Path("study/short")
+
+
+def end(folder: Path) -> dict[str, torch.Tensor]:
+    state = load_checkpoint(folder)
+    assert state is not None
+    return state["model"]
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -> None:
+    assert exit_code(main, ["--from", str(finished), "--steps", "40", "--out", "longer"]) == 0
+    assert exit_code(main, [*tiny_flags("steps"), "--steps", "40", "--out", "long"]) == 0
+    assert equal(end(Path("longer")), end(Path("long")))
+    rows = [[row["kl_real"] for row in read_metrics(Path(name))] for name in ("longer", "long")]
+    assert rows[0] == rows[1] and len(rows[0]) == 20
+    assert read_config(finished).steps == 20  # the source is as it was
+
+
+def test_best_takes_the_study_s_best_complete_run(finished: Path) -> None:
+    for name, state, score in (("diverged", "diverged", 2.0), ("worse", "complete", -1.0)):
+        (finished.parent / name).mkdir()
+        (finished.parent / name / "scores.json").write_text(json.dumps({"state": state, "score": score}))
+    assert exit_code(main, ["--from", "study", "--best", "--steps", "24", "--out", "best"]) == 0
+    assert exit_code(main, ["--from", str(finished), "--steps", "24", "--out", "same"]) == 0
+    assert equal(end(Path("best")), end(Path("same")))
+
+
+def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> None:
+    flags = ["--from", str(finished), "--beta", "30", "--steps", "4", "--checkpoint-every", "2", "--picture-every", "2"]
+    assert exit_code(main, [*flags, "--out", "new"]) == 0
+    config = read_config(Path("new"))
+    assert (config.beta, config.warmup_steps, config.start_weights) == (30.0, 0, str(finished))
+    assert [row["step"] for row in read_metrics(Path("new"))] == [2, 4]
+    before, after = end(finished), end(Path("new"))
+    moved = max((after[name] - value).abs().max().item() for name, value in before.items())
+    assert 0 < moved < 0.02  # four steps of Adam at 1e-3 from there
+    assert read_scores(Path("new")) is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--from", "study/short"], "has its 20 steps; give more --steps, or a setting to change"),
+        (["--from", "study", "--steps", "30"], "cannot read study/params.toml"),
+        (["--from", "nowhere", "--best"], "nowhere holds no complete run"),
+        (["--best"], "--best needs --from STUDY"),
+        (["--from", "study/short", "--latent", "9", "--steps", "30"], "have other shapes than this run's"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(
+    flags: list[str], message: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert exit_code(main, flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

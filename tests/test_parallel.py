@@ -1,0 +1,162 @@
+"""Two processes on one global batch against one process with the whole of it."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from conftest import CPU, tiny_config, tiny_flags
+from test_step import INTROVAE, SOFT, VAE, draws, make
+from torch import Tensor
+
+from introvae.data import ImageSet
+from introvae.errors import UserError
+from introvae.parallel import share
+from introvae.run import load_checkpoint, read_metrics
+from introvae.step import Noise, Weights, train_step
+from introvae.trainer import Trainer
+
+PROCESSES = 2
+CASES = {
+    "group": ("group", INTROVAE),
+    "none": ("none", INTROVAE),
+    "batch hinge": ("group", replace(INTROVAE, hinge="batch", m=2.5)),
+    "soft": ("group", SOFT),
+    "vae": ("none", VAE),
+}
+
+
+def train(norm: str, weights: Weights, steps: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The state after `steps` on this process's slices of the batches that `draws` gives."""
+    model, optimisers = make(norm, dtype)
+    for step in range(steps):
+        x, noise = draws(step, dtype)
+        assert noise.prior is not None and noise.fakes is not None
+        fakes = share(noise.fakes.transpose(0, 1)).transpose(0, 1)
+        train_step(model, optimisers, share(x), Noise(share(noise.posterior), share(noise.prior), fakes), weights)
+    return model.state_dict()
+
+
+def first_gradients(norm: str, weights: Weights) -> dict[str, Tensor]:
+    """Of one step in float32, as Adam's first moment keeps them: a tenth of the gradient."""
+    model, optimisers = make(norm, torch.float32)
+    x, noise = draws(0, torch.float32)
+    assert noise.prior is not None
+    train_step(model, optimisers, share(x), Noise(share(noise.posterior), share(noise.prior)), weights)
+    networks = zip(optimisers, model.children(), strict=True)
+    return {
+        f"{index}.{name}": 10 * optimiser.state[p]["exp_avg"]
+        for index, (optimiser, network) in enumerate(networks)
+        for name, p in network.named_parameters()
+    }
+
+
+def _work(rank: int, folder: Path, jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=PROCESSES)
+    results = [job(*arguments) for job, arguments in jobs]
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def in_parallel(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
+    """For each process: the end states of CASES, then the first gradients with norm group and none."""
+    folder = tmp_path_factory.mktemp("gloo")
+    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (train, (norm, weights, 20, torch.float64)) for norm, weights in CASES.values()
+    ]
+    jobs += [(first_gradients, (norm, INTROVAE)) for norm in ("group", "none")]
+    mp.spawn(_work, (folder, jobs), PROCESSES)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_equal_one_after_20_steps(case: str, in_parallel: list[list[dict[str, Tensor]]]) -> None:
+    norm, weights = CASES[case]
+    whole = train(norm, weights, 20, torch.float64)
+    for rank in range(PROCESSES):
+        found = in_parallel[rank][list(CASES).index(case)]
+        for name, value in whole.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=f"{name} of process {rank}")
+
+
+@pytest.mark.parametrize("norm", ["group", "none"])
+def test_first_gradients_of_two_processes_equal_those_of_one(
+    norm: str, in_parallel: list[list[dict[str, Tensor]]]
+) -> None:
+    whole = first_gradients(norm, INTROVAE)
+    assert max(value.abs().max() for value in whole.values()) > 0.1
+    for rank in range(PROCESSES):
+        found = in_parallel[rank][len(CASES) + ["group", "none"].index(norm)]
+        for name, value in whole.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_without_torchrun_a_batch_is_whole() -> None:
+    batch = torch.arange(6.0)
+    assert torch.equal(share(batch), batch)
+
+
+def torchrun(folder: Path, *flags: str) -> list[str]:
+    """Batches of 8, so 4 images for each process; without the -- torchrun takes --m for one of its own flags."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES)]
+    return [*run, "-m", "introvae.cli", "--", *tiny_flags("steps"), "--out", str(folder), *flags]
+
+
+def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_torchrun_trains_one_model_and_only_the_first_process_writes(small_faces: ImageSet, tmp_path: Path) -> None:
+    done = finish(torchrun(tmp_path / "run", "--steps", "20"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("complete, score") == 1
+    alone = Trainer(tiny_config(), small_faces, tmp_path / "alone", CPU)
+    alone.run()
+    state = load_checkpoint(tmp_path / "run")
+    assert state is not None
+    for name, value in alone.model.state_dict().items():
+        torch.testing.assert_close(state["model"][name], value, rtol=0, atol=2e-3, msg=name)  # float32, Adam at 1e-3
+    rows, expected = read_metrics(tmp_path / "run"), read_metrics(tmp_path / "alone")
+    assert [row["step"] for row in rows] == [row["step"] for row in expected]
+    for name in ("kl_real", "kl_real_p95", "mu_lowest", "sigma_highest", "loss_encoder"):  # over the global batch
+        assert rows[0][name] == pytest.approx(expected[0][name], rel=1e-3)
+
+
+def test_a_killed_process_ends_the_run_and_the_same_command_continues_it(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert finish(torchrun(whole, "--steps", "400")).returncode == 0
+    with subprocess.Popen(torchrun(cut, "--steps", "400"), stderr=subprocess.PIPE, text=True) as running:
+        while not (cut / "checkpoint.pt").exists():
+            time.sleep(0.01)
+        workers = subprocess.run(["pgrep", "-f", f"introvae.cli.*{cut}"], capture_output=True, text=True).stdout.split()
+        victim = next(int(pid) for pid in reversed(workers) if int(pid) != running.pid)
+        subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(victim)], check=True)
+        assert running.wait(60) != 0
+    state = load_checkpoint(cut)
+    assert state is not None and state["step"] < 400
+    assert finish(torchrun(cut, "--steps", "400")).returncode == 0
+    ends = [load_checkpoint(folder) for folder in (whole, cut)]
+    assert ends[0] and ends[1] and ends[0]["step"] == ends[1]["step"] == 400
+    assert all(torch.equal(value, ends[1]["model"][name]) for name, value in ends[0]["model"].items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"batch_size": 9}, "batch_size is 9; allowed with 2"), ({"norm": "batch"}, "norm is 'batch'; allowed with 2")],
+)
+def test_what_two_processes_cannot_do_is_refused(
+    settings: dict[str, Any], message: str, small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("introvae.trainer.world_size", lambda: PROCESSES)
+    with pytest.raises(UserError, match=message):
+        Trainer(tiny_config(**settings), small_faces, tmp_path, CPU)
