@@ -1,0 +1,172 @@
+"""What a training step costs against the orders of passes that the authors' and Soft-IntroVAE's code run.
+
+    python benchmarks/step.py [--image-size 64] [--norm group] [--rounds 10]
+
+Same networks, batch and mathematics in float32. Theirs run as they are published, in contiguous layout with unfused
+Adam; ours as introvae-train runs them. Each has a process of its own, and one works at a time: a round is a step or
+more of each in turn, and the ratio is that of the medians over all rounds. Memory is the peak of what one step saves
+for its backward passes, counted by hooks.
+"""
+
+import argparse
+import statistics
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.multiprocessing as mp
+from orders import UncheckedAdam, authors_step, soft_introvae_step
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.profiler import ProfilerActivity, profile
+
+from introvae.config import TrainConfig
+from introvae.device import adam, choose_device
+from introvae.networks import build
+from introvae.step import Noise, Optimisers, Weights, train_step
+
+INTROVAE = Weights(alpha=0.25, alpha_decoder=0.25, beta=1.0, kl_weight=1.0, m=120.0)
+LR = 2e-4
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    step: Callable[..., Any]
+    soft: bool
+    ours: bool
+
+
+CONTENDERS = (
+    Contender("the authors' order", authors_step, soft=False, ours=False),
+    Contender("Soft-IntroVAE's order", soft_introvae_step, soft=True, ours=False),
+    Contender("ours", train_step, soft=False, ours=True),
+    Contender("ours, soft", train_step, soft=True, ours=True),
+)
+
+
+def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
+    """A function that takes one step, on one batch of random images and noise."""
+    torch.manual_seed(0)
+    model = build(config)
+    x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size)
+    noise = torch.randn(4, config.batch_size, config.latent)
+    weights = INTROVAE
+    if contender.soft:
+        scale = 1 / x[0].numel()
+        weights = Weights(0.5, 0.5, 2.0, 1.0, 0.0, objective="soft", scale=scale, beta_neg=256.0, gamma_r=0.0)
+    if contender.ours:
+        choose_device("cpu")
+        model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+        optimisers = Optimisers(adam(model.encoder, LR), adam(model.decoder, LR))
+    else:
+        optimisers = Optimisers(UncheckedAdam(model.encoder, LR), UncheckedAdam(model.decoder, LR))
+    return lambda: contender.step(model, optimisers, x, Noise(noise[0], noise[1], noise[2:]), weights)
+
+
+@dataclass
+class SavedBytes(saved_tensors_hooks):
+    """The bytes that autograd keeps for backward passes, now and at the peak; a storage saved twice counts once."""
+
+    now: int = 0
+    peak: int = 0
+    _holders: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        super().__init__(self._pack, lambda saved: saved.tensor)
+
+    def _pack(self, tensor: Tensor) -> "_Saved":
+        saved = _Saved(tensor)
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            self._hold(storage.data_ptr(), storage.nbytes(), 1)
+            weakref.finalize(saved, self._hold, storage.data_ptr(), storage.nbytes(), -1)
+        return saved
+
+    def _hold(self, storage: int, size: int, change: int) -> None:
+        before, after = self._holders[storage], self._holders[storage] + change
+        self._holders[storage] = after
+        self.now += size * ((after > 0) - (before > 0))
+        self.peak = max(self.peak, self.now)
+
+
+class _Saved:
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_bytes(step: Callable[[], Any]) -> int:
+    saved = SavedBytes()
+    with saved:
+        step()
+    return saved.peak
+
+
+def convolution_share(step: Callable[[], Any], steps: int = 5) -> float:
+    """Of the processor time that operators spend themselves."""
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        for _ in range(steps):
+            step()
+    times = {event.key: event.self_cpu_time_total for event in record.key_averages() if event.key.startswith("aten::")}
+    return sum(time for name, time in times.items() if "conv" in name) / sum(times.values())
+
+
+def serve(contender: Contender, config: TrainConfig, connection: Any) -> None:
+    """Time as many steps as the other end asks for, again and again; "memory" and "share" ask for those."""
+    step = prepare(contender, config)
+    step()
+    for request in iter(connection.recv, None):
+        if request == "memory":
+            connection.send(saved_bytes(step))
+        elif request == "share":
+            connection.send(convolution_share(step))
+        else:
+            start = time.perf_counter()
+            for _ in range(request):
+                step()
+            connection.send((time.perf_counter() - start) / request)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--latent", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--norm", default="group", choices=["group", "batch", "none"])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=2, help="steps of each contender in a round")
+    arguments = vars(parser.parse_args())
+    rounds, steps = arguments.pop("rounds"), arguments.pop("steps")
+    config = TrainConfig(channels=3, **arguments)
+
+    context = mp.get_context("spawn")
+    lines = []
+    for contender in CONTENDERS:
+        here, there = context.Pipe()
+        context.Process(target=serve, args=(contender, config, there), daemon=True).start()
+        lines.append(here)
+
+    def ask(line: Any, request: Any) -> Any:
+        line.send(request)
+        return line.recv()
+
+    memory = [ask(line, "memory") for line in lines]
+    seconds = [[ask(line, steps) for line in lines] for _ in range(rounds + 1)][1:]  # the first round warms up
+    medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
+    print(f"{torch.get_num_threads()} threads, {config.image_size} px, widths {config.widths}, z {config.latent}, "
+          f"batch {config.batch_size}, norm {config.norm}, {rounds} rounds")  # fmt: skip
+    print(f"{'':22} {'ms a step':>9} {'ours is faster by':>18} {'saved MiB':>10} {'ours saves less by':>19}")
+    for contender, median, saved in zip(CONTENDERS, medians, memory, strict=True):
+        own = 3 if contender.soft else 2
+        print(f"{contender.name:22} {1000 * median:9.0f} {median / medians[own]:17.2f}x {saved / 2**20:10.1f} "
+              f"{1 - memory[own] / saved:18.0%}")  # fmt: skip
+    print(f"ours against Soft-IntroVAE's order: {medians[1] / medians[2]:.2f}x")
+    print(f"convolutions in ours: {ask(lines[2], 'share'):.0%} of the operators' time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the benchmarks compare with is what they say."""
+
+import pytest
+import torch
+from orders import UncheckedAdam, authors_step, soft_introvae_step
+from step import CONTENDERS, prepare, saved_bytes
+from test_step import INTROVAE, SOFT, PassCounter, draws, inner_convolution, make, passes
+from torch import Tensor
+
+from introvae.config import TrainConfig
+from introvae.networks import IntroVAE
+from introvae.step import Optimisers, train_step
+
+
+def unchecked(norm: str) -> tuple[IntroVAE, Optimisers]:
+    model, _ = make(norm)
+    return model, Optimisers(UncheckedAdam(model.encoder, 1e-2), UncheckedAdam(model.decoder, 1e-2))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+def test_the_authors_order_is_the_same_update(norm: str) -> None:
+    ours, optimisers = make(norm)
+    theirs, their_optimisers = unchecked(norm)
+    for step in range(3):
+        train_step(ours, optimisers, *draws(step), INTROVAE)
+        authors_step(theirs, their_optimisers, *draws(step), INTROVAE)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_soft_introvae_s_order_is_the_same_update() -> None:
+    ours, optimisers = make("group")
+    theirs, their_optimisers = unchecked("group")
+    for step in range(3):
+        train_step(ours, optimisers, *draws(step), SOFT)
+        soft_introvae_step(theirs, their_optimisers, *draws(step), SOFT)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_the_orders_cost_the_passes_that_their_code_runs() -> None:
+    for step, weights, expected in (
+        (authors_step, INTROVAE, passes((5, 6, 6), (2, 3, 3))),
+        (soft_introvae_step, SOFT, passes((5, 3, 5), (8, 4, 7))),
+    ):
+        model, optimisers = unchecked("group")
+        counter = PassCounter({name: inner_convolution(net) for name, net in model.named_children()})
+        with counter:
+            step(model, optimisers, *draws(0), weights)
+        assert counter.counts == expected
+
+
+def test_ours_keeps_at_least_a_quarter_less_for_its_backward_passes() -> None:
+    config = TrainConfig(image_size=64, channels=3, latent=16, batch_size=4)
+    memory = {contender.name: saved_bytes(prepare(contender, config)) for contender in CONTENDERS}
+    assert memory["ours"] <= 0.75 * memory["the authors' order"]
+    assert memory["ours, soft"] <= 0.75 * memory["Soft-IntroVAE's order"]
+
+
+def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
+    x = torch.rand(100, requires_grad=True)
+
+    def one() -> Tensor:
+        return (x.exp() * 1.0).sum()  # exp saves its result
+
+    def two() -> Tensor:
+        return x.exp().sin().sum()  # and sin its argument, which is the same
+
+    assert saved_bytes(one) == saved_bytes(two) == 400
+    assert saved_bytes(lambda: (x.exp().sum(), x.cos().sum())) == 400  # cos keeps x once the first is gone
