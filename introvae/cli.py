@@ -54,10 +54,12 @@ def train(config: TrainConfig, out: Path | None, device_name: str) -> None:
                 with progress(config.steps, trainer.step, folder.name) as on_log:
                     trainer.run(on_log=on_log)
             except DivergedError as error:
+                trainer.finish()
                 write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
                 raise
             expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
             scores = {"state": "complete"} | measure_run(trainer.model, images, config, expected_kl)
+            trainer.finish()
             write_scores(folder, scores)
     print(f"{folder}: {scores['state']}, score {scores['score']:.3f}; {last_picture(folder)}")
     print(f"next: introvae-report {folder.parent}")

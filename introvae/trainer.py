@@ -11,11 +11,12 @@ from torch import Tensor
 
 from introvae import networks
 from introvae.config import TrainConfig, value_at
+from introvae.curves import write_curves
 from introvae.data import Batches, ImageSet, to_float
 from introvae.device import adam, autocast
 from introvae.errors import DivergedError
 from introvae.networks import IntroVAE
-from introvae.pictures import fixed_images, write_picture
+from introvae.pictures import EARLY_STEPS, fixed_images, write_gif, write_picture
 from introvae.randomness import derive, normal
 from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
 from introvae.step import Optimisers, Terms, Weights, train_step
@@ -73,6 +74,8 @@ class Trainer:
         bad = torch.full((), -1, device=self.device)
         count, since = 0, time.perf_counter()
         while self.step < last:
+            if self.step in EARLY_STEPS:  # here, so that 0 shows the initial weights
+                self.write_picture()
             weights = weights_at(config, self.step)
             with autocast(self.device, config.precision):
                 terms = self._train_step(weights)
@@ -111,11 +114,11 @@ class Trainer:
         return dict(zip(COLUMNS, (*head, *means, speed), strict=True))
 
     def _keep(self, last: int) -> None:
-        """Write what is due at this step: a checkpoint, a picture."""
-        if self.step % self.config.checkpoint_every == 0 or self.step == last:
-            self._save()
+        """Write what is due at this step: a picture, then a checkpoint, after which the step is never repeated."""
         if self.step % self.config.picture_every == 0 or self.step == last:
             self.write_picture()
+        if self.step % self.config.checkpoint_every == 0 or self.step == last:
+            self._save()
 
     def write_picture(self) -> None:
         """The same images and the same noise in every run of one latent size."""
@@ -123,6 +126,11 @@ class Trainer:
         noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
         bands = (originals, self.model.reconstruct(originals), self.model.decode(noise))
         write_picture(self.folder, self.step, bands)
+
+    def finish(self) -> None:
+        """Draw what happened in the run, however it ended: curves.png and images/training.gif."""
+        write_curves(self.folder, self.config)
+        write_gif(self.folder)
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:
         if bad < 0 and all(bool(p.isfinite().all()) for p in self.model.parameters()):
