@@ -96,7 +96,7 @@ class SavedBytes(saved_tensors_hooks):
 
 class _Saved:
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self.tensor = tensor.detach()  # without the graph, which would hold it in a circle
 
 
 def saved_bytes(step: Callable[[], Any]) -> int:

@@ -100,10 +100,12 @@ def _run(trainer: "Trainer") -> None:
             trainer.run(on_log=on_log)
     except DivergedError as error:
         if is_first():
+            trainer.finish()
             write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
         raise
     if is_first():
         expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
+        trainer.finish()
         write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, config, expected_kl))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from introvae.run import write_atomically
@@ -13,6 +13,13 @@ from introvae.run import write_atomically
 COLUMNS = 12
 BANDS = ("originals", "reconstructions", "samples")
 SHORTEST = 64  # pixels a tile measures at least, so that a person sees something
+EARLY_STEPS = (0, 1, 3, 7, 10, 16, 30, 100, 300, 500, 700)  # a run changes fastest when it is new
+
+GIF = "training.gif"
+STRIP = 18  # pixels below the bands of a frame, for its step
+PALETTE = 64  # colours that all frames share, so that what stands still costs nothing
+MOST_FRAMES = 60
+FRAME_MS, LAST_FRAME_MS = 600, 3000
 
 
 def fixed_images(images: Tensor) -> Tensor:
@@ -34,8 +41,35 @@ def write_picture(folder: Path, step: int, bands: tuple[Tensor, Tensor, Tensor])
     write_atomically(folder / "images" / f"step-{step:06d}.png", buffer.getvalue())
 
 
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a run, in order of their steps."""
+    return sorted((folder / "images").glob("step-*.png"), key=_step)
+
+
 def last_picture(folder: Path) -> Path | None:
-    return max((folder / "images").glob("step-*.png"), default=None)
+    return next(reversed(pictures(folder)), None)
+
+
+def write_gif(folder: Path) -> Path | None:
+    """The pictures of a run in order, the step below each, as images/training.gif; None if there are none.
+
+    Of a long run they are MOST_FRAMES, evenly spaced, with the first and the last. Tiles are at most twice
+    SHORTEST pixels wide. The last frame is held longer.
+    """
+    found = pictures(folder)
+    if not found:
+        return None
+    if len(found) > MOST_FRAMES:
+        found = [found[index] for index in torch.linspace(0, len(found) - 1, MOST_FRAMES).long()]
+    frames = [_frame(path) for path in found]
+    montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colours from
+    palette = Image.fromarray(montage).quantize(PALETTE)
+    first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    durations = [FRAME_MS] * len(rest) + [LAST_FRAME_MS]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    write_atomically(folder / "images" / GIF, buffer.getvalue())
+    return folder / "images" / GIF
 
 
 def read_bands(path: Path) -> dict[str, np.ndarray]:
@@ -43,3 +77,17 @@ def read_bands(path: Path) -> dict[str, np.ndarray]:
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
     return dict(zip(BANDS, np.split(pixels, len(BANDS)), strict=True))
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _frame(path: Path) -> Image.Image:
+    """The picture above a white strip with its step."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").reduce(max(1, picture.height // len(BANDS) // SHORTEST))
+    frame = Image.new("RGB", (small.width, small.height + STRIP), "white")
+    frame.paste(small)
+    ImageDraw.Draw(frame).text((4, small.height + 1), f"step {_step(path)}", "black", ImageFont.load_default(13))
+    return frame

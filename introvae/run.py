@@ -4,6 +4,8 @@ params.toml             [config] what is computed, [machine] where
 metrics.csv             a row every log_every steps
 checkpoint.pt           the last good state; checkpoint.previous.pt the one before
 images/step-NNNNNN.png  originals, reconstructions, samples
+images/training.gif     the pictures one after another  } once the run has ended,
+curves.png              metrics.csv drawn                } but not for a pruned trial
 scores.json             what the run is worth, once it has ended
 """
 
@@ -24,7 +26,7 @@ import torch
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
 from introvae.errors import UserError
 
-PARAMS, METRICS, SCORES = "params.toml", "metrics.csv", "scores.json"
+PARAMS, METRICS, CURVES, SCORES = "params.toml", "metrics.csv", "curves.png", "scores.json"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 

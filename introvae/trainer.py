@@ -1,6 +1,5 @@
 """The loop: warm-up, schedules, log, checkpoints, pictures; the same call continues a run that was cut off."""
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,23 +10,18 @@ from torch import Tensor
 
 from introvae import networks
 from introvae.config import TrainConfig, value_at
+from introvae.curves import write_curves
 from introvae.data import Batches, ImageSet, to_float
 from introvae.device import adam, autocast, compile_networks
 from introvae.ema import MovingAverage
 from introvae.errors import DivergedError, UserError
+from introvae.metrics import COLUMNS, MEANS, of_all_processes, summary
 from introvae.networks import IntroVAE
-from introvae.parallel import gather, is_first, share, world_size
-from introvae.pictures import fixed_images, write_picture
+from introvae.parallel import is_first, share, world_size
+from introvae.pictures import EARLY_STEPS, fixed_images, write_gif, write_picture
 from introvae.randomness import derive, normal
 from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
 from introvae.step import Noise, Optimisers, Terms, Weights, train_step
-
-MEANS = (  # of every step since the row before
-    "loss_encoder", "loss_decoder", "reconstruction",
-    "kl_real", "kl_real_p95", "kl_reconstruction", "kl_sample", "inside_margin",
-    "mu_mean", "mu_lowest", "mu_highest", "sigma_mean", "sigma_lowest", "sigma_highest",
-)  # fmt: skip
-COLUMNS = ("step", "alpha", "beta", "kl_weight", *MEANS, "images_per_second")
 
 OnLog = Callable[[dict[str, float]], None]
 
@@ -88,10 +82,12 @@ class Trainer:
         bad = torch.full((), -1, device=self.device)
         count, since = 0, time.perf_counter()
         while self.step < last:
+            if self.step in EARLY_STEPS and is_first():  # here, so that 0 shows the initial weights
+                self.write_picture()
             weights = weights_at(config, self.step)
             with autocast(self.device, config.precision):
                 terms = self._train_step(weights)
-            values = summary(_of_all_processes(terms), weights.m)
+            values = summary(of_all_processes(terms), weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
             if self.average:
@@ -130,11 +126,11 @@ class Trainer:
         return dict(zip(COLUMNS, (*head, *means, speed), strict=True))
 
     def _keep(self, last: int) -> None:
-        """Write what is due at this step: a checkpoint, a picture."""
-        if self.step % self.config.checkpoint_every == 0 or self.step == last:
-            self._save()
+        """Write what is due at this step: a picture, then a checkpoint, after which the step is never repeated."""
         if self.step % self.config.picture_every == 0 or self.step == last:
             self.write_picture()
+        if self.step % self.config.checkpoint_every == 0 or self.step == last:
+            self._save()
 
     def write_picture(self) -> None:
         """The same images and the same noise in every run of one latent size."""
@@ -142,6 +138,11 @@ class Trainer:
         noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
         bands = (originals, self.evaluated.reconstruct(originals), self.evaluated.decode(noise))
         write_picture(self.folder, self.step, bands)
+
+    def finish(self) -> None:
+        """Draw what happened in the run, however it ended: curves.png and images/training.gif."""
+        write_curves(self.folder, self.config)
+        write_gif(self.folder)
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:
         if bad < 0 and all(bool(p.isfinite().all()) for p in self.model.parameters()):
@@ -219,40 +220,6 @@ def weights_at(config: TrainConfig, step: int) -> Weights:
         c.beta_neg,
         c.gamma_r,
     )
-
-
-def summary(terms: Terms, m: float) -> Tensor:
-    """The values of MEANS for one step, on the device; NaN where a VAE step has none."""
-    sigma = torch.exp(0.5 * terms.logvar)
-    none = terms.loss_encoder.new_full((), math.nan)
-    kl_r, kl_p = terms.kl_reconstruction, terms.kl_sample
-    fakes = [none, none, none]
-    if kl_r is not None and kl_p is not None:
-        fakes = [kl_r.mean(), kl_p.mean(), (torch.cat([kl_r, kl_p]) < m).float().mean()]
-    kl = terms.kl_real
-    latents = [value for x in (terms.mu, sigma) for value in (x.mean(), x.min(), x.max())]
-    energies = [terms.reconstruction.mean(), kl.mean(), kl.quantile(0.95)]
-    return torch.stack([terms.loss_encoder, terms.loss_decoder, *energies, *fakes, *latents])
-
-
-def _of_all_processes(terms: Terms) -> Terms:
-    """The terms of the global batch, by one gathering of all of them side by side."""
-    if world_size() == 1:
-        return terms
-    images = len(terms.kl_real)
-    blocks = {
-        name: (value.expand(images) if value.dim() == 0 else value).reshape(images, -1)
-        for name, value in terms._asdict().items()
-        if value is not None
-    }
-    parts = gather(torch.cat(list(blocks.values()), 1)).split([block.shape[1] for block in blocks.values()], 1)
-    whole = dict(zip(blocks, parts, strict=True))
-    for name, part in whole.items():
-        if name.startswith("loss"):
-            whole[name] = part.mean()
-        elif name not in ("mu", "logvar"):
-            whole[name] = part.squeeze(1)
-    return terms._replace(**whole)
 
 
 def _check_processes(config: TrainConfig) -> None:

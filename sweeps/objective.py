@@ -104,6 +104,8 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
         expected_kl = vae_kl(config, setup.spectrum, read_metrics(folder))
         scores |= measure_run(trainer.evaluated, setup.images, config, expected_kl)
         trainer.write_picture()
+    if state != "pruned":  # most trials are, and half a second each would add up
+        trainer.finish()
     write_scores(folder, scores)
     trial.set_user_attr("m", config.m)
     trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)

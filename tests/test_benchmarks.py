@@ -66,5 +66,12 @@ def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
     def two() -> Tensor:
         return x.exp().sin().sum()  # and sin its argument, which is the same
 
-    assert saved_bytes(one) == saved_bytes(two) == 400
-    assert saved_bytes(lambda: (x.exp().sum(), x.cos().sum())) == 400  # cos keeps x once the first is gone
+    def in_turn() -> Tensor:
+        one()
+        return x.cos().sum()  # cos saves x, once what exp saved is gone
+
+    def together() -> tuple[Tensor, Tensor]:
+        return one(), x.cos().sum()
+
+    assert saved_bytes(one) == saved_bytes(two) == saved_bytes(in_turn) == 400
+    assert saved_bytes(together) == 800

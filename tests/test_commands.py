@@ -54,7 +54,8 @@ def test_a_training_from_start_to_end(
     assert "step 20/20" in first.err
     config = read_config(folder)
     assert (config.alpha, config.beta, config.m, config.channels) == (((0, 0.0), (10, 0.5)), 12.0, 9.0, 1)
-    for name in ("params.toml", "metrics.csv", "checkpoint.pt", "scores.json", "images/step-000020.png"):
+    files = ("params.toml", "metrics.csv", "checkpoint.pt", "scores.json", "images/step-000020.png")
+    for name in (*files, "curves.png", "images/training.gif"):
         assert (folder / name).is_file()
     scores = read_scores(folder)
     assert main(command) == 0  # nothing is left to do, and nothing is done
@@ -104,3 +105,4 @@ def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.Cap
     assert "is not finite" in capsys.readouterr().err
     scores = read_scores(tmp_path)
     assert scores and scores["state"] == "diverged" and scores["score"] == 0
+    assert (tmp_path / "curves.png").is_file() and (tmp_path / "images" / "training.gif").is_file()

@@ -13,9 +13,9 @@ from torch._subclasses import FakeTensorMode
 
 from introvae.config import TrainConfig
 from introvae.device import adam, compile_networks
+from introvae.metrics import summary
 from introvae.networks import build
 from introvae.step import Optimisers, Weights, train_step
-from introvae.trainer import summary
 
 
 class CountingBackend:

@@ -6,19 +6,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import CPU, tiny_config, tiny_flags
 
+import introvae.trainer
 from introvae.data import ImageSet, to_float
 from introvae.errors import DivergedError, UserError
+from introvae.metrics import COLUMNS
 from introvae.run import load_checkpoint, read_metrics
-from introvae.trainer import COLUMNS, Trainer, build_model
+from introvae.trainer import Trainer, build_model
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
     return [value.clone() for value in trainer.model.state_dict().values()]
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    """The files below images/ by name."""
+    return {path.name: path.read_bytes() for path in sorted((folder / "images").iterdir())}
 
 
 def equal(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
@@ -37,7 +45,7 @@ def test_a_run_writes_its_log_checkpoints_and_pictures(trained: Trainer) -> None
     assert all(row["kl_real_p95"] >= row["kl_real"] > 0 for row in rows)
     assert all(row["mu_lowest"] <= row["mu_mean"] <= row["mu_highest"] for row in rows)
     assert all(0 < row["sigma_lowest"] <= row["sigma_mean"] <= row["sigma_highest"] for row in rows)
-    assert sorted(path.name for path in (trained.folder / "images").iterdir()) == ["step-000020.png"]
+    assert list(images(trained.folder)) == [f"step-{step:06d}.png" for step in (0, 1, 3, 7, 10, 16, 20)]
     state = load_checkpoint(trained.folder)
     assert state and state["step"] == 20
 
@@ -69,6 +77,56 @@ def test_resume_without_the_optimisers_differs(small_faces: ImageSet, trained: T
     assert not equal(weights(second), weights(trained))
 
 
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def whole(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never cut off."""
+    folder = tmp_path_factory.mktemp("whole")
+    Trainer(tiny_config(picture_every=8), small_faces, folder, CPU).run()
+    return folder
+
+
+@pytest.mark.parametrize("moment", ["train_step", "write_picture", "save_checkpoint"])
+@pytest.mark.parametrize("step", [8, 10])
+def test_a_run_killed_anywhere_ends_with_the_same_pictures(
+    small_faces: ImageSet, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, step: int
+) -> None:
+    """Killed just before it does what `moment` names, between checkpoints (10) or where one is due (8)."""
+    trainer = Trainer(tiny_config(picture_every=8), small_faces, tmp_path, CPU)
+    act = getattr(introvae.trainer, moment)
+
+    def act_or_die(*arguments: Any) -> Any:
+        if trainer.step >= step:
+            raise Killed
+        return act(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(introvae.trainer, moment, act_or_die)
+        trainer.run()
+    continued = Trainer(tiny_config(picture_every=8), small_faces, tmp_path, CPU)
+    assert 0 < continued.step <= step
+    continued.run()
+    assert images(tmp_path) == images(whole)
+    assert len(images(whole)) == 8
+
+
+def test_a_run_started_from_a_warm_up_has_no_pictures_of_it(small_faces: ImageSet, tmp_path: Path) -> None:
+    config = tiny_config(warmup_steps=12)
+    Trainer(replace(config, alpha=0.0, steps=12), small_faces, tmp_path / "warmup", CPU).run()
+    Trainer(config, small_faces, tmp_path / "run", CPU, start=tmp_path / "warmup").run()
+    assert list(images(tmp_path / "run")) == ["step-000016.png", "step-000020.png"]
+
+
+def test_the_first_picture_is_of_the_initial_weights(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
+    untrained = Trainer(tiny_config(), small_faces, tmp_path / "untrained", CPU)
+    untrained.write_picture()
+    first = images(untrained.folder)["step-000000.png"]
+    assert first == images(trained.folder)["step-000000.png"] != images(trained.folder)["step-000001.png"]
+
+
 def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
     flags = [*tiny_flags("steps"), "--steps", "400", "--channels", "1", "--device", "cpu"]
     command = [sys.executable, "-m", "introvae.cli", *flags, "--out"]
@@ -85,6 +143,7 @@ def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
     whole, cut_off = (load_checkpoint(tmp_path / name) for name in ("whole", "cut"))
     assert whole and cut_off and whole["step"] == cut_off["step"] == 400
     assert equal(list(whole["model"].values()), list(cut_off["model"].values()))
+    assert images(tmp_path / "whole") == images(tmp_path / "cut")
     rows = [read_metrics(tmp_path / name) for name in ("whole", "cut")]
     for a, b in zip(*rows, strict=True):
         assert {k: v for k, v in a.items() if v == v and k != "images_per_second"} == {
