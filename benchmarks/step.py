@@ -166,6 +166,8 @@ def main() -> None:
               f"{1 - memory[own] / saved:18.0%}")  # fmt: skip
     print(f"ours against Soft-IntroVAE's order: {medians[1] / medians[2]:.2f}x")
     print(f"convolutions in ours: {ask(lines[2], 'share'):.0%} of the operators' time")
+    for line in lines:
+        line.send(None)
 
 
 if __name__ == "__main__":
