@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from introvae.cache import Images
 from introvae.run import write_atomically
 
 COLUMNS = 12
@@ -15,7 +16,7 @@ BANDS = ("originals", "reconstructions", "samples")
 SHORTEST = 64  # pixels a tile measures at least, so that a person sees something
 
 
-def fixed_images(images: Tensor) -> Tensor:
+def fixed_images(images: Images) -> Tensor:
     """Evenly spaced ones, so that neighbours of one person are left out; at most COLUMNS."""
     return images[torch.linspace(0, len(images) - 1, min(COLUMNS, len(images))).long()]
 

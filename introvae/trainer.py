@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from introvae import networks
+from introvae.batches import Batches
 from introvae.config import TrainConfig, value_at
-from introvae.data import Batches, ImageSet, to_float
+from introvae.data import ImageSet, to_float
 from introvae.device import adam, autocast
 from introvae.errors import DivergedError
 from introvae.networks import IntroVAE
