@@ -70,8 +70,9 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
 
 def scored_images(images: ImageSet) -> Tensor:
     """The validation images that runs are scored on, float (N, C, S, S) in [0, 1] on the CPU, N at most 256."""
-    validation = images.validation.cpu()
-    return to_float(validation[torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()])
+    validation = images.validation
+    rows = torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()
+    return to_float(validation[rows].cpu())
 
 
 def outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:

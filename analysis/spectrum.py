@@ -13,22 +13,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from introvae.cache import Images
 from introvae.config import TrainConfig
 from introvae.trainer import weights_at
 
 MOST_IMAGES = 3000  # more hardly move the leading eigenvalues
+MOST_BYTES = 2**31  # of images in memory at once
 NEGLIGIBLE = 1e-12  # far below one grey level in one pixel of one image: rounding, not variance
 
 
-def eigenvalues(images: Tensor) -> Tensor:
-    """Eigenvalues of the pixels' covariance, falling, float64 (at most N - 1), of uint8 images (N, C, H, W)."""
-    if len(images) > MOST_IMAGES:
-        images = images[torch.linspace(0, len(images) - 1, MOST_IMAGES, device=images.device).long()]
-    x = images.cpu().double().flatten(1) / 255
-    x = x - x.mean(0)
-    gram = (x @ x.T if len(x) < x.shape[1] else x.T @ x) / max(1, len(x) - 1)
-    values = torch.linalg.eigvalsh(gram).flip(0)
+def eigenvalues(images: Images) -> Tensor:
+    """Eigenvalues of the pixels' covariance, falling, float64 (at most N - 1), of uint8 images (N, C, H, W).
+
+    Of larger sets 3,000 evenly spaced images are taken, fewer if these exceed 2 GiB (above 500 px in colour).
+    """
+    count = min(len(images), MOST_IMAGES, max(2, MOST_BYTES // images.shape[1:].numel()))
+    x = images[torch.linspace(0, len(images) - 1, count).long()].cpu().flatten(1)
+    if count < x.shape[1]:
+        gram = torch.zeros(count, count, dtype=torch.float64)
+        for pixels in x.split(MOST_IMAGES, dim=1):  # a float64 copy of all would be eight times as large
+            centred = _centred(pixels)
+            gram += centred @ centred.T
+    else:
+        centred = _centred(x)
+        gram = centred.T @ centred
+    values = torch.linalg.eigvalsh(gram / max(1, count - 1)).flip(0)
     return values[values > NEGLIGIBLE]
+
+
+def _centred(images: Tensor) -> Tensor:
+    x = images.double() / 255
+    return x - x.mean(0)
 
 
 def predicted_kl(spectrum: Tensor, beta: float, latent: int) -> float:

@@ -16,6 +16,8 @@ import tomli_w
 
 from introvae.errors import UserError
 
+DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT or a folder of images"
+
 Schedule = float | tuple[tuple[int, float], ...]
 """A number, or (step, value) points joined by straight lines; the first and last value hold outside them."""
 
@@ -36,7 +38,7 @@ class TrainConfig:
     Raises UserError on a value out of range, naming the field, the value and what is allowed.
     """
 
-    data: str = option("orl-faces", "orl-faces, celeba:ROOT or a folder of images")
+    data: str = option("orl-faces", DATA_SETS)
     image_size: int = option(32, "side of the square images in pixels, 16 up")
     channels: int = option(0, "1 grey, 3 RGB, 0 as the data are")
     mirror: bool = option(True, "mirror training images at random")

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from introvae.cache import Images
 from introvae.run import write_atomically
 
 COLUMNS = 12
@@ -22,7 +23,7 @@ MOST_FRAMES = 60
 FRAME_MS, LAST_FRAME_MS = 600, 3000
 
 
-def fixed_images(images: Tensor) -> Tensor:
+def fixed_images(images: Images) -> Tensor:
     """Evenly spaced ones, so that neighbours of one person are left out; at most COLUMNS."""
     return images[torch.linspace(0, len(images) - 1, min(COLUMNS, len(images))).long()]
 

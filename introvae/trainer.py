@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from introvae import networks
+from introvae.batches import Batches
 from introvae.config import TrainConfig, value_at
 from introvae.curves import write_curves
-from introvae.data import Batches, ImageSet, to_float
+from introvae.data import ImageSet, to_float
 from introvae.device import adam, autocast, compile_networks
 from introvae.ema import MovingAverage
 from introvae.errors import DivergedError, UserError

@@ -1,12 +1,14 @@
 """Real faces, and settings small enough for seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from introvae.config import TrainConfig
 from introvae.data import ImageSet, load_images
@@ -36,12 +38,28 @@ def tiny_flags(*leave_out: str) -> list[str]:
     return [part for name in names for part in ("--" + name.replace("_", "-"), text[name])]
 
 
+def save_image(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> None:
+    """Random pixels, (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
+
+
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:
     """What a command ends with, whether it returns or argparse ends it."""
     try:
         return main(flags)
     except SystemExit as stopped:
         return stopped.code if isinstance(stopped.code, int) else -1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The tests, and the commands that they start, leave the user's cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "introvae"
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ IMAGES = hnp.arrays(np.float64, (3, 1, 16, 16), elements=st.floats(0, 1))
 
 @pytest.fixture(scope="module")
 def real(faces: ImageSet) -> torch.Tensor:
-    return to_float(faces.validation)
+    return to_float(faces.validation[:])
 
 
 def blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:

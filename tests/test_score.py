@@ -54,7 +54,7 @@ def shuffle(images: Tensor, blocks: float) -> Tensor:
 @pytest.fixture(scope="module")
 def sets(faces: ImageSet) -> tuple[Tensor, Tensor]:
     """Real images, and as many others of the same people that serve as perfect samples."""
-    return to_float(faces.validation), to_float(faces.train[::4])
+    return to_float(faces.validation[:]), to_float(faces.train[::4])
 
 
 def test_perfect_output_scores_near_1(sets: tuple[Tensor, Tensor]) -> None:
@@ -134,7 +134,7 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
 
 def test_scored_images_are_at_most_256(small_faces: ImageSet) -> None:
     assert len(scored_images(small_faces)) == 80
-    many = ImageSet("x", small_faces.train, small_faces.train.repeat(2, 1, 1, 1))
+    many = ImageSet("x", small_faces.train, small_faces.train[:].repeat(2, 1, 1, 1))
     assert len(scored_images(many)) == 256
 
 

@@ -28,6 +28,13 @@ def test_eigenvalues_are_those_of_the_covariance(small_faces: ImageSet, count: i
     assert found.sum() == pytest.approx(np.trace(covariance))
 
 
+def test_eigenvalues_of_images_with_many_pixels() -> None:
+    images = torch.randint(256, (6, 3, 40, 40), dtype=torch.uint8)
+    centred = images.double().flatten(1) / 255 - images.double().flatten(1).mean(0) / 255
+    expected = torch.linalg.svdvals(centred)[:5] ** 2 / 5
+    torch.testing.assert_close(eigenvalues(images), expected)
+
+
 def test_predictions_follow_the_formula() -> None:
     assert predicted_kl(FALLING, 1.0, 4) == pytest.approx(0.5 * (math.log(4) + math.log(2)))
     assert predicted_kl(FALLING, 1.0, 1) == pytest.approx(0.5 * math.log(4))

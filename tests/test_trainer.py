@@ -219,7 +219,7 @@ def test_another_configuration_in_the_folder_is_refused(small_faces: ImageSet, t
 def test_batch_norm_is_evaluated_with_its_running_statistics(small_faces: ImageSet, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(norm="batch"), small_faces, tmp_path, CPU)
     trainer.run()
-    images = to_float(small_faces.validation)
+    images = to_float(small_faces.validation[:])
     together, alone = trainer.model.reconstruct(images), trainer.model.reconstruct(images[:1])
     torch.testing.assert_close(together[:1], alone)
 
