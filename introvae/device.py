@@ -1,5 +1,6 @@
 """The one seam between the code and the device it runs on."""
 
+import re
 from contextlib import AbstractContextManager
 
 import torch
@@ -26,6 +27,12 @@ def choose_device(name: str) -> torch.device:
     if not there[device.type]:
         raise UserError(f"--device {name} is not on this machine; --device auto takes what there is")
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator refused: PyTorch's, Python's, or one of a library's whose message says so."""
+    words = r"out of memory|can't allocate memory|ALLOC_FAILED|could not create a primitive$"
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(re.search(words, str(error)))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:

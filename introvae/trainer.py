@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from torch import Tensor
 from introvae import networks
 from introvae.config import TrainConfig, value_at
 from introvae.data import Batches, ImageSet, to_float
-from introvae.device import adam, autocast
-from introvae.errors import DivergedError
+from introvae.device import adam, autocast, is_out_of_memory
+from introvae.errors import DivergedError, OutOfMemoryError, UserError
 from introvae.networks import IntroVAE
 from introvae.pictures import fixed_images, write_picture
 from introvae.randomness import derive, normal
-from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
+from introvae.run import METRICS, MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
 from introvae.step import Optimisers, Terms, Weights, train_step
 
 MEANS = (  # of every step since the row before
@@ -50,15 +51,23 @@ class Trainer:
         write_params(folder, config, _machine(device, images))
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
-        self.model = build_model(config, device)
-        self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
         self.step = 0
-        state, source = load_checkpoint(folder, device), folder
-        if state is None and start is not None:
-            state, source = load_checkpoint(start, device), start
-        if state is not None:
-            self._restore(state)
-        self.log = MetricsLog(folder, COLUMNS, [row for row in read_metrics(source) if row["step"] <= self.step])
+        try:
+            source = self._begin(start)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"out of memory on {device}: {_networks_need(config)}") from error
+        self.log = MetricsLog(folder, COLUMNS, self._logged(source))
+
+    def _begin(self, start: Path | None) -> Path:
+        """Build the networks or restore them; gives the folder whose run is continued."""
+        self.model = build_model(self.config, self.device)
+        self.optimisers = Optimisers(*(adam(net, self.config.lr) for net in (self.model.encoder, self.model.decoder)))
+        if load_checkpoint(self.folder, self._restore) is None and start is not None:
+            load_checkpoint(start, self._restore)
+            return start
+        return self.folder
 
     def run(self, until: int | None = None, on_log: OnLog | None = None) -> None:
         """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
@@ -74,8 +83,9 @@ class Trainer:
         count, since = 0, time.perf_counter()
         while self.step < last:
             weights = weights_at(config, self.step)
-            with autocast(self.device, config.precision):
-                terms = self._train_step(weights)
+            terms = self._attempt(weights)
+            if terms is None:
+                raise self._out_of_memory()
             values = _summary(terms, weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
@@ -92,30 +102,59 @@ class Trainer:
                 sums.zero_()
                 count, since = 0, time.perf_counter()
 
+    def _attempt(self, weights: Weights) -> Terms | None:
+        """A step, or None if memory does not suffice; what it had allocated is free again by then."""
+        try:
+            return self._train_step(weights)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
     def _train_step(self, weights: Weights) -> Terms:
         """Draws are functions of (seed, step), so a resumed run repeats them."""
         step, shape = self.step, (self.config.batch_size, self.config.latent)
         seed = phase_seed(self.config, step)
         z_prior = normal(shape, seed, "prior", step, self.device) if weights.alpha else None
-        return train_step(
-            self.model,
-            self.optimisers,
-            self.batches(seed, step).contiguous(memory_format=torch.channels_last),
-            normal(shape, seed, "posterior", step, self.device),
-            z_prior,
-            weights,
+        with autocast(self.device, self.config.precision):
+            return train_step(
+                self.model,
+                self.optimisers,
+                self.batches(seed, step).contiguous(memory_format=torch.channels_last),
+                normal(shape, seed, "posterior", step, self.device),
+                z_prior,
+                weights,
+            )
+
+    def _out_of_memory(self) -> OutOfMemoryError:
+        """What to lower and by how much: found by trying, so this trainer is of no further use."""
+        c = self.config
+        fits = 1 << (c.batch_size - 1).bit_length() >> 1  # the largest power of two below
+        while fits and not self._fits(fits):
+            fits //= 2
+        remedy = f"--batch-size {fits} fits" + ("; with --precision bf16 more may" if c.precision == "fp32" else "")
+        return OutOfMemoryError(
+            f"out of memory on {self.device} in step {self.step + 1} with --batch-size {c.batch_size}: "
+            + (remedy if fits else f"no smaller batch fits either; {_networks_need(c)}")
         )
+
+    def _fits(self, batch_size: int) -> bool:
+        """Whether there is memory for a step of the adversarial phase on so many images."""
+        self.config = replace(self.config, batch_size=batch_size)
+        self.batches = Batches(self.images.train, batch_size, self.config.mirror, self.device)
+        weights = weights_at(self.config, self.config.steps - 1)
+        return all(self._attempt(weights) for _ in range(2))  # the second lives beside the Adam state of the first
 
     def _row(self, weights: Weights, means: list[float], speed: float) -> dict[str, float]:
         head = (self.step, weights.alpha, weights.beta, weights.kl_weight)
         return dict(zip(COLUMNS, (*head, *means, speed), strict=True))
 
     def _keep(self, last: int) -> None:
-        """Write what is due at this step: a checkpoint, a picture."""
-        if self.step % self.config.checkpoint_every == 0 or self.step == last:
-            self._save()
+        """Write what is due at this step: a picture, a checkpoint; a run cut off in between does both again."""
         if self.step % self.config.picture_every == 0 or self.step == last:
             self.write_picture()
+        if self.step % self.config.checkpoint_every == 0 or self.step == last:
+            self._save()
 
     def write_picture(self) -> None:
         """The same images and the same noise in every run of one latent size."""
@@ -140,15 +179,33 @@ class Trainer:
         state: dict[str, Any] = {"step": self.step, "model": model.state_dict()}
         for optimiser, name in zip(optimisers, Optimisers._fields, strict=True):
             state[name] = optimiser.state_dict()
+        self.log.sync()
         save_checkpoint(self.folder, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        """Raises an exception if the state is none of this configuration."""
+        if not 0 < state["step"] <= self.config.steps:
+            raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
         self.model.load_state_dict(state["model"])
         for optimiser, name in zip(self.optimisers, Optimisers._fields, strict=True):
             optimiser.load_state_dict(state[name])
             for group in optimiser.param_groups:
                 group["lr"] = self.config.lr  # a run started from another's weights has its own
+                for parameter in group["params"]:
+                    shapes = {moment.shape for moment in optimiser.state[parameter].values() if moment.dim()}
+                    if shapes != {parameter.shape}:  # PyTorch would notice at the next step, or never
+                        raise ValueError(f"the state of Adam does not fit the {name}")
+        self.step = state["step"]
+
+    def _logged(self, source: Path) -> list[dict[str, float]]:
+        """The rows of a folder's metrics.csv up to this step. Raises UserError if they are not this run's."""
+        rows = [row for row in read_metrics(source) if row["step"] <= self.step]
+        if (rows[-1]["step"] if rows else 0) != self.step or any(tuple(row) != COLUMNS for row in rows):
+            raise UserError(
+                f"{source / METRICS} does not lead to step {self.step}, where the checkpoint is, with the columns "
+                f"of this version; remove {source} to start anew"
+            )
+        return rows
 
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
@@ -158,6 +215,16 @@ def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
         torch.manual_seed(derive(phase_seed(c, 0), "weights"))
         model = networks.build(c.image_size, c.channels, c.latent, c.widths, c.norm, c.output)
     return model.to(device).to(memory_format=torch.channels_last)
+
+
+def _networks_need(c: TrainConfig) -> str:
+    with torch.device("meta"):
+        model = networks.build(c.image_size, c.channels, c.latent, c.widths, c.norm, c.output)
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    return (
+        f"the networks, their gradients and Adam's state alone take {16 * numbers / 2**30:.3g} GiB; "
+        "halving --widths takes that to about a quarter"
+    )
 
 
 def phase_seed(config: TrainConfig, step: int) -> int:

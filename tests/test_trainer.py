@@ -3,18 +3,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conftest import CPU, tiny_config, tiny_flags
+from conftest import CPU, equal_states, tiny_config, tiny_flags
 
+from introvae import randomness
 from introvae.data import ImageSet, to_float
 from introvae.errors import DivergedError, UserError
 from introvae.run import load_checkpoint, read_metrics
-from introvae.trainer import COLUMNS, Trainer, build_model
+from introvae.trainer import COLUMNS, Trainer, build_model, weights_at
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -49,24 +51,76 @@ def test_warm_up_lowers_the_loss(small_faces: ImageSet, tmp_path: Path) -> None:
     assert rows[-1]["loss_encoder"] < 0.7 * rows[0]["loss_encoder"]
 
 
-def test_resume_is_exact(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
-    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    first.run(12)
-    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    assert second.step == 12
-    second.run()
-    assert equal(weights(second), weights(trained))
+SCHEDULED = tiny_config(alpha=((0, 0.0), (10, 0.1), (20, 0.5)), beta=((0, 20.0), (20, 30.0)))
+CUT = 12
 
 
-def test_resume_without_the_optimisers_differs(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
-    """The comparison above can fail: what is left out of a checkpoint shows."""
-    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    first.run(12)
-    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    for optimiser in second.optimisers:
-        optimiser.state.clear()
-    second.run()
-    assert not equal(weights(second), weights(trained))
+def from_the_start(name: str, stream: str) -> Callable[[Trainer, pytest.MonkeyPatch], None]:
+    """One stream of draws begins anew where the run is continued; `name` is what the trainer draws it with."""
+
+    def restart(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
+        draw = getattr(randomness, name.split(".")[-1])
+
+        def drawn(*arguments: Any) -> Any:
+            shifted = list(arguments)
+            if stream in shifted:
+                shifted[shifted.index(stream) + 1] -= CUT
+            return draw(*shifted)
+
+        patch.setattr(name, drawn)
+
+    return restart
+
+
+def restart_batches(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
+    batches = trainer.batches
+    patch.setattr(trainer, "batches", lambda seed, step: batches(seed, step - CUT))
+
+
+LEFT_OUT: dict[str, Callable[[Trainer, pytest.MonkeyPatch], None]] = {
+    "Adam of the encoder": lambda trainer, patch: trainer.optimisers.encoder.state.clear(),
+    "Adam of the decoder": lambda trainer, patch: trainer.optimisers.decoder.state.clear(),
+    "schedules": lambda trainer, patch: patch.setattr(
+        "introvae.trainer.weights_at", lambda config, step: weights_at(config, step - CUT)
+    ),
+    "data order": restart_batches,
+    "mirroring": from_the_start("introvae.data.generator", "mirror"),
+    "noise of the posterior": from_the_start("introvae.trainer.normal", "posterior"),
+    "noise of the samples": from_the_start("introvae.trainer.normal", "prior"),
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The last checkpoint of a run of SCHEDULED."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    Trainer(SCHEDULED, small_faces, folder, CPU).run()
+    return load_checkpoint(folder)
+
+
+def continued(images: ImageSet, folder: Path) -> Trainer:
+    Trainer(SCHEDULED, images, folder, CPU).run(CUT)
+    trainer = Trainer(SCHEDULED, images, folder, CPU)
+    assert trainer.step == CUT
+    return trainer
+
+
+def test_resume_is_exact(small_faces: ImageSet, uninterrupted: Any, tmp_path: Path) -> None:
+    continued(small_faces, tmp_path).run()
+    assert equal_states(load_checkpoint(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize("part", LEFT_OUT)
+def test_resume_with_a_part_left_out_differs(
+    part: str, small_faces: ImageSet, uninterrupted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison above can fail, and each part matters."""
+    trainer = continued(small_faces, tmp_path)
+    LEFT_OUT[part](trainer, monkeypatch)
+    trainer.run()
+    state = load_checkpoint(tmp_path)
+    assert state and state["step"] == uninterrupted["step"]
+    assert not equal_states(state["model"], uninterrupted["model"])
 
 
 def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
