@@ -25,6 +25,9 @@ PRESETS = Path(__file__).parent / "presets"
 RESIDUAL = ("residual", "official", "paper")  # families that meet their dense layers at BASE x BASE
 BASE = 4
 
+LARGEST = 2**16  # latent dimensions, channels, images a step
+LONGEST = 10**9  # steps
+
 
 def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     """A field with its one line of help; `choices` lists the words it may take."""
@@ -120,7 +123,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     """Raises UserError if the file is missing or is no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
         raise UserError(f"cannot read {path}: {error}") from error
 
 
@@ -160,7 +163,7 @@ def _tuples(value: Any) -> Any:
 def _check_types(config: TrainConfig) -> None:
     for name, hint in get_type_hints(TrainConfig).items():
         value = getattr(config, name)
-        if hint in (float, float | None, Schedule) and isinstance(value, int) and not isinstance(value, bool):
+        if hint in (float, float | None, Schedule) and _is_whole(value):
             object.__setattr__(config, name, float(value))  # TOML's 1 means 1.0
         elif not _fits(value, hint):
             raise UserError(f"{name} is {value!r}; it takes {_describe(hint)}")
@@ -170,24 +173,29 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint == Schedule:
         return isinstance(value, float) or _is_points(value)
     if hint == tuple[int, ...]:
-        return isinstance(value, tuple) and all(type(item) is int for item in value)
-    return type(value) in (get_args(hint) or (hint,))
+        return isinstance(value, tuple) and all(_is_whole(item) for item in value)
+    return type(value) in (get_args(hint) or (hint,)) and (type(value) is not int or _is_whole(value))
+
+
+def _is_whole(value: Any) -> bool:
+    """True for an integer that TOML can hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _is_points(value: Any) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) > 0
-        and all(isinstance(p, tuple) and len(p) == 2 and type(p[0]) is int for p in value)
-        and all(type(p[1]) in (int, float) for p in value)
-        and all(a[0] < b[0] for a, b in pairwise(value))
+        and all(isinstance(p, tuple) and len(p) == 2 and _is_whole(p[0]) for p in value)
+        and all(type(p[1]) is float or _is_whole(p[1]) for p in value)
+        and all(a[0] < b[0] for a, b in pairwise(((-1, 0.0), *value)))
     )
 
 
 def _describe(hint: Any) -> str:
     if hint == Schedule:
-        return "a number or a list of [step, value] with rising steps"
-    names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+        return "a number or a list of [step, value] with rising steps from 0 up"
+    names = {int: "a whole number of at most 63 bits", float: "a number", str: "a word", bool: "true or false"}
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
     return "a list of whole numbers" if hint == tuple[int, ...] else names[kinds[0]]
 
@@ -224,10 +232,12 @@ def _check_ranges(c: TrainConfig) -> None:
     need(c.channels in (0, 1, 3), "channels", "0, 1 or 3")
     need(c.lr > 0, "lr", "more than 0")
     need(c.ema_decay < 1, "ema_decay", "0 or more, less than 1")
-    for name in ("latent", "batch_size", "steps", "log_every", "checkpoint_every", "picture_every"):
-        need(getattr(c, name) >= 1, name, "1 or more")
+    for name in ("latent", "batch_size"):
+        need(1 <= getattr(c, name) <= LARGEST, name, f"1 to {LARGEST}")
+    for name in ("steps", "log_every", "checkpoint_every", "picture_every"):
+        need(1 <= getattr(c, name) <= LONGEST, name, f"1 to {LONGEST}")
     for name in ("widths", "hidden", "decoder_hidden"):
-        need(all(number >= 1 for number in getattr(c, name)), name, "1 or more each")
+        need(all(1 <= number <= LARGEST for number in getattr(c, name)), name, f"1 to {LARGEST} each")
     need(c.network != "mlp" or c.norm == "none", "norm", "none, as network mlp has no convolutions")
     need(not (c.compile and c.activation_checkpointing), "compile", "no with activation_checkpointing yes")
     low, high = _lengths_of_widths(c)

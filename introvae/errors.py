@@ -1,4 +1,4 @@
-"""The two ways a command ends early on purpose."""
+"""The ways a command ends early on purpose."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,7 @@ class UserError(ValueError):
 
 class DivergedError(RuntimeError):
     """Training reached a loss or a parameter that is not finite (exit code 1)."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A step or the networks need more memory than there is; the message says what to lower (exit code 1)."""

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
-from introvae.errors import DivergedError, UserError
+from introvae.errors import DivergedError, OutOfMemoryError, UserError
 
 PREDICTIONS = Path("predictions")
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
@@ -58,14 +59,29 @@ def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str]
 def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
     """Defaults, `base`, the preset, the TOML file (plain, or the [config] of a params.toml), flags; the last holds."""
     preset = load_preset(args.preset) if args.preset else {}
-    file = load_toml(args.config) if args.config else {}
+    file = _file_settings(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict(dict(base or {}) | preset | file.get("config", file) | flags)
+    return TrainConfig.from_dict(dict(base or {}) | preset | file | flags)
+
+
+def _file_settings(path: Path) -> dict[str, Any]:
+    """The table [config] of a TOML file, or all of a file that has no such table."""
+    file = load_toml(path)
+    settings = file.pop("config", None)
+    if settings is None:
+        return file
+    if not isinstance(settings, dict):
+        raise UserError(f"config is {settings!r} in {path}; it takes a table of settings")
+    beside = sorted(file.keys() - {"machine"})
+    if beside:
+        raise UserError(f"{path} has {', '.join(beside)} beside [config]; all settings stand in that table")
+    return settings
 
 
 def run_command(name: str, command: Callable[[], None]) -> int:
-    """The exit code: 0, 2 for a user's mistake, 1 for a failure, 130 after Ctrl-C; one line to stderr each.
+    """The exit code: 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a failed training,
+    130 after Ctrl-C; one line to stderr each.
 
     SIGTERM is taken as Ctrl-C.
     """
@@ -79,7 +95,13 @@ def run_command(name: str, command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
-    except DivergedError as error:
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room, then the same command goes on" if full else "check the path and its permissions"
+        print(f"{name}: {what}; {remedy}", file=sys.stderr)
+        return 2
+    except (DivergedError, OutOfMemoryError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -40,6 +40,16 @@ def is_first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process goes through before the others do, who then find what it wrote or put right."""
+    if not is_first():
+        dist.barrier()
+    yield
+    if is_first() and dist.is_initialized():
+        dist.barrier()
+
+
 def share(batch: Tensor) -> Tensor:
     """This process's slice of a global batch (N, ...), N a multiple of the number of processes."""
     return batch.chunk(world_size())[dist.get_rank()] if dist.is_initialized() else batch

@@ -2,7 +2,7 @@
 
 params.toml             [config] what is computed, [machine] where
 metrics.csv             a row every log_every steps
-checkpoint.pt           the last good state; checkpoint.previous.pt the one before
+checkpoint.pt           the last good state; checkpoint.previous.pt the one before; *.broken what could not be used
 images/step-NNNNNN.png  originals, reconstructions, samples
 images/training.gif     the pictures one after another  } once the run has ended,
 curves.png              metrics.csv drawn                } but not for a pruned trial
@@ -15,26 +15,29 @@ import io
 import json
 import math
 import os
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
 from introvae.errors import UserError
+from introvae.memory import is_out_of_memory
 
 PARAMS, METRICS, CURVES, SCORES = "params.toml", "metrics.csv", "curves.png", "scores.json"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """The file holds its old content or the new one, whatever happens in between."""
     _write_part(path, content).replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 @contextmanager
@@ -86,38 +89,78 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     if (folder / CHECKPOINT).exists():
         (folder / CHECKPOINT).replace(folder / PREVIOUS)
     part.replace(folder / CHECKPOINT)
-    _sync_folder(folder)
+    _sync(folder)
 
 
-def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, or None if the folder has none.
+def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read and that `restore` accepts, on the CPU; None if the folder has none.
 
-    Raises UserError if there are checkpoints and none can be read.
+    `restore` raises an exception for a state that does not fit. A checkpoint passed over for the one before is
+    named on stderr and renamed to NAME.broken, so that it never replaces the good one.
+    Raises UserError if there are checkpoints and none can be used.
     """
-    reasons = []
+    broken: dict[str, str] = {}
     for name in (CHECKPOINT, PREVIOUS):
         try:
-            return torch.load(folder / name, map_location=device, weights_only=True)
+            state = _read_checkpoint(folder / name)
+            if restore:
+                restore(state)
         except FileNotFoundError:
             continue
-        except UNREADABLE as error:
-            reasons.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-    if reasons:
-        raise UserError(
-            f"no checkpoint in {folder} can be read ({'; '.join(reasons)}); remove the folder to start anew"
-        )
+        except Exception as error:  # what a file of unknown content may raise has no bounds
+            if is_out_of_memory(error):
+                raise
+            broken[name] = _reason(error)
+            continue
+        for bad, reason in broken.items():
+            (folder / bad).replace(folder / f"{bad}.broken")
+            print(
+                f"warning: {folder / bad} cannot be used ({reason}); continuing from step {state['step']} in {name}",
+                file=sys.stderr,
+            )
+        return state
+    if broken:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); remove the folder to start anew")
     return None
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as file:
+        if file.testzip():  # torch.load does not look at the checksums
+            raise ValueError("its checksum is wrong")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or type(state.get("step")) is not int:
+        raise ValueError("it holds no training state")
+    return state
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile):
+        return "it is cut off, or no checkpoint"
+    if isinstance(error, UnpicklingError):
+        return "it holds more than tensors and plain values"
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 160)
+
+
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv; an empty cell is NaN, and a last row that was cut off is left out."""
+    """The rows of metrics.csv; an empty cell is NaN, and a last line that was cut off is left out.
+
+    Raises UserError if the rest is no table of numbers with a column "step".
+    """
     path = folder / METRICS
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    whole = [row for row in rows if None not in row and None not in row.values()]
-    return [{name: float(cell) if cell else math.nan for name, cell in row.items()} for row in whole]
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+        if "step" not in header:
+            raise ValueError("it has no column step")
+        return [
+            {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)} for line in lines
+        ]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}; remove {folder} to start anew") from error
 
 
 class MetricsLog:
@@ -130,11 +173,19 @@ class MetricsLog:
         write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def append(self, row: Mapping[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(self._line(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(self._line(row) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def sync(self) -> None:
+        """After this the rows so far outlive a power cut, as a checkpoint does."""
+        _sync(self.path)
 
     def _line(self, row: Mapping[str, float]) -> str:
-        return ",".join("" if math.isnan(row[name]) else f"{row[name]:.6g}" for name in self.columns)
+        """Nine digits give a float32 back exactly, and every step."""
+        return ",".join("" if math.isnan(row[name]) else f"{row[name]:.9g}" for name in self.columns)
 
 
 def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
@@ -144,7 +195,10 @@ def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
 def read_scores(folder: Path) -> dict[str, Any] | None:
     """None while the run has not ended. Raises UserError if scores.json is broken."""
     try:
-        return json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        if not isinstance(scores, dict):
+            raise ValueError("it holds no table")
+        return scores
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -161,17 +215,23 @@ def best_run(study: Path) -> Path:
 
 
 def _write_part(path: Path, content: bytes | memoryview) -> Path:
-    """The content on disk under a temporary name beside `path`, ready to be renamed."""
+    """The content on disk under a temporary name beside `path`, ready to be renamed; nothing if that fails."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return part
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """A file or a folder's list of names is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -2,27 +2,29 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from introvae import networks
 from introvae.batches import Batches
-from introvae.config import TrainConfig, value_at
+from introvae.config import TrainConfig
 from introvae.curves import write_curves
 from introvae.data import ImageSet, to_float
-from introvae.device import adam, autocast, compile_networks
-from introvae.ema import MovingAverage
-from introvae.errors import DivergedError, UserError
+from introvae.device import autocast, compile_networks
+from introvae.errors import DivergedError, OutOfMemoryError, UserError
+from introvae.memory import is_out_of_memory, networks_need
 from introvae.metrics import COLUMNS, MEANS, of_all_processes, summary
 from introvae.networks import IntroVAE
-from introvae.parallel import is_first, share, world_size
+from introvae.parallel import first_alone, is_first, share, world_size
 from introvae.pictures import EARLY_STEPS, fixed_images, write_gif, write_picture
-from introvae.randomness import derive, normal
-from introvae.run import MetricsLog, load_checkpoint, read_metrics, save_checkpoint, write_params
-from introvae.step import Noise, Optimisers, Terms, Weights, train_step
+from introvae.randomness import normal
+from introvae.run import METRICS, MetricsLog, read_metrics, save_checkpoint, write_params
+from introvae.schedule import phase_seed, weights_at
+from introvae.state import State
+from introvae.step import Noise, Terms, Weights, train_step
 
 OnLog = Callable[[dict[str, float]], None]
 
@@ -44,31 +46,32 @@ class Trainer:
         """`start` is a run folder whose last checkpoint a new run starts from, such as a warm-up's."""
         self.config, self.folder, self.device = config, folder, device
         _check_processes(config)
-        if is_first():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_params(folder, config, _machine(device, images))
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
-        self.model = build_model(config, device)
-        self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
-        self.step = 0
-        if config.start_weights is not None:
-            self._start_from(Path(config.start_weights))
-        self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
-        state, source = load_checkpoint(folder, device), folder
-        if state is None and start is not None:
-            state, source = load_checkpoint(start, device), start
-        if state is not None:
-            self._restore(state)
+        with first_alone():
+            if is_first():
+                folder.mkdir(parents=True, exist_ok=True)
+                write_params(folder, config, _machine(device, images))
+            self.state = State(config, device)
+            kept = self._logged(self.state.begin(folder, start))
+            self.log = MetricsLog(folder, COLUMNS, kept) if is_first() else None
         if config.compile:
             compile_networks((self.model.encoder, self.model.decoder))
-        kept = [row for row in read_metrics(source) if row["step"] <= self.step]
-        self.log = MetricsLog(folder, COLUMNS, kept) if is_first() else None
+
+    @property
+    def model(self) -> IntroVAE:
+        """The model in training."""
+        return self.state.model
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.step
 
     @property
     def evaluated(self) -> IntroVAE:
         """The model that pictures and scores look at: the moving average if there is one."""
-        return self.average.model if self.average else self.model
+        return self.state.average.model if self.state.average else self.model
 
     def run(self, until: int | None = None, on_log: OnLog | None = None) -> None:
         """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
@@ -86,14 +89,13 @@ class Trainer:
             if self.step in EARLY_STEPS and is_first():  # here, so that 0 shows the initial weights
                 self.write_picture()
             weights = weights_at(config, self.step)
-            with autocast(self.device, config.precision):
-                terms = self._train_step(weights)
+            terms = self._attempt(weights)
+            if terms is None:
+                raise self._out_of_memory()
             values = summary(of_all_processes(terms), weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
-            if self.average:
-                self.average.update(self.step)
-            self.step += 1
+            self.state.advance()
             count += 1
             if self.step % config.log_every == 0 or self.step == last:
                 speed = count * config.batch_size / (time.perf_counter() - since)
@@ -106,6 +108,15 @@ class Trainer:
                     on_log(row)
                 sums.zero_()
                 count, since = 0, time.perf_counter()
+
+    def _attempt(self, weights: Weights) -> Terms | None:
+        """A step, or None if memory does not suffice; what it had allocated is free again by then."""
+        try:
+            return self._train_step(weights)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
 
     def _train_step(self, weights: Weights) -> Terms:
         """Draws are functions of (seed, step), so a resumed run repeats them."""
@@ -120,7 +131,27 @@ class Trainer:
             if weights.objective == "soft":
                 noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
         x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
-        return train_step(self.model, self.optimisers, x, noise, weights)
+        with autocast(self.device, self.config.precision):
+            return train_step(self.model, self.state.optimisers, x, noise, weights)
+
+    def _out_of_memory(self) -> OutOfMemoryError:
+        """What to lower and by how much: found by trying, so this trainer is of no further use."""
+        c, where = self.config, f"out of memory on {self.device} in step {self.step + 1}"
+        if world_size() > 1:  # the others wait for this one's gradients, so there is no trying
+            return OutOfMemoryError(f"{where} with --batch-size {c.batch_size}: halve it, or start more processes")
+        fits = 1 << (c.batch_size - 1).bit_length() >> 1  # the largest power of two below
+        while fits and not self._fits(fits):
+            fits //= 2
+        remedy = f"--batch-size {fits} fits" + ("; with --precision bf16 more may" if c.precision == "fp32" else "")
+        none = f"no smaller batch fits either; {networks_need(c)}"
+        return OutOfMemoryError(f"{where} with --batch-size {c.batch_size}: {remedy if fits else none}")
+
+    def _fits(self, batch_size: int) -> bool:
+        """Whether there is memory for a step of the adversarial phase on so many images."""
+        self.config = replace(self.config, batch_size=batch_size)
+        self.batches = Batches(self.images.train, batch_size, self.config.mirror, self.device)
+        weights = weights_at(self.config, self.config.steps - 1)
+        return all(self._attempt(weights) for _ in range(2))  # the second lives beside the Adam state of the first
 
     def _row(self, weights: Weights, means: list[float], speed: float) -> dict[str, float]:
         head = (self.step, weights.alpha, weights.beta, weights.kl_weight)
@@ -157,70 +188,19 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        model, optimisers = self.model, self.optimisers
-        state: dict[str, Any] = {"step": self.step, "model": model.state_dict()}
-        if self.average:
-            state["average"] = self.average.model.state_dict()
-        for optimiser, name in zip(optimisers, Optimisers._fields, strict=True):
-            state[name] = optimiser.state_dict()
-        save_checkpoint(self.folder, state)
+        assert self.log
+        self.log.sync()
+        save_checkpoint(self.folder, self.state.as_dict())
 
-    def _start_from(self, run: Path) -> None:
-        """The weights that another run is evaluated with; raises UserError if they are not there or do not fit."""
-        state = load_checkpoint(run, self.device)
-        if state is None:
-            raise UserError(f"{run} has no checkpoint to start from; give a run folder that has one")
-        try:
-            self.model.load_state_dict(state.get("average", state["model"]))
-        except RuntimeError as error:
-            raise UserError(f"the networks of {run} have other shapes than this run's; keep its settings") from error
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        if self.average:
-            self.average.model.load_state_dict(state["average"])
-        for optimiser, name in zip(self.optimisers, Optimisers._fields, strict=True):
-            optimiser.load_state_dict(state[name])
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.lr  # a run started from another's weights has its own
-
-
-def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
-    """The networks of a configuration with its initial weights, the same on every kind of device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(phase_seed(config, 0), "weights"))
-        model = networks.build(config)
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
-def phase_seed(config: TrainConfig, step: int) -> int:
-    """The initial weights and the warm-up have a seed of their own, so that runs can share them."""
-    if step >= config.warmup_steps or config.warmup_seed is None:
-        return config.seed
-    return config.warmup_seed
-
-
-def weights_at(config: TrainConfig, step: int) -> Weights:
-    """The loss weights of a step counted from 0: during the warm-up alpha is 0 and beta is warmup_beta."""
-    c = config
-    warmup = step < c.warmup_steps
-    alpha = 0.0 if warmup else value_at(c.alpha, step)
-    beta = c.warmup_beta if warmup and c.warmup_beta is not None else value_at(c.beta, step)
-    alpha_decoder = alpha if c.alpha_decoder is None else c.alpha_decoder
-    scale = 1.0 if c.objective == "intro" else 1 / (c.channels * c.image_size**2)
-    return Weights(
-        alpha,
-        alpha_decoder,
-        beta,
-        value_at(c.kl_weight, step),
-        c.m,
-        c.hinge,
-        c.objective,
-        scale,
-        c.beta_neg,
-        c.gamma_r,
-    )
+    def _logged(self, source: Path) -> list[dict[str, float]]:
+        """The rows of a folder's metrics.csv up to this step. Raises UserError if they are not this run's."""
+        rows = [row for row in read_metrics(source) if row["step"] <= self.step]
+        if (rows[-1]["step"] if rows else 0) != self.step or any(tuple(row) != COLUMNS for row in rows):
+            raise UserError(
+                f"{source / METRICS} does not lead to step {self.step}, where the checkpoint is, with the columns "
+                f"of this version; remove {source} to start anew"
+            )
+        return rows
 
 
 def _check_processes(config: TrainConfig) -> None:

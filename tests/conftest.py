@@ -45,6 +45,15 @@ def save_image(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int =
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
 
 
+def equal_states(a: Any, b: Any) -> bool:
+    """Whether two checkpoints, or parts of them, hold the same bit for bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal_states(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal_states, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:
     """What a command ends with, whether it returns or argparse ends it."""
     try:

@@ -8,8 +8,8 @@ from conftest import tiny_config
 
 from introvae.config import Schedule, TrainConfig, default_widths, differences, dump_toml, load_toml, value_at
 from introvae.errors import UserError
+from introvae.schedule import weights_at
 from introvae.step import Weights
-from introvae.trainer import weights_at
 
 RAMP: Schedule = ((10, 0.0), (20, 0.5), (40, 0.25))
 

@@ -15,8 +15,8 @@ from introvae.device import adam
 from introvae.errors import UserError
 from introvae.networks import build
 from introvae.options import config_from
+from introvae.schedule import weights_at
 from introvae.step import Noise, Optimisers, train_step
-from introvae.trainer import weights_at
 
 ORIGINALS = {  # alpha, alpha_decoder, beta, m, latent, in the paper's convention
     "paper-128": (0.25, None, 0.5, 110, 256),

@@ -76,7 +76,7 @@ def test_the_last_good_checkpoint_is_found(tmp_path: Path) -> None:
         (tmp_path / CHECKPOINT).write_bytes(content[:cut])
         before = load_checkpoint(tmp_path)
         assert before and before["step"] == 1
-    (tmp_path / CHECKPOINT).unlink()  # killed between the two renames
+    assert not (tmp_path / CHECKPOINT).exists()  # set aside, as if killed between the two renames
     before = load_checkpoint(tmp_path)
     assert before and before["step"] == 1
     (tmp_path / PREVIOUS).write_bytes(b"")

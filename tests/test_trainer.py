@@ -3,21 +3,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import CPU, tiny_config, tiny_flags
+from conftest import CPU, equal_states, tiny_config, tiny_flags
 
 import introvae.trainer
+from introvae import randomness
 from introvae.data import ImageSet, to_float
 from introvae.errors import DivergedError, UserError
 from introvae.metrics import COLUMNS
 from introvae.run import load_checkpoint, read_metrics
-from introvae.trainer import Trainer, build_model
+from introvae.schedule import weights_at
+from introvae.state import build_model
+from introvae.trainer import Trainer
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -57,24 +60,76 @@ def test_warm_up_lowers_the_loss(small_faces: ImageSet, tmp_path: Path) -> None:
     assert rows[-1]["loss_encoder"] < 0.7 * rows[0]["loss_encoder"]
 
 
-def test_resume_is_exact(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
-    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    first.run(12)
-    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    assert second.step == 12
-    second.run()
-    assert equal(weights(second), weights(trained))
+SCHEDULED = tiny_config(alpha=((0, 0.0), (10, 0.1), (20, 0.5)), beta=((0, 20.0), (20, 30.0)))
+CUT = 12
 
 
-def test_resume_without_the_optimisers_differs(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
-    """The comparison above can fail: what is left out of a checkpoint shows."""
-    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    first.run(12)
-    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
-    for optimiser in second.optimisers:
-        optimiser.state.clear()
-    second.run()
-    assert not equal(weights(second), weights(trained))
+def elsewhere(name: str, stream: str, shift: int) -> Callable[[Trainer, pytest.MonkeyPatch], None]:
+    """One stream of draws goes on at another index than its own; `name` is what the trainer draws it with."""
+
+    def restart(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
+        draw = getattr(randomness, name.split(".")[-1])
+
+        def drawn(*arguments: Any) -> Any:
+            shifted = list(arguments)
+            if stream in shifted:
+                shifted[shifted.index(stream) + 1] += shift
+            return draw(*shifted)
+
+        patch.setattr(name, drawn)
+
+    return restart
+
+
+def restart_batches(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
+    batches = trainer.batches
+    patch.setattr(trainer, "batches", lambda seed, step: batches(seed, step - CUT))
+
+
+LEFT_OUT: dict[str, Callable[[Trainer, pytest.MonkeyPatch], None]] = {
+    "Adam of the encoder": lambda trainer, patch: trainer.state.optimisers.encoder.state.clear(),
+    "Adam of the decoder": lambda trainer, patch: trainer.state.optimisers.decoder.state.clear(),
+    "schedules": lambda trainer, patch: patch.setattr(
+        "introvae.trainer.weights_at", lambda config, step: weights_at(config, step - CUT)
+    ),
+    "data order": restart_batches,
+    "mirroring": elsewhere("introvae.batches.generator", "mirror", 1),
+    "noise of the posterior": elsewhere("introvae.trainer.normal", "posterior", -CUT),
+    "noise of the samples": elsewhere("introvae.trainer.normal", "prior", -CUT),
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The last checkpoint of a run of SCHEDULED."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    Trainer(SCHEDULED, small_faces, folder, CPU).run()
+    return load_checkpoint(folder)
+
+
+def continued(images: ImageSet, folder: Path) -> Trainer:
+    Trainer(SCHEDULED, images, folder, CPU).run(CUT)
+    trainer = Trainer(SCHEDULED, images, folder, CPU)
+    assert trainer.step == CUT
+    return trainer
+
+
+def test_resume_is_exact(small_faces: ImageSet, uninterrupted: Any, tmp_path: Path) -> None:
+    continued(small_faces, tmp_path).run()
+    assert equal_states(load_checkpoint(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize("part", LEFT_OUT)
+def test_resume_with_a_part_left_out_differs(
+    part: str, small_faces: ImageSet, uninterrupted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison above can fail, and each part matters."""
+    trainer = continued(small_faces, tmp_path)
+    LEFT_OUT[part](trainer, monkeypatch)
+    trainer.run()
+    state = load_checkpoint(tmp_path)
+    assert state and state["step"] == uninterrupted["step"]
+    assert not equal_states(state["model"], uninterrupted["model"])
 
 
 class Killed(Exception):
@@ -205,7 +260,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
 def test_parameters_that_are_not_finite_are_never_saved(small_faces: ImageSet, tmp_path: Path) -> None:
     """The last step's losses are finite while its update was not."""
     trainer = Trainer(tiny_config(warmup_steps=0, steps=1), small_faces, tmp_path, CPU)
-    trainer.optimisers.decoder.param_groups[0]["lr"] = math.inf
+    trainer.state.optimisers.decoder.param_groups[0]["lr"] = math.inf
     with pytest.raises(DivergedError, match="the parameters at step 1 is not finite"):
         trainer.run()
     assert load_checkpoint(tmp_path) is None

@@ -1,0 +1,93 @@
+"""What a checkpoint holds and a resumed run needs: networks, optimisers, moving average, step."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from introvae import networks
+from introvae.config import TrainConfig
+from introvae.device import adam
+from introvae.ema import MovingAverage
+from introvae.errors import OutOfMemoryError, UserError
+from introvae.memory import is_out_of_memory, networks_need
+from introvae.networks import IntroVAE
+from introvae.randomness import derive
+from introvae.run import load_checkpoint
+from introvae.schedule import phase_seed
+from introvae.step import Optimisers
+
+
+class State:
+    """The state of a new run, until `begin` continues another.
+
+    Raises OutOfMemoryError if the networks do not fit the device.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.step = config, 0
+        try:
+            self.model = build_model(config, device)
+            self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
+            if config.start_weights is not None:
+                self._start_from(Path(config.start_weights))
+            self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"out of memory on {device}: {networks_need(config)}") from error
+
+    def begin(self, folder: Path, start: Path | None) -> Path:
+        """Go on from the last checkpoint of `folder`, else of `start`; gives the folder whose run is continued."""
+        if load_checkpoint(folder, self.restore) is None and start is not None:
+            load_checkpoint(start, self.restore)
+            return start
+        return folder
+
+    def advance(self) -> None:
+        """Count a step that was done."""
+        if self.average:
+            self.average.update(self.step)
+        self.step += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only."""
+        state: dict[str, Any] = {"step": self.step, "model": self.model.state_dict()}
+        if self.average:
+            state["average"] = self.average.model.state_dict()
+        return state | {name: optimiser.state_dict() for name, optimiser in self.optimisers._asdict().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Raises an exception if the state is none of this configuration."""
+        if not 0 < state["step"] <= self.config.steps:
+            raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
+        self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.model.load_state_dict(state["average"])
+        for name, optimiser in self.optimisers._asdict().items():
+            optimiser.load_state_dict(state[name])
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.lr  # a run started from another's weights has its own
+                for parameter in group["params"]:
+                    shapes = {moment.shape for moment in optimiser.state[parameter].values() if moment.dim()}
+                    if shapes != {parameter.shape}:  # PyTorch would notice at the next step, or never
+                        raise ValueError(f"the state of Adam does not fit the {name}")
+        self.step = state["step"]
+
+    def _start_from(self, run: Path) -> None:
+        """The weights that another run is evaluated with; raises UserError if they are not there or do not fit."""
+        state = load_checkpoint(run)
+        if state is None:
+            raise UserError(f"{run} has no checkpoint to start from; give a run folder that has one")
+        try:
+            self.model.load_state_dict(state.get("average", state["model"]))
+        except RuntimeError as error:
+            raise UserError(f"the networks of {run} have other shapes than this run's; keep its settings") from error
+
+
+def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
+    """The networks of a configuration with its initial weights, the same on every kind of device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(phase_seed(config, 0), "weights"))
+        model = networks.build(config)
+    return model.to(device).to(memory_format=torch.channels_last)
