@@ -58,7 +58,7 @@ def test_a_whole_number_stands_for_a_number() -> None:
         ({"norm": "layer"}, "norm is 'layer'; allowed: group, batch, none"),
         ({"widths": [16, 32]}, "widths is .*allowed: 3 of them for network residual at 32 px"),
         ({"widths": [16, 16, 16, 16]}, "widths is .*allowed: 3 of them"),
-        ({"widths": [0, 1, 2]}, "widths is .*1 or more each"),
+        ({"widths": [0, 1, 2]}, "widths is .*1 to 65536 each"),
         ({"network": "mlp"}, "norm is 'group'; allowed: none, as network mlp"),
         ({"network": "mlp", "norm": "none", "widths": [16]}, "widths is .*allowed: 0 of them for network mlp"),
         ({"network": "plain", "widths": [8] * 6}, "widths is .*allowed: 1 to 5 of them for network plain"),

@@ -225,7 +225,7 @@ def test_a_shared_warm_up_equals_training_it_again(small_faces: ImageSet, tmp_pa
 def test_the_configuration_decides_the_learning_rate_of_a_started_run(small_faces: ImageSet, tmp_path: Path) -> None:
     Trainer(tiny_config(), small_faces, tmp_path / "a", CPU).run(8)
     started = Trainer(tiny_config(lr=0.5), small_faces, tmp_path / "b", CPU, start=tmp_path / "a")
-    assert [group["lr"] for optimiser in started.optimisers for group in optimiser.param_groups] == [0.5, 0.5]
+    assert [group["lr"] for optimiser in started.state.optimisers for group in optimiser.param_groups] == [0.5, 0.5]
 
 
 def test_a_run_with_alpha_0_never_draws_prior_noise(
