@@ -73,6 +73,19 @@ def keep_freed_memory() -> None:
     By default it returns large blocks to the system at once, and each step's activations are faulted in page by page
     again. Elsewhere than on Linux's glibc nothing changes.
     """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest that glibc accepts
+    if glibc := _glibc():
+        glibc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        glibc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest that glibc accepts
+
+
+def release_freed_memory(device: torch.device) -> None:
+    """Give back what PyTorch or the C library keeps of freed memory, once there is none left."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if glibc := _glibc():
+        glibc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") else None

@@ -13,7 +13,7 @@ from introvae.batches import Batches
 from introvae.config import TrainConfig
 from introvae.curves import write_curves
 from introvae.data import ImageSet, to_float
-from introvae.device import autocast, compile_networks
+from introvae.device import autocast, compile_networks, release_freed_memory
 from introvae.errors import DivergedError, OutOfMemoryError, UserError
 from introvae.memory import is_out_of_memory, networks_need
 from introvae.metrics import COLUMNS, MEANS, of_all_processes, summary
@@ -150,6 +150,7 @@ class Trainer:
         """Whether there is memory for a step of the adversarial phase on so many images."""
         self.config = replace(self.config, batch_size=batch_size)
         self.batches = Batches(self.images.train, batch_size, self.config.mirror, self.device)
+        release_freed_memory(self.device)
         weights = weights_at(self.config, self.config.steps - 1)
         return all(self._attempt(weights) for _ in range(2))  # the second lives beside the Adam state of the first
 

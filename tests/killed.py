@@ -2,7 +2,8 @@
 
     python killed.py FOLDER KILLS FLAG...
 
-FOLDER/whole is never killed; FOLDER/0, FOLDER/1, ... each are killed once and continued by the same command.
+FOLDER/whole/run is never killed; FOLDER/0/run, FOLDER/1/run and so on are killed once and continued by the same
+command.
 The moments are lines of the trainer drawn at random, every second time lines that write a checkpoint. Each command
 is a process of its own, forked from this one, which has done the slow imports.
 """
@@ -15,6 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
+import torch._dynamo  # noqa: F401
+
+import analysis.score  # noqa: F401
+import introvae.progress  # noqa: F401
 from introvae import run, trainer
 from introvae.cli import main
 
@@ -55,10 +61,10 @@ def train(flags: list[str], out: Path, kind: int = 0, last: int = -1) -> tuple[i
 
 def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
     draws = random.Random(0)
-    status, moments = train(flags, root / "whole")
+    status, moments = train(flags, root / "whole" / "run")
     assert status == 0
     for number in range(kills):
-        out, kind = root / str(number), number % 2
+        out, kind = root / str(number) / "run", number % 2
         status, _ = train(flags, out, kind, draws.randint(1, moments[kind]))
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         print(f"killed {number}:", *sorted(path.name for path in out.iterdir()), flush=True)
