@@ -1,6 +1,5 @@
-"""What the residual networks are made of: the norm, the three residual blocks, and segments that save memory."""
+"""What the residual networks are made of: the three residual blocks, and segments that save memory."""
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -8,15 +7,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from introvae.config import TrainConfig
+from introvae.normalisation import normalisation
 
 LEAK = 0.2
-
-
-def normalisation(kind: str, channels: int) -> nn.Module:
-    """The norm after a convolution: "group" (up to 8 groups), "batch" or "none"."""
-    if kind == "group":
-        return nn.GroupNorm(math.gcd(8, channels), channels)
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
 
 
 class Block(nn.Module):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from introvae.blocks import LEAK, Block, Segment, normalisation
+from introvae.blocks import LEAK, Block, Segment
 from introvae.config import BASE, RESIDUAL, TrainConfig
+from introvae.normalisation import normalisation
 
 LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
 EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
