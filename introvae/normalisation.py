@@ -47,7 +47,8 @@ class _ChannelsLast(torch.autograd.Function):
         n, c, h, w = x.shape
         groups = mean.shape[1]
         rows, grads = (t.permute(0, 2, 3, 1).reshape(n, h * w, c) for t in (x, grad))
-        sums, products = grads.sum(1), (grads * rows).sum(1)  # (N, C), over pixels
+        grad_x = grads * rows  # whose memory, in the cache by then, is used for the result
+        sums, products = grads.sum(1), grad_x.sum(1)  # (N, C), over pixels
 
         def over_group(values: Tensor) -> Tensor:
             return (weight * values).view(n, groups, -1).sum(2)
@@ -57,7 +58,7 @@ class _ChannelsLast(torch.autograd.Function):
 
         of_x = -(over_group(products) - mean * over_group(sums)) * rate**3 / (h * w * c // groups)
         constant = -of_x * mean - over_group(sums) * rate / (h * w * c // groups)
-        grad_x = torch.addcmul(of_channel(constant)[:, None], rows, of_channel(of_x)[:, None])
+        torch.addcmul(of_channel(constant)[:, None], rows, of_channel(of_x)[:, None], out=grad_x)
         grad_x.addcmul_(grads, (weight * of_channel(rate))[:, None])
         grad_weight = grad_bias = None
         if ctx.needs_input_grad[1]:

@@ -1,10 +1,15 @@
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from introvae.normalisation import LARGE, GroupNorm
 
 SIDE = int(LARGE**0.5)
+
+
+def kind(result: Tensor) -> str:
+    return type(result.grad_fn).__name__
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 8), (12, 4), (6, 1)])
@@ -19,7 +24,7 @@ def test_group_norm_of_large_maps_is_pytorch_s(channels: int, groups: int) -> No
         y = call(leaf)
         inputs = (leaf, norm.weight, norm.bias)
         results.append((y, *torch.autograd.grad((y * torch.cos(7 * y)).sum(), inputs)))
-    assert results[0][0].grad_fn.name() == "_ChannelsLastBackward"
+    assert kind(results[0][0]) == "_ChannelsLastBackward"
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     assert results[0][0].is_contiguous(memory_format=torch.channels_last)
@@ -29,4 +34,4 @@ def test_group_norm_of_large_maps_is_pytorch_s(channels: int, groups: int) -> No
 @pytest.mark.parametrize("size", [(2, 8, SIDE - 1, SIDE), (2, 8, SIDE, SIDE)])
 def test_small_maps_and_other_layouts_are_left_to_pytorch(size: tuple[int, ...]) -> None:
     y = GroupNorm(4, 8)(torch.rand(size, requires_grad=True))
-    assert y.grad_fn.name() == "NativeGroupNormBackward0"
+    assert kind(y) == "NativeGroupNormBackward0"
