@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,22 +37,24 @@ LR = 2e-4
 class Contender:
     name: str
     step: Callable[..., Any]
-    soft: bool
-    ours: bool
+    soft: bool = False
+    ours: bool = True
+    recompute: bool = False
 
 
 CONTENDERS = (
-    Contender("the authors' order", authors_step, soft=False, ours=False),
+    Contender("the authors' order", authors_step, ours=False),
     Contender("Soft-IntroVAE's order", soft_introvae_step, soft=True, ours=False),
-    Contender("ours", train_step, soft=False, ours=True),
-    Contender("ours, soft", train_step, soft=True, ours=True),
+    Contender("ours", train_step),
+    Contender("ours, soft", train_step, soft=True),
+    Contender("ours, checkpointing", train_step, recompute=True),
 )
 
 
 def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
     """A function that takes one step, on one batch of random images and noise."""
     torch.manual_seed(0)
-    model = build(config)
+    model = build(replace(config, activation_checkpointing=contender.recompute))
     x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size)
     noise = torch.randn(4, config.batch_size, config.latent)
     weights = INTROVAE

@@ -68,7 +68,7 @@ class TrainConfig:
     lr: float = option(1e-3, "learning rate of both Adam optimisers")
     ema_decay: float = option(0.0, "keep a moving average of the weights for evaluation, such as 0.999; 0: none")
     precision: str = option("fp32", "bf16 computes the networks in bfloat16", ("fp32", "bf16"))
-    compile: bool = option(False, "compile the networks: minutes to start, faster on a GPU")
+    compile: bool = option(False, "compile the networks, which takes minutes at the start")
     activation_checkpointing: bool = option(False, "compute activations twice to save memory")
     seed: int = option(0, "every random draw follows from it")
     warmup_seed: int | None = option(None, "seed of the initial weights and the warm-up [seed]")

@@ -104,6 +104,14 @@ def run_command(name: str, command: Callable[[], None]) -> int:
     except (DivergedError, OutOfMemoryError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
+    except (RuntimeError, MemoryError) as error:
+        from introvae.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        what = "out of memory while reading, drawing or scoring images"
+        print(f"{name}: {what}; free some, then the same command goes on", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

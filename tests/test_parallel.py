@@ -134,8 +134,8 @@ def test_torchrun_trains_one_model_and_only_the_first_process_writes(small_faces
 
 def test_a_killed_process_ends_the_run_and_the_same_command_continues_it(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert finish(torchrun(whole, "--steps", "400")).returncode == 0
-    with subprocess.Popen(torchrun(cut, "--steps", "400"), stderr=subprocess.PIPE, text=True) as running:
+    assert finish(torchrun(whole, "--steps", "120")).returncode == 0
+    with subprocess.Popen(torchrun(cut, "--steps", "120"), stderr=subprocess.PIPE, text=True) as running:
         while not (cut / "checkpoint.pt").exists():
             time.sleep(0.01)
         workers = subprocess.run(["pgrep", "-f", f"introvae.cli.*{cut}"], capture_output=True, text=True).stdout.split()
@@ -143,10 +143,10 @@ def test_a_killed_process_ends_the_run_and_the_same_command_continues_it(tmp_pat
         subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(victim)], check=True)
         assert running.wait(60) != 0
     state = load_checkpoint(cut)
-    assert state is not None and state["step"] < 400
-    assert finish(torchrun(cut, "--steps", "400")).returncode == 0
+    assert state is not None and state["step"] < 120
+    assert finish(torchrun(cut, "--steps", "120")).returncode == 0
     ends = [load_checkpoint(folder) for folder in (whole, cut)]
-    assert ends[0] and ends[1] and ends[0]["step"] == ends[1]["step"] == 400
+    assert ends[0] and ends[1] and ends[0]["step"] == ends[1]["step"] == 120
     assert all(torch.equal(value, ends[1]["model"][name]) for name, value in ends[0]["model"].items())
 
 
