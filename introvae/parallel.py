@@ -59,10 +59,9 @@ def gather(rows: Tensor) -> Tensor:
     """The rows (N, k) of all processes in their order, (world size x N, k)."""
     if not dist.is_initialized():
         return rows
-    rows = rows.contiguous()
-    whole = rows.new_empty(world_size() * len(rows), rows.shape[1])
-    dist.all_gather_into_tensor(whole, rows)
-    return whole
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows)
+    return torch.cat(parts)
 
 
 def average_gradients(network: nn.Module) -> None:

@@ -133,7 +133,7 @@ def _torchvision_split(name: str, data: str, wanted: str, root: Path, image_size
 
 
 def _not_found(root: Path, name: str, error: Exception, wanted: str) -> UserError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__  # not its advice
     return UserError(f"{root} holds no {name} ({reason}); --data {wanted}")
 
 
