@@ -96,6 +96,8 @@ def prepare(args: argparse.Namespace) -> "Setup":
     from sweeps.space import data_space, warmup_beta
 
     config = config_from(args)
+    if config.objective == "soft":
+        raise UserError("--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro")
     device = choose_device(args.device)
     images = load_images(config.data, config.image_size, config.channels, config.seed)
     spectrum = eigenvalues(images.train)

@@ -102,6 +102,7 @@ TOML = [
 
 SWEEP = [
     ("--trials 0", "--trials is 0; allowed: 1 or more"),
+    ("--objective soft", "--objective is soft, which has no m"),
     ("--trials many", "invalid int value: 'many'"),
     ("--alpha 1:0.1", "HI no less than LO"),
     ("--alpha 0:1", "LO must be more than 0"),
