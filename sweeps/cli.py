@@ -97,7 +97,9 @@ def prepare(args: argparse.Namespace) -> "Setup":
 
     config = config_from(args)
     if config.objective == "soft":
-        raise UserError("--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro")
+        raise UserError(
+            "--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro"
+        )
     device = choose_device(args.device)
     images = load_images(config.data, config.image_size, config.channels, config.seed)
     spectrum = eigenvalues(images.train)
