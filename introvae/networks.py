@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from introvae.blocks import LEAK, Block, Segment
 from introvae.config import BASE, RESIDUAL, TrainConfig
 from introvae.normalisation import normalisation
+from introvae.randomness import generator, normal
 
 LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
 EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
@@ -80,6 +81,19 @@ class IntroVAE(nn.Module):
     def reconstruct(self, images: Tensor) -> Tensor:
         """Dec(mean of q(z|x)), images (N, C, S, S) in [0, 1]."""
         return self.decode(self.encode(images)[0])
+
+    def sample(self, count: int, seed: int = 0, truncation: float | None = None) -> Tensor:
+        """Dec(z) for z ~ N(0, I), images (count, C, S, S) in [0, 1], the same for the same seed on one kind of device.
+
+        With `truncation` t > 0 the numbers of z outside [-t, t] are drawn again: more typical, less diverse.
+        """
+        head = self.encoder.head
+        shape, device = (count, head.out_features // 2), head.weight.device
+        if truncation is None:
+            return self.decode(normal(shape, seed, "samples", device=device))
+        z = torch.empty(shape, device=device)
+        draws = generator(seed, "samples", device=device)
+        return self.decode(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=draws))
 
     @torch.no_grad()
     def _evaluate(self, network: nn.Module, x: Tensor) -> list[Any]:

@@ -30,16 +30,20 @@ def fixed_images(images: Images) -> Tensor:
 
 def write_picture(folder: Path, step: int, bands: tuple[Tensor, Tensor, Tensor]) -> None:
     """`bands`: float images (N, C, S, S) in [0, 1] for each of BANDS, N the same for all."""
-    tiles = torch.stack([band.cpu().float().clamp(0, 1) for band in bands])
+    (folder / "images").mkdir(exist_ok=True)
+    write_sheet(folder / "images" / f"step-{step:06d}.png", torch.stack(bands))
+
+
+def write_sheet(path: Path, tiles: Tensor, shortest: int = SHORTEST) -> None:
+    """A PNG of float images (rows, columns, C, S, S) in [0, 1], each enlarged to at least `shortest` pixels."""
     rows, columns, channels, size, _ = tiles.shape
-    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
+    sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
     pixels = (sheet.nan_to_num() * 255).round().byte().numpy()
-    factor = -(-SHORTEST // size)
+    factor = -(-shortest // size)
     pixels = pixels.repeat(factor, 0).repeat(factor, 1)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, "PNG")
-    (folder / "images").mkdir(exist_ok=True)
-    write_atomically(folder / "images" / f"step-{step:06d}.png", buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def pictures(folder: Path) -> list[Path]:

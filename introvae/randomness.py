@@ -16,6 +16,7 @@ STREAMS = (
     "sampler",
     "score",
     "fakes",
+    "samples",
 )
 
 

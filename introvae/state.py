@@ -7,13 +7,13 @@ import torch
 
 from introvae import networks
 from introvae.config import TrainConfig
-from introvae.device import adam
+from introvae.device import adam, choose_device
 from introvae.ema import MovingAverage
 from introvae.errors import OutOfMemoryError, UserError
 from introvae.memory import is_out_of_memory, networks_need
 from introvae.networks import IntroVAE
 from introvae.randomness import derive
-from introvae.run import load_checkpoint
+from introvae.run import load_checkpoint, read_config
 from introvae.schedule import phase_seed
 from introvae.step import Optimisers
 
@@ -30,7 +30,7 @@ class State:
             self.model = build_model(config, device)
             self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
             if config.start_weights is not None:
-                self._start_from(Path(config.start_weights))
+                load_weights(self.model, Path(config.start_weights))
             self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -74,16 +74,6 @@ class State:
                         raise ValueError(f"the state of Adam does not fit the {name}")
         self.step = state["step"]
 
-    def _start_from(self, run: Path) -> None:
-        """The weights that another run is evaluated with; raises UserError if they are not there or do not fit."""
-        state = load_checkpoint(run)
-        if state is None:
-            raise UserError(f"{run} has no checkpoint to start from; give a run folder that has one")
-        try:
-            self.model.load_state_dict(state.get("average", state["model"]))
-        except RuntimeError as error:
-            raise UserError(f"the networks of {run} have other shapes than this run's; keep its settings") from error
-
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
     """The networks of a configuration with its initial weights, the same on every kind of device."""
@@ -91,3 +81,25 @@ def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
         torch.manual_seed(derive(phase_seed(config, 0), "weights"))
         model = networks.build(config)
     return model.to(device).to(memory_format=torch.channels_last)
+
+
+def load_weights(model: IntroVAE, run: Path) -> None:
+    """The weights that a run is evaluated with; raises UserError if they are not there or do not fit."""
+    state = load_checkpoint(run)
+    if state is None:
+        raise UserError(f"{run} has no checkpoint; give a run folder that has one")
+    try:
+        model.load_state_dict(state.get("average", state["model"]))
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"the networks of {run} have other shapes than its settings say, or this run's") from error
+
+
+def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
+    """A trained run as a model with `encode`, `decode`, `reconstruct` and `sample`.
+
+    Raises UserError if there is none, or the device is not there.
+    """
+    run = Path(run)
+    model = build_model(read_config(run), choose_device(device))
+    load_weights(model, run)
+    return model.eval()

@@ -32,7 +32,7 @@ OnLog = Callable[[dict[str, float]], None]
 class Trainer:
     """One run in one folder. `run()` trains to the end, `run(until)` to a step; then `model` can be looked at.
 
-    Raises UserError if the folder holds a run with another configuration, OutOfMemoryError if there is too little memory.
+    Raises UserError if the folder holds a run with another configuration, OutOfMemoryError if memory is short.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> No
         (["--from", "study", "--steps", "30"], "cannot read study/params.toml"),
         (["--from", "nowhere", "--best"], "nowhere holds no complete run"),
         (["--best"], "--best needs --from STUDY"),
-        (["--from", "study/short", "--latent", "9", "--steps", "30"], "have other shapes than this run's"),
+        (["--from", "study/short", "--latent", "9", "--steps", "30"], "have other shapes than its settings say"),
     ],
 )
 def test_what_cannot_be_continued_is_refused(

@@ -15,7 +15,12 @@ from conftest import tiny_flags
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("introvae", "analysis", "sweeps")
-COMMANDS = {"introvae-train": "introvae.cli", "introvae-report": "analysis.cli", "introvae-sweep": "sweeps.cli"}
+COMMANDS = {
+    "introvae-train": "introvae.cli",
+    "introvae-sample": "introvae.sampling",
+    "introvae-report": "analysis.cli",
+    "introvae-sweep": "sweeps.cli",
+}
 
 
 def imported(path: Path) -> set[str]:
