@@ -1,5 +1,8 @@
 """Real faces, and settings small enough for seconds."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,12 @@ def equal_states(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(equal_states, a, b))
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def script(*words: str) -> subprocess.CompletedProcess[str]:
+    """A process on one thread, so that bits do not depend on how busy the machine is."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
 
 
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What a machine does to a run: killed, disk full, files broken, memory short."""
+"""What a machine does to a run: killed, disk full, files broken."""
 
 import os
 import pickle
@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CPU, equal_states, tiny_config, tiny_flags
+from conftest import CPU, equal_states, script, tiny_config, tiny_flags
 from permissions import bound_by_permissions
 
 from introvae.cli import main
 from introvae.data import ImageSet
-from introvae.options import run_command
-from introvae.run import CHECKPOINT, PREVIOUS, load_checkpoint, lock, read_metrics
+from introvae.run import CHECKPOINT, PREVIOUS, lock, read_metrics
 from introvae.trainer import Trainer
 
 FLAGS = [*tiny_flags(), "--channels", "1", "--alpha", "0:0,10:0.1,20:0.5", "--device", "cpu"]
@@ -44,12 +43,6 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def script(*words: str) -> subprocess.CompletedProcess[str]:
-    """A process on one thread, so that bits do not depend on how busy the machine is."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
@@ -272,50 +265,3 @@ def test_a_folder_in_use(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
         holder.communicate(b"\n")
     assert error == f"introvae-train: {cut} is in use by another process; wait for it or choose another --out"
     assert contents(cut) == before
-
-
-MEMORY = """
-import re, resource, sys
-from pathlib import Path
-import torch._dynamo, analysis.score, introvae.progress
-from introvae.cli import main
-used = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-resource.setrlimit(resource.RLIMIT_AS, (used + {mebibytes} * 2**20, resource.RLIM_INFINITY))
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_memory_that_does_not_suffice_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """2,048 images fit into a step of the warm-up, not into one of the adversarial phase."""
-    flags = [*tiny_flags("batch_size", "steps", "warmup_steps"), "--steps", "6", "--warmup-steps", "4"]
-    result = script("-c", MEMORY.format(mebibytes=370), *flags, "--batch-size", "2048", "--out", str(tmp_path / "a"))
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert result.stderr.splitlines()[-1] == (
-        "introvae-train: out of memory on cpu in step 5 with --batch-size 2048: "
-        "--batch-size 1024 fits; with --precision bf16 more may"
-    )
-    kept = load_checkpoint(tmp_path / "a")
-    assert kept and kept["step"] == 4
-    result = script("-c", MEMORY.format(mebibytes=370), *flags, "--batch-size", "1024", "--out", str(tmp_path / "b"))
-    assert result.returncode == 0, result.stderr
-
-
-def test_memory_short_outside_of_steps_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
-    def greedy() -> None:
-        torch.empty(2**60)
-
-    assert run_command("introvae-train", greedy) == 1
-    assert capsys.readouterr().err == (
-        "introvae-train: out of memory while reading, drawing or scoring images; free some, then the same command "
-        "goes on\n"
-    )
-
-
-def test_networks_that_do_not_fit_are_measured(tmp_path: Path) -> None:
-    flags = [*tiny_flags("widths"), "--widths", "8,65536", "--device", "cpu", "--out", str(tmp_path)]
-    result = script("-c", MEMORY.format(mebibytes=370), *flags)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "introvae-train: out of memory on cpu: the networks, their gradients and Adam's state alone take "
-        "2.88e+03 GiB; halving --widths takes that to about a quarter\n"
-    )
