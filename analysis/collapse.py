@@ -1,11 +1,13 @@
 """Collapse, seen in the latents, means and log-variances (N, z) of q(z|x), and seen in the images."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from analysis.diversity import variance_ratio
 from analysis.reconstruction import retrieval
-from introvae.losses import kl_divergence
+from introvae.losses import kl_divergence, sample_posterior
 
 THRESHOLDS = (1e-3, 1e-2, 1e-1)
 LEAST_RETRIEVED = 0.05  # share of reconstructions that find their input, beyond chance
@@ -20,8 +22,46 @@ def active_units(mu: Tensor, thresholds: tuple[float, ...] = THRESHOLDS) -> dict
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
     """Mean over images of the KL of each dimension in nats, (z,)."""
-    count, latent = mu.shape
-    return kl_divergence(mu.reshape(-1, 1), logvar.reshape(-1, 1)).reshape(count, latent).mean(0)
+    return _kl_of_each(mu, logvar).mean(0)
+
+
+def kl_quantiles(mu: Tensor, logvar: Tensor, quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)) -> Tensor:
+    """Quantiles over images of the KL of each dimension in nats, (quantiles, z): a mean hides a few strong images."""
+    return torch.quantile(_kl_of_each(mu, logvar), mu.new_tensor(quantiles), dim=0)
+
+
+def collapsed_share(mu: Tensor, logvar: Tensor, epsilon: float = 0.01, delta: float = 0.01) -> float:
+    """Share of dimensions that are (epsilon, delta)-collapsed (Lucas et al. 2019, arXiv 1911.02469), in [0, 1].
+
+    Their KL is below `epsilon` nats for at least 1 - `delta` of the images.
+    """
+    below = (_kl_of_each(mu, logvar) < epsilon).double().mean(0)
+    return (below >= 1 - delta).double().mean().item()
+
+
+def mutual_information(mu: Tensor, logvar: Tensor, noise: Tensor) -> float:
+    """I(x; z) in nats under q (Hoffman and Johnson 2016), from one z = mu + sigma * noise for each of N images.
+
+    The mean of log q(z|x) - log q(z), q(z) being the mean of the N posteriors: never above log N, and there it is
+    saturated: all that it says then is that every image has a place of its own. May be slightly negative.
+    """
+    z = sample_posterior(mu, logvar, noise).double()
+    scaled = (z[:, None] - mu.double()) * torch.exp(-0.5 * logvar.double())
+    log_q = -0.5 * (scaled.square() + logvar.double()).sum(2)  # [i, j] of z_i under posterior j, up to a constant
+    return (log_q.diagonal() - log_q.logsumexp(1)).mean().item() + math.log(len(mu))
+
+
+def aggregate_divergence(mu: Tensor, logvar: Tensor) -> float:
+    """KL in nats from N(0, I) of the Gaussian with the moments of the aggregate posterior: 0 if they agree.
+
+    1/2 (tr S + m'm - z - log det S), with m the mean and S the covariance of z over images and noise. Free of the
+    saturation that a sampled estimate has.
+    """
+    mu, variance = mu.double(), logvar.double().exp().mean(0)
+    mean = mu.mean(0)
+    centred = mu - mean
+    covariance = centred.T @ centred / len(mu) + variance.diag()
+    return 0.5 * (covariance.trace() + mean @ mean - len(mean) - covariance.logdet()).item()
 
 
 def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> str:
@@ -36,3 +76,8 @@ def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> st
     if variance < LEAST_VARIANCE:
         return f"samples alike (variance ratio {variance:.3f})"
     return ""
+
+
+def _kl_of_each(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL of each image and dimension in nats, (N, z)."""
+    return kl_divergence(mu.reshape(-1, 1), logvar.reshape(-1, 1)).reshape(mu.shape)

@@ -6,8 +6,12 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
+from torch.nn import functional as F
 
 MOST_PSNR = 100.0  # dB, stands for identical images
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from fine to coarse
+WINDOW, SIGMA = 11, 1.5  # of its Gaussian, in pixels
+C1, C2 = 0.01**2, 0.03**2
 
 
 def mse(real: Tensor, reconstructions: Tensor) -> float:
@@ -25,6 +29,54 @@ def ssim(real: Tensor, reconstructions: Tensor) -> float:
     """Structural similarity (Wang et al. 2004), windows of 7x7, mean over images; 1 for identical ones."""
     pairs = zip(real.cpu().double().numpy(), reconstructions.cpu().double().numpy(), strict=True)
     return float(np.mean([structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in pairs]))
+
+
+def ms_ssim(real: Tensor, reconstructions: Tensor) -> float:
+    """Multi-scale structural similarity (Wang et al. 2003), mean over images and channels; 1 for identical ones.
+
+    Over as many of the five scales as `ms_ssim_scales` says, their weights made to add up to 1.
+    """
+    x, y = real.double().flatten(0, 1)[:, None], reconstructions.double().flatten(0, 1)[:, None]
+    weights = torch.tensor(SCALE_WEIGHTS[: ms_ssim_scales(min(x.shape[-2:]))], device=x.device)
+    parts = []
+    for scale in range(len(weights)):
+        if scale:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        luminance, structure = _ssim_maps(x, y)
+        last = scale == len(weights) - 1
+        parts.append((luminance * structure if last else structure).flatten(1).mean(1).clamp(min=0))
+    return torch.stack(parts, 1).pow(weights / weights.sum()).prod(1).mean().item()
+
+
+def ms_ssim_scales(size: int) -> int:
+    """How many scales images of `size` pixels have: each halves them, and the last must hold the window.
+
+    Raises ValueError for images smaller than the window, 11 pixels.
+    """
+    if size < WINDOW:
+        raise ValueError(f"images of {size} px are smaller than the window of {WINDOW} px")
+    return min(len(SCALE_WEIGHTS), 1 + int(math.log2(size / WINDOW)))
+
+
+def _ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure at every place where the window fits."""
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    kernel = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    kernel = kernel / kernel.sum()
+
+    def smooth(images: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(images, kernel[None, None, None]), kernel[None, None, :, None])
+
+    mean_x, mean_y = smooth(x), smooth(y)
+    var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return luminance, (2 * covariance + C2) / (var_x + var_y + C2)
+
+
+def variance_explained(real: Tensor, reconstructions: Tensor) -> float:
+    """1 - MSE / MSE of the mean image: 1 is perfect, 0 no better than the mean image, negative worse."""
+    return 1 - relative_error(real, reconstructions)
 
 
 def relative_error(real: Tensor, reconstructions: Tensor) -> float:

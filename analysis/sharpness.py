@@ -6,6 +6,7 @@ Images are float (N, C, H, W) in [0, 1].
 import math
 
 import numpy as np
+import torch
 from skimage.measure import blur_effect as skimage_blur_effect
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,36 @@ def blur_effect(images: Tensor) -> float:
     grey = images.mean(1).cpu().double().numpy()
     values = [skimage_blur_effect(image, h_size=11) for image in grey if np.ptp(image) > 0]
     return float(np.mean(values)) if values else 1.0
+
+
+def power_spectrum(images: Tensor) -> Tensor:
+    """Mean power at each whole radius in frequency space, 0 to half the side, (side // 2 + 1,).
+
+    Of each channel less its mean, under a Hann window, averaged over directions, channels and images. Radius r
+    stands for r periods across the image.
+    """
+    power, radius = _power(images)
+    bins = radius.round().long().flatten()
+    sums = torch.bincount(bins, power.flatten()) / torch.bincount(bins)
+    return sums[: images.shape[-1] // 2 + 1]
+
+
+def high_frequency_share(images: Tensor) -> float:
+    """Share of the power at a quarter of the side or more periods across the image, in [0, 1]; 0 if there is none."""
+    power, radius = _power(images)
+    total = power.sum().item()
+    return power[radius >= images.shape[-1] / 4].sum().item() / total if total > 0 else 0.0
+
+
+def _power(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Power and radius at each frequency of square images."""
+    side = images.shape[-1]
+    window = torch.hann_window(side, periodic=False, dtype=torch.float64, device=images.device)
+    x = images.double()
+    x = (x - x.mean((-2, -1), keepdim=True)) * window * window[:, None]
+    power = torch.fft.fft2(x).abs().square().mean((0, 1))
+    frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=images.device)
+    return power, torch.hypot(frequency, frequency[:, None])
 
 
 def agreement(value: float, reference: float) -> float:
