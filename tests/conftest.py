@@ -1,6 +1,9 @@
 """Real faces, and settings small enough for seconds."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of tiny networks; two threads wait for each other longer than they compute
+
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -58,9 +61,7 @@ def equal_states(a: Any, b: Any) -> bool:
 
 
 def script(*words: str) -> subprocess.CompletedProcess[str]:
-    """A process on one thread, so that bits do not depend on how busy the machine is."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True)
 
 
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:

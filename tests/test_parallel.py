@@ -132,6 +132,7 @@ def test_torchrun_trains_one_model_and_only_the_first_process_writes(small_faces
         assert rows[0][name] == pytest.approx(expected[0][name], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_the_same_command_continues_it(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert finish(torchrun(whole, "--steps", "120")).returncode == 0

@@ -182,6 +182,7 @@ def test_the_first_picture_is_of_the_initial_weights(small_faces: ImageSet, trai
     assert first == images(trained.folder)["step-000000.png"] != images(trained.folder)["step-000001.png"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
     flags = [*tiny_flags("steps"), "--steps", "200", "--channels", "1", "--device", "cpu"]
     command = [sys.executable, "-m", "introvae.cli", *flags, "--out"]
