@@ -50,7 +50,7 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
         figure.subplots_adjust(left=0.08, right=0.98, bottom=0.06, top=0.91, hspace=0.2, wspace=0.2)
         _lines(losses, rows, {"loss_encoder": ("encoder", BLUE), "loss_decoder": ("decoder", ORANGE)})
         _lines(error, rows, {"reconstruction": ("½ squared error, summed over pixels", BLUE)})
-        _energies(energies, rows, config.m)
+        _energies(energies, rows, config)
         _lines(weights, rows, {"kl_weight": ("KL weight", BLUE), "alpha": ("alpha", ORANGE), "beta": ("beta", GREEN)})
         _band(means, rows, "mu")
         _band(deviations, rows, "sigma")
@@ -68,6 +68,8 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
             axes.legend(
                 loc="lower right", bbox_to_anchor=(1, 0.98), ncols=5, frameon=False, handlelength=1.5, columnspacing=1.2
             )
+        if config.objective == "soft":
+            losses.set_ylabel("loss [nats for each number of an image]")
         for axes in (means, deviations):
             axes.set_xlabel("step")
         figure.text(0.08, 0.965, title, fontsize=11)
@@ -91,12 +93,12 @@ def _lines(axes: "Axes", rows: Rows, columns: Mapping[str, tuple[str, str]]) -> 
         axes.plot(steps[alone], values[alone], ".", color=color)
 
 
-def _energies(axes: "Axes", rows: Rows, m: float) -> None:
+def _energies(axes: "Axes", rows: Rows, config: TrainConfig) -> None:
     _lines(axes, rows, {"kl_real": ("real (band: to p95)", BLUE)})
     _lines(axes, rows, {"kl_reconstruction": ("reconstructions", ORANGE), "kl_sample": ("samples", GREEN)})
     _fill(axes, rows, "kl_real", "kl_real_p95")
-    if any(row["alpha"] for row in rows):
-        axes.axhline(m, label="margin m", color=BLACK, linestyle="--", linewidth=1)
+    if config.objective == "intro" and any(row["alpha"] for row in rows):
+        axes.axhline(config.m, label="margin m", color=BLACK, linestyle="--", linewidth=1)
 
 
 def _band(axes: "Axes", rows: Rows, name: str) -> None:

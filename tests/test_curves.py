@@ -84,7 +84,9 @@ def test_the_margin_is_drawn_only_where_it_acts() -> None:
     config = tiny_config(m=33.0)
     margin = lines(panel(draw_curves([vae_row(2), row(4)], config, ""), "KL"))["margin m"]
     assert set(margin.get_ydata()) == {33.0}
-    assert "margin m" not in lines(panel(draw_curves([vae_row(2), vae_row(4)], config, ""), "KL"))
+    soft = tiny_config(objective="soft")
+    for rows, other in (([vae_row(2), vae_row(4)], config), ([vae_row(2), row(4)], soft)):
+        assert "margin m" not in lines(panel(draw_curves(rows, other, ""), "KL"))
 
 
 @pytest.mark.parametrize(("warmup_steps", "shaded"), [(8, 8), (0, 0), (20, 12)])
