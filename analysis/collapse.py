@@ -1,6 +1,7 @@
 """Collapse, seen in the latents, means and log-variances (N, z) of q(z|x), and seen in the images."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,7 +9,6 @@ from torch import Tensor
 from analysis.diversity import variance_ratio
 from analysis.reconstruction import retrieval
 from introvae.losses import kl_divergence, sample_posterior
-from introvae.networks import IntroVAE
 
 THRESHOLDS = (1e-3, 1e-2, 1e-1)
 LEAST_RETRIEVED = 0.05  # share of reconstructions that find their input, beyond chance
@@ -76,16 +76,16 @@ def inside_margin(mu: Tensor, logvar: Tensor, m: float) -> float:
     return (kl_divergence(mu, logvar) < m).double().mean().item()
 
 
-def decoder_sensitivity(model: IntroVAE, mu: Tensor) -> Tensor:
+def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tensor:
     """How much an image changes when one latent dimension moves by 1, a standard deviation of the prior, (z,).
 
     Root mean square over pixels in [0, 1] and over the given posterior means, (N, z): the finite difference that
     stands for a column of the decoder's Jacobian (Rolinek et al. 2019, arXiv 1812.06775). 0 for a dimension that
     the decoder ignores. Decodes (z + 1) N images.
     """
-    images = model.decode(mu)
+    images = decode(mu)
     steps = torch.eye(mu.shape[1], dtype=mu.dtype, device=mu.device)
-    return torch.stack([(model.decode(mu + step) - images).square().mean().sqrt() for step in steps])
+    return torch.stack([(decode(mu + step) - images).square().mean().sqrt() for step in steps])
 
 
 def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> str:

@@ -21,7 +21,7 @@ from introvae.randomness import generator
 
 SIDES = (8, 16, 32)
 NEIGHBOURS = 3
-MOST_PAIRS = 1000
+MOST_PAIRS = 250
 NEAREST_SIDE = 16  # pixels at which images and training images are compared
 CHUNK = 1024  # training images at once
 ROUNDING = 1e-5  # less than one grey level of one pixel makes at 256 px
@@ -37,7 +37,7 @@ def variance_ratio(real: Tensor, images: Tensor) -> float:
 def ms_ssim_among(images: Tensor) -> float:
     """Mean MS-SSIM of two different images of a set (Odena et al. 2017), in [0, 1]; 1 if all are alike.
 
-    Over as many pairs as images, at most 1,000; each image is in two of them. Compare it with that among real images.
+    Over as many random pairs as there are images, at most 250, the same for sets of the same size.
     Raises ValueError if there are fewer than two images, or they are smaller than 11 pixels.
     """
     if len(images) < 2:

@@ -14,9 +14,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from analysis.score import PARTS, ScoreCard, measure_run, outputs, score_images, scored_images
+from analysis.score import PARTS, ScoreCard, score_images
 from introvae.data import ImageSet, to_float
-from introvae.trainer import Trainer
 
 Spoil = Callable[[Tensor, float], Tensor]
 
@@ -130,20 +129,3 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
         score_images(real, real[:3], samples)
     with pytest.raises(ValueError, match="do not fit together"):
         score_images(real, real, samples[:0])
-
-
-def test_scored_images_are_at_most_256(small_faces: ImageSet) -> None:
-    assert len(scored_images(small_faces)) == 80
-    many = ImageSet("x", small_faces.train, small_faces.train[:].repeat(2, 1, 1, 1))
-    assert len(scored_images(many)) == 256
-
-
-def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet) -> None:
-    real = scored_images(small_faces)
-    scores = measure_run(trained.model, small_faces, trained.config, 3.0)
-    card = score_images(real, *outputs(trained.model, real, trained.config.latent))
-    assert {name: scores[name] for name in ("score", *PARTS)} == vars(card)
-    measures = scores["measures"]
-    assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"], abs=1e-2)
-    assert measures["vae_kl"] == 3.0 and measures["scored_images"] == 80
-    assert 0 < measures["sharpness_samples"] < 2 and 0 < measures["blur_effect_samples"] <= 1
