@@ -22,7 +22,7 @@ def mse(real: Tensor, reconstructions: Tensor) -> float:
 def psnr(real: Tensor, reconstructions: Tensor) -> float:
     """10 log10(1 / MSE) in dB, at most 100."""
     error = mse(real, reconstructions)
-    return min(MOST_PSNR, -10 * math.log10(error)) if error > 0 else MOST_PSNR
+    return min(-10 * math.log10(error), MOST_PSNR) if error != 0 else MOST_PSNR
 
 
 def ssim(real: Tensor, reconstructions: Tensor) -> float:

@@ -232,6 +232,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_fid_and_kid_are_those_of_the_features_in_evaluation_mode(real: torch.Tensor, weights: Path) -> None:
     """Written out on features of one image at a time. Random weights: the numbers mean nothing."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

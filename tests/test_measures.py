@@ -107,3 +107,13 @@ def test_images_that_are_all_alike_are_measured(small_faces: ImageSet) -> None:
     scores = measure_run(build(config), images, config, eigenvalues(alike), [])
     json.dumps(scores, allow_nan=False)
     assert scores["measures"]["scored_images"] == 20 and "collapse_beta" not in scores["measures"]
+
+
+def test_a_model_that_gives_no_numbers_is_measured(small_faces: ImageSet, spectrum: Tensor) -> None:
+    config = tiny_config()
+    torch.manual_seed(0)
+    model = build(config)
+    torch.nn.init.constant_(model.decoder.head.bias, math.nan)
+    scores = measure_run(model, small_faces, config, spectrum, [])
+    json.dumps(scores, allow_nan=False)
+    assert scores["score"] == 0 and scores["measures"].keys().isdisjoint({"mse", "psnr", "ssim", "swd", "kl_samples"})

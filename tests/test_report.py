@@ -29,7 +29,8 @@ def height(path: Path) -> int:
 @pytest.fixture
 def predictions(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> Path:
     """A study of three trials, one alone, and folders that are no runs or broken ones."""
-    measured = measure_run(trained.model, small_faces, trained.config, eigenvalues(small_faces.train), [])
+    warm = [{"step": 8.0, "beta": 20.0, "kl_real": 10.0}]
+    measured = measure_run(trained.model, small_faces, trained.config, eigenvalues(small_faces.train), warm)
     write_scores(trained.folder, {"state": "complete"} | measured)
     root = tmp_path / "predictions"
     changes: dict[str, dict[str, Any]] = {
