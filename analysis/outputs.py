@@ -20,5 +20,10 @@ def scored_images(images: ImageSet) -> Tensor:
 def outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:
     """Reconstructions of the real images, and as many samples from the same noise in every run, on the CPU."""
     device = next(model.parameters()).device
-    noise = normal((len(real), latent), 0, "score")
-    return model.reconstruct(real.to(device)).cpu(), model.decode(noise.to(device)).cpu()
+    return model.reconstruct(real.to(device)).cpu(), noise_samples(model, len(real), latent)
+
+
+def noise_samples(model: IntroVAE, count: int, latent: int) -> Tensor:
+    """Samples from the same noise in every run, on the CPU."""
+    noise = normal((count, latent), 0, "score")
+    return model.decode(noise.to(next(model.parameters()).device)).cpu()

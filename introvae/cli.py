@@ -85,8 +85,8 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
 
 def _run(trainer: "Trainer") -> None:
     """To the last step, and the score."""
-    from analysis.score import measure_run
-    from analysis.spectrum import eigenvalues, vae_kl
+    from analysis.measures import measure_run
+    from analysis.spectrum import eigenvalues
     from introvae.errors import DivergedError
     from introvae.parallel import is_first
     from introvae.progress import progress
@@ -104,9 +104,10 @@ def _run(trainer: "Trainer") -> None:
             write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
         raise
     if is_first():
-        expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
+        spectrum = eigenvalues(images.train)
         trainer.finish()
-        write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, config, expected_kl))
+        scores = measure_run(trainer.evaluated, images, config, spectrum, read_metrics(folder))
+        write_scores(folder, {"state": "complete"} | scores)
 
 
 def run_name(config: TrainConfig) -> str:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from analysis.cli import main
 from analysis.grids import comparison_grid
+from analysis.measures import measure_run
 from analysis.report import collect, text_table, write_report
-from analysis.score import measure_run
+from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.errors import UserError
 from introvae.pictures import write_picture
@@ -28,7 +29,9 @@ def height(path: Path) -> int:
 @pytest.fixture
 def predictions(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> Path:
     """A study of three trials, one alone, and folders that are no runs or broken ones."""
-    write_scores(trained.folder, {"state": "complete"} | measure_run(trained.model, small_faces, trained.config, 10.0))
+    warm = [{"step": 8.0, "beta": 20.0, "kl_real": 10.0}]
+    measured = measure_run(trained.model, small_faces, trained.config, eigenvalues(small_faces.train), warm)
+    write_scores(trained.folder, {"state": "complete"} | measured)
     root = tmp_path / "predictions"
     changes: dict[str, dict[str, Any]] = {
         "study/trial-000": {"score": 0.5}, "study/trial-001": {"score": 0.75},
