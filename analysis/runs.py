@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from analysis.cache import Entry, RunCache
@@ -19,7 +20,7 @@ from analysis.score import PARTS
 from introvae.config import TrainConfig, value_at
 from introvae.errors import UserError
 from introvae.memory import is_out_of_memory
-from introvae.pictures import BANDS, GIF, last_picture
+from introvae.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.run import CURVES, METRICS, PARAMS, SCORES, read_config, read_metrics, read_scores
 
 ENDED = ("complete", "pruned", "collapsed", "diverged")  # the states in scores.json
@@ -46,7 +47,7 @@ class Run:
     step: int  # of the last row of metrics.csv, 0 without one
     config: Mapping[str, Any]  # [config] of params.toml
     scores: Mapping[str, Any]  # scores.json, its score and parts checked: finite, in [0, 1]
-    curves: Mapping[str, list[float]]  # the columns of metrics.csv in at most CURVE_POINTS rows; NaN where there is none
+    curves: Mapping[str, list[float]]  # columns of metrics.csv in at most CURVE_POINTS rows; NaN where there is none
     thumbnail: bytes  # WebP of a few tiles of the last picture, some 8 KB; empty without a picture
     pictures: Mapping[str, Path]  # those that exist, of "last" and PICTURES
 
@@ -71,20 +72,22 @@ class Run:
 
     @cached_property
     def parameters(self) -> dict[str, float]:
-        """Final alpha, beta and m, empty for a run whose settings cannot be read."""
+        """Final alpha and beta, and m where it counts: not in a plain VAE or a Soft-IntroVAE.
+
+        Empty for a run whose settings cannot be read.
+        """
         if not self.config:
             return {}
         config = TrainConfig.from_dict(self.config)
         alpha, beta = (value_at(schedule, config.steps) for schedule in (config.alpha, config.beta))
-        return {"alpha": alpha, "beta": beta, "m": config.m}
+        margin = {"m": config.m} if alpha and config.objective == "intro" else {}
+        return {"alpha": alpha, "beta": beta} | margin
 
     @property
     def margin_ratio(self) -> float | None:
-        """m over the KL that a VAE reaches at this beta; None for a run without a margin or without that KL."""
-        vae_kl = self.numbers.get("vae_kl")
-        if not vae_kl or not self.parameters["alpha"] or self.config["objective"] != "intro":
-            return None
-        return self.parameters["m"] / vae_kl
+        """m over the KL that a VAE reaches at this beta; None for a run without m or without that KL."""
+        m, vae_kl = self.parameters.get("m"), self.numbers.get("vae_kl")
+        return m / vae_kl if m is not None and vae_kl else None
 
 
 def read_runs(root: Path) -> list[Run]:
@@ -104,11 +107,11 @@ def read_runs(root: Path) -> list[Run]:
 
 
 def thumbnail(picture: Path) -> bytes:
-    """The first tiles of each band of a run's picture, small, as WebP."""
-    with Image.open(picture) as image:
-        tile = image.height // len(BANDS)
-        columns = min(TILES, image.width // tile)
-        tiles = image.convert("RGB").crop((0, 0, columns * tile, image.height))
+    """The first tiles of each band of a picture written by `write_picture`, small, as WebP."""
+    pixels = np.concatenate(list(read_bands(picture).values()))
+    tile = len(pixels) // len(BANDS)
+    columns = min(TILES, pixels.shape[1] // tile)
+    tiles = Image.fromarray(pixels[:, : columns * tile])
     buffer = io.BytesIO()
     small = tiles.resize((columns * TILE, len(BANDS) * TILE), Image.Resampling.BOX)
     small.save(buffer, "WEBP", quality=QUALITY, method=2)  # the default of 4 takes twice as long for a tenth less
@@ -130,7 +133,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
 def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> Run | None:
     """None for a folder that is gone by now."""
     path = str(folder.relative_to(root)) if folder != root else folder.resolve().name
-    name = os.fsencode(path).decode(errors="replace")  # which a page and a terminal can show
+    name = _utf8(path)
     try:
         if refusal:
             raise UserError(refusal)
@@ -138,7 +141,7 @@ def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> 
     except Exception as error:  # what files of unknown content may raise has no bounds
         if is_out_of_memory(error):
             raise
-        return Run(name, folder, UNREADABLE, _say(error), 0, {}, {}, {}, b"", {}) if folder.exists() else None
+        return Run(name, folder, UNREADABLE, _utf8(_say(error)), 0, {}, {}, {}, b"", {}) if folder.exists() else None
 
 
 def _read_run(folder: Path, name: str, cache: RunCache) -> Run:
@@ -153,7 +156,7 @@ def _read_run(folder: Path, name: str, cache: RunCache) -> Run:
             try:
                 entry = replace(entry, thumbnail=thumbnail(last))
             except Exception as error:  # what Pillow may raise has no bounds either
-                entry.values["reason"] = f"cannot read {last}: {_say(error)}"
+                entry.values["reason"] = _utf8(f"cannot read {last}: {_say(error)}")
                 return Run(name, folder, **entry.values, thumbnail=b"", pictures=pictures)
         cache.put(name, entry)
     return Run(
@@ -182,7 +185,7 @@ def _read(folder: Path) -> dict[str, Any]:
     state, reason = RUNNING, f"step {step} of {config.steps}"
     if scores is not None:
         _check(scores)
-        state, reason = scores["state"], str(scores.get("reason") or "")
+        state, reason = scores["state"], _utf8(str(scores.get("reason") or ""))
     curves = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
     return {"state": state, "reason": reason, "step": step, "config": config.to_dict(), "scores": scores or {},
             "curves": curves}  # fmt: skip
@@ -193,7 +196,7 @@ def _check(scores: Mapping[str, Any]) -> None:
     if state not in ENDED:
         raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ENDED)}")
     for name in ("score", *(part for part in PARTS if part in scores)):
-        value = scores.get(name)
+        value: Any = scores.get(name)
         if not _is_number(value) or not 0 <= value <= 1:
             raise UserError(f"{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
     if not isinstance(scores.get("measures", {}), dict):
@@ -214,3 +217,8 @@ def _flat(measures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _say(error: Exception) -> str:
     return str(error) if isinstance(error, UserError | OSError) else f"{type(error).__name__}: {error}"
+
+
+def _utf8(text: str) -> str:
+    """The text with "?" for what stands for bytes that are none, such as in the name of a file."""
+    return text.encode(errors="replace").decode()

@@ -138,11 +138,14 @@ class Narrator:
 
 def summarise(folder: Path, out: Path) -> None:
     """The best trials, where the pictures are, and what to type next."""
-    from analysis.report import text_table, write_report
+    from analysis.report import CSV, GRID, best_and_worst, report_files, write_report
+    from analysis.runs import read_runs
+    from analysis.table import ranked, text_table
 
-    table, grid = write_report(folder)
-    print(f"\n{text_table(table.head(BEST_SHOWN))}\n")
-    print(f"all {len(table)} runs: {folder / 'summary.csv'}; pictures of the best: {grid}")
+    runs = ranked(read_runs(folder))
+    write_report(folder, report_files(runs), best_and_worst(runs))
+    print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
+    print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
     print(f"next: introvae-report {out}")
 
 
