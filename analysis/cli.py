@@ -50,7 +50,7 @@ def report(args: argparse.Namespace) -> None:
         drawn = best_and_worst([run for run in runs if run.scores])
     else:
         drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
-    files = report_files(runs)
+    files = report_files(runs, folder.resolve().name)
     if args.format == "table":
         text = text_table(runs) + "\n"
     elif args.format == "json":

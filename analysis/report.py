@@ -17,11 +17,11 @@ CSV, MARKDOWN, PAGE, GRID = "summary.csv", "summary.md", "report.html", "compari
 DRAWN, MOST_DRAWN = 6, 40  # runs in the grid: by default, and at most
 
 
-def report_files(runs: Sequence[Run]) -> dict[str, str]:
+def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
     """The texts of the report on `runs`, best first, by name of file."""
     return {
         CSV: frame(runs).to_csv(index=False),
-        MARKDOWN: markdown(runs),
+        MARKDOWN: markdown(runs, title),
     }
 
 
@@ -55,7 +55,9 @@ def named(root: Path, runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
     folders = {run.name: run.folder.resolve() for run in runs}
     wanted = {folders.get(name, Path(name).resolve()): name for name in names}
     if unknown := [name for folder, name in wanted.items() if folder not in folders.values()]:
-        raise UserError(f"there is no run {unknown[0]!r} below {root}; the table names them, and {root} goes first")
+        raise UserError(
+            f"there is no run {unknown[0]!r} below {root}; the table names them; the folder goes before --compare"
+        )
     return [run for run in runs if folders[run.name] in wanted]
 
 

@@ -2,12 +2,13 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.runs import Run
+from analysis.runs import UNREADABLE, Run
 from analysis.score import PARTS
 
 RANKED = ("complete", "pruned")  # among each other by score
@@ -18,7 +19,7 @@ UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
          "diversity": "div"}  # fmt: skip
 WIDTH = 100  # characters of a line in a terminal
-NOTE = 40  # of a state and its reason, before the names of runs are shortened for its sake
+NOTE = 50  # of a state and its reason, before the names of runs are shortened for its sake
 
 Row = Mapping[str, Any]
 
@@ -44,31 +45,39 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def text_table(runs: Sequence[Run]) -> str:
-    """For a terminal, at most WIDTH characters wide: runs with a rank, and below them the others, each with its reason.
+    """For a terminal, at most WIDTH characters wide: runs with a rank, those without, and the unreadable with reasons.
 
     What is too long is cut, names in their middle; summary.csv holds all of it.
     """
-    good = [row(run) for run in runs if run.state in RANKED]
-    bad = [row(run) for run in runs if run.state not in RANKED]
-    for values in bad:
-        values["state"] = ": ".join(filter(None, (values["state"], values["reason"])))
-    tables = [
-        _aligned(rows, columns)
-        for rows, columns in (
-            (good, ("run", "score", *PARTS, *SETTINGS, "kl", "state")),
-            (bad, ("run", "score", *SETTINGS, "state")),
-        )
-        if rows
-    ]
-    return "\n\n".join(tables)
-
-
-def markdown(runs: Sequence[Run]) -> str:
-    """A table in GitHub's Markdown that shows names and reasons as they are."""
-    lines = [[UNITS.get(name, name) for name in COLUMNS], ["---"] * len(COLUMNS)]
+    good, bad, unreadable = [], [], []
     for values in map(row, runs):
-        lines.append([re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", _cell(name, values.get(name))) for name in COLUMNS])
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+        if values["state"] in RANKED:
+            good.append(values)
+        elif values["state"] == UNREADABLE:
+            unreadable.append(_wrapped(f"{values['run']}: {values['reason']}"))
+        else:
+            bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})
+    tables = [
+        _aligned(good, ("run", "score", *PARTS, *SETTINGS, "kl", "state")) if good else "",
+        _aligned(bad, ("run", *SETTINGS, "state")) if bad else "",
+        "\n".join(["unreadable:", *unreadable]) if unreadable else "",
+    ]
+    return "\n\n".join(filter(None, tables))
+
+
+def markdown(runs: Sequence[Run], title: str) -> str:
+    """A heading and a table in GitHub's Markdown, which shows names and reasons as they are."""
+    lines = [[UNITS.get(name, name) for name in COLUMNS], ["---"] * len(COLUMNS)]
+    lines += [[_escaped(_cell(name, values.get(name))) for name in COLUMNS] for values in map(row, runs)]
+    return f"# {_escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", text)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(_cell("", text), WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _aligned(rows: Sequence[Row], columns: Sequence[str]) -> str:

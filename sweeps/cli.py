@@ -143,7 +143,7 @@ def summarise(folder: Path, out: Path) -> None:
     from analysis.table import ranked, text_table
 
     runs = ranked(read_runs(folder))
-    write_report(folder, report_files(runs), best_and_worst(runs))
+    write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
     print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
     print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
     print(f"next: introvae-report {out}")
