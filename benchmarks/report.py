@@ -47,8 +47,8 @@ def train_one(folder: Path) -> None:
 def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
     """A run folder beside others of its study, with values drawn for it."""
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(CHECKPOINT, PREVIOUS, SCORES, PARAMS))
-    drawn = {"alpha": rng.uniform(0.05, 1), "beta": rng.uniform(5, 500), "m": rng.uniform(10, 500)}
-    config = replace(CONFIG, **drawn, seed=rng.getrandbits(63))
+    alpha, beta, m = rng.uniform(0.05, 1), rng.uniform(5, 500), rng.uniform(10, 500)
+    config = replace(CONFIG, alpha=alpha, beta=beta, m=m, seed=rng.getrandbits(63))
     (folder / PARAMS).write_text(dump_toml({"config": config.to_dict(), "machine": {}}))
     (state,) = rng.choices(list(STATES), list(STATES.values()))
     if state != "running":

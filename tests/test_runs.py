@@ -140,7 +140,10 @@ def circle(run: Path) -> None:
 
 
 def text(name: str, content: str) -> Callable[[Path], None]:
-    return lambda run: (run / name).write_text(content) and None
+    def change(run: Path) -> None:
+        (run / name).write_text(content)
+
+    return change
 
 
 def score(**values: object) -> Callable[[Path], None]:
