@@ -38,7 +38,7 @@ class RunCache:
         self.path = cache_root() / f"runs-{root.name}-{digest}.sqlite"
         self.rows: dict[str, tuple[str, str, bytes]] = {}
         self.seen: set[str] = set()
-        self.new: dict[str, Entry] = {}
+        self.new: dict[str, tuple[str, str, bytes]] = {}
         if self.path.exists():
             try:
                 with closing(self._connect()) as database:
@@ -57,14 +57,14 @@ class RunCache:
         return None
 
     def put(self, name: str, entry: Entry) -> None:
-        self.new[name] = entry
+        self.new[name] = (entry.stamp, json.dumps(entry.values), entry.thumbnail)
 
     def save(self) -> None:
         """Add what is new and drop what is gone. A cache that cannot be written is named on stderr."""
         gone = self.rows.keys() - self.seen
         if not self.new and not gone:
             return
-        rows = ((name, entry.stamp, json.dumps(entry.values), entry.thumbnail) for name, entry in self.new.items())
+        rows = ((name, *columns) for name, columns in self.new.items())
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as database, database:

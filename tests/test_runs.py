@@ -67,7 +67,7 @@ def test_a_run_is_plain_values(study: Path) -> None:
     assert run.measures == MEASURES
     assert run.numbers == {"psnr": 20.5, "kl": 12.25, "vae_kl": 10.0, "active_units_0.01": 5, "active_units_0.1": 3}
     assert run.lists == {"kl_per_dimension": [0.5, 1]}
-    assert run.curves["step"] == list(range(2, 21, 2)) and len(run.curves) == len(COLUMNS)
+    assert list(run.curves["step"]) == list(range(2, 21, 2)) and len(run.curves) == len(COLUMNS)
     assert run.pictures == {"last": study / "alone" / "images" / "step-000020.png"}
 
 
