@@ -133,8 +133,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
 
 def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> Run | None:
     """None for a folder that is gone by now."""
-    path = str(folder.relative_to(root)) if folder != root else folder.resolve().name
-    name = _utf8(path)
+    name = _utf8(str(folder.relative_to(root)) if folder != root else folder.resolve().name)
     try:
         if refusal:
             raise UserError(refusal)
@@ -142,7 +141,15 @@ def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> 
     except Exception as error:  # what files of unknown content may raise has no bounds
         if is_out_of_memory(error):
             raise
-        return Run(name, folder, UNREADABLE, _utf8(_say(error)), 0, {}, {}, {}, b"", {}) if folder.exists() else None
+        return None if _is_gone(folder) else Run(name, folder, UNREADABLE, _utf8(_say(error)), 0, {}, {}, {}, b"", {})
+
+
+def _is_gone(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def _read_run(folder: Path, name: str, cache: RunCache) -> Run:

@@ -230,6 +230,13 @@ def test_what_may_not_be_read_is_named_until_it_may(study: Path, path: str) -> N
         assert by_name(study)["alone"].reason == ""
 
 
+def test_runs_in_a_folder_that_may_only_be_listed_are_named(study: Path) -> None:
+    (study / "study").chmod(0o400)
+    with bound_by_permissions():
+        found = by_name(study)
+    assert len(found) == 7 and "Permission denied" in found["study/trial-000"].reason
+
+
 def test_links_are_not_followed(study: Path) -> None:
     (study / "alone" / "loop").symlink_to(study)
     (study / "dangling").symlink_to(study / "nowhere")
