@@ -70,7 +70,7 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
 def score_run(run: Path | str, device: str = "auto") -> ScoreCard:
     """Score a trained run on its validation images. Raises UserError if the run or its images cannot be read."""
     config = read_config(Path(run))
-    images = load_images(config.data, config.image_size, config.channels, config.seed)
+    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
     real = scored_images(images)
     return score_images(real, *outputs(load_run(run, device), real, config.latent))
 

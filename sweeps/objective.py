@@ -67,6 +67,7 @@ def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConf
         beta=values["beta"],
         seed=derive(setup.config.seed, "trial", slot),
         warmup_seed=setup.config.seed,
+        split_seed=setup.config.images_seed,
     )
     m = values.get("m")
     if m is None:
