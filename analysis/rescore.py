@@ -8,6 +8,7 @@ from torch import Tensor
 
 from analysis.measures import measure_run
 from analysis.runs import Run
+from analysis.score import weighted
 from analysis.spectrum import eigenvalues
 from introvae.config import TrainConfig
 from introvae.data import ImageSet, load_images
@@ -39,6 +40,8 @@ def _measure(run: Run) -> float:
     model = load_run(run.folder)
     images, spectrum = _images(config)
     measured = measure_run(model, images, config, spectrum, read_metrics(run.folder))
+    if weights := run.scores.get("weights"):
+        measured |= {"weights": weights, "optimized": weighted(measured, weights)}
     write_scores(run.folder, {name: run.scores.get(name, "") for name in ("state", "reason")} | measured)
     return measured["score"]
 

@@ -25,6 +25,7 @@ from analysis import likeness, sharpness
 from analysis.likeness import Pairs
 from analysis.outputs import outputs, scored_images
 from introvae.data import load_images
+from introvae.errors import UserError
 from introvae.run import read_config
 from introvae.state import load_run
 
@@ -44,10 +45,31 @@ class ScoreCard:
     diversity: float
     informativeness: float
 
-    def weighted(self, weights: Mapping[str, float]) -> float:
-        """The geometric mean of the parts named, with these weights, in [0, 1]."""
-        total = sum(weights.values())
-        return math.prod(getattr(self, part) ** (weight / total) for part, weight in weights.items())
+
+def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The geometric mean of the parts of a score card with these weights, in [0, 1]; with equal ones, the score."""
+    total = sum(weights.values())
+    return math.prod(parts[part] ** (weight / total) for part, weight in weights.items())
+
+
+def weights_of(text: str) -> dict[str, float]:
+    """What to optimise as text: "score", a part, or several with weights, such as structure=2,diversity=1.
+
+    Raises UserError for what is no part or no weight.
+    """
+    if text == "score":
+        return dict.fromkeys(PARTS, 1.0)
+    weights: dict[str, float] = {}
+    for item in text.split(","):
+        part, _, weight = item.partition("=")
+        try:
+            weights[part] = float(weight or 1)
+        except ValueError:
+            weights[part] = math.nan
+        if part not in PARTS or not 0 < weights[part] < math.inf:
+            parts = ", ".join(PARTS)
+            raise UserError(f"cannot optimise {item!r}; give score, or parts with weights above 0: {parts}")
+    return weights
 
 
 def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> ScoreCard:
@@ -126,7 +148,7 @@ class _Evidence:
 
 
 def _mean(parts: tuple[float, ...]) -> float:
-    return math.prod(parts) ** (1 / len(parts))
+    return weighted(dict(zip(PARTS, parts, strict=True)), weights_of("score"))
 
 
 def _stderr(evidence: _Evidence) -> float:

@@ -210,9 +210,16 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
 
 
 def best_run(study: Path) -> Path:
-    """The complete run with the best score among the run folders in `study`. Raises UserError if there is none."""
+    """The complete run among the folders in `study` that has the best score, or what its study optimized instead.
+
+    Raises UserError if there is none.
+    """
     scores = {path.parent: read_scores(path.parent) or {} for path in sorted(study.glob(f"*/{SCORES}"))}
-    complete = {folder: score["score"] for folder, score in scores.items() if score.get("state") == "complete"}
+    complete = {
+        folder: score.get("optimized", score["score"])
+        for folder, score in scores.items()
+        if score.get("state") == "complete"
+    }
     if not complete:
         raise UserError(f"{study} holds no complete run; --from STUDY --best takes a folder of runs with {SCORES}")
     return max(complete, key=complete.__getitem__)

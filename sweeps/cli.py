@@ -39,6 +39,12 @@ def command_line() -> Parser:
     )
     for name, text in ranges:
         parser.add_argument(f"--{name}", dest=f"{name}_range", type=parse_range, metavar="LO:HI", help=text)
+    parser.add_argument(
+        "--optimize",
+        default="score",
+        metavar="WHAT",
+        help="score, a part of it, or weights: structure=2,diversity=1 [score]",
+    )
     parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=SEARCHED)
@@ -73,7 +79,10 @@ def sweep(args: argparse.Namespace) -> None:
     setup = prepare(args)
     with lock(setup.folder):
         fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SEARCHED}
-        study = open_study(setup.folder, fixed | {f"search.{k}": v for k, v in setup.space.to_dict().items()})
+        study = open_study(
+            setup.folder,
+            fixed | {f"search.{k}": v for k, v in setup.space.to_dict().items()} | {"optimize": dict(setup.weights)},
+        )
         ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
         print(f"study {setup.folder}: {ranges}", flush=True)
         slot = next_slot(study, args.trials)
@@ -89,6 +98,7 @@ def sweep(args: argparse.Namespace) -> None:
 
 def prepare(args: argparse.Namespace) -> "Setup":
     """Load the images and settle everything that the trials share."""
+    from analysis.score import weights_of
     from analysis.spectrum import eigenvalues
     from introvae.data import load_images
     from introvae.device import choose_device
@@ -107,7 +117,7 @@ def prepare(args: argparse.Namespace) -> "Setup":
     beta = warmup_beta(space, spectrum, config.latent) if config.warmup_beta is None else config.warmup_beta
     config = replace(config, channels=images.channels, warmup_beta=beta)
     name = args.study or f"{images.name}-{config.image_size}px"
-    return Setup(config, space, images.to(device), spectrum, args.out / name, device)
+    return Setup(config, space, images.to(device), spectrum, args.out / name, device, weights_of(args.optimize))
 
 
 class Narrator:

@@ -1,5 +1,6 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from analysis.collapse import image_collapse
 from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
-from analysis.score import score_images
+from analysis.score import score_images, weighted
 from analysis.spectrum import vae_kl
 from introvae.config import TrainConfig
 from introvae.data import ImageSet
@@ -27,7 +28,10 @@ RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end i
 
 @dataclass(frozen=True)
 class Setup:
-    """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched."""
+    """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched.
+
+    `weights` of the score's parts say what is optimised.
+    """
 
     config: TrainConfig
     space: Space
@@ -35,6 +39,7 @@ class Setup:
     spectrum: Tensor
     folder: Path
     device: torch.device
+    weights: Mapping[str, float]
 
     @property
     def warmup_folder(self) -> Path:
@@ -103,9 +108,11 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
     except DivergedError as error:
         state, reason = "diverged", str(error)
     scores: dict[str, Any] = {"state": state, "reason": reason, "score": 0.0}
+    scores |= {"optimized": 0.0, "weights": dict(setup.weights)}
     if state != "diverged":
         rows = read_metrics(folder)
         scores |= measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
+        scores["optimized"] = weighted(scores, setup.weights)
         trainer.write_picture()
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()
@@ -115,7 +122,7 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
     trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed") else -1.0)
     if state != "complete":
         raise optuna.TrialPruned(reason)
-    return scores["score"]
+    return scores["optimized"]
 
 
 def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[int, float], on_log: OnLog) -> None:
@@ -128,7 +135,7 @@ def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[i
             continue
         trainer.run(rung, on_log)
         reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)
-        score = score_images(real, reconstructions, samples).score
+        score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
         trial.report(score, rung)
         failure = image_collapse(real, reconstructions, samples)
         if failure:

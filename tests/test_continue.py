@@ -39,9 +39,14 @@ def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -
 
 
 def test_best_takes_the_study_s_best_complete_run(finished: Path) -> None:
-    for name, state, score in (("diverged", "diverged", 2.0), ("worse", "complete", -1.0)):
+    others = {
+        "diverged": {"state": "diverged", "score": 2.0},
+        "worse": {"state": "complete", "score": -1.0},
+        "optimized": {"state": "complete", "score": 2.0, "optimized": -1.0},
+    }
+    for name, scores in others.items():
         (finished.parent / name).mkdir()
-        (finished.parent / name / "scores.json").write_text(json.dumps({"state": state, "score": score}))
+        (finished.parent / name / "scores.json").write_text(json.dumps(scores))
     assert exit_code(main, ["--from", "study", "--best", "--steps", "24", "--out", "best"]) == 0
     assert exit_code(main, ["--from", str(finished), "--steps", "24", "--out", "same"]) == 0
     assert equal(end(Path("best")), end(Path("same")))

@@ -7,6 +7,9 @@ import optuna
 import pytest
 from conftest import CPU, tiny_config
 
+from analysis.rescore import rescore
+from analysis.runs import read_runs
+from analysis.score import weights_of
 from analysis.spectrum import eigenvalues, predicted_kl
 from introvae.data import ImageSet
 from introvae.pictures import last_picture
@@ -24,7 +27,7 @@ def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Set
     config = tiny_config(**settings, warmup_beta=60.0, beta=60.0)
     space = Space((0.1, 0.3), (50.0, 80.0), (1.0, 2.0))
     folder = tmp_path_factory.mktemp("warm") / "study"
-    setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU)
+    setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU, weights_of("score"))
     train_warmup(setup)
     return setup
 
@@ -83,6 +86,18 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
     assert last_picture(folder) == folder / "images" / "step-000330.png"
     assert drawn(setup)
+
+
+def test_a_study_optimises_what_it_is_told(setup: Setup) -> None:
+    trial = run(replace(setup, weights=weights_of("sharpness=1,structure=2")))
+    scores = read_scores(setup.run_folder(3)) or {}
+    assert (
+        trial.value == scores["optimized"] == pytest.approx((scores["sharpness"] * scores["structure"] ** 2) ** (1 / 3))
+    )
+    assert trial.intermediate_values[330] == pytest.approx(trial.value)
+    assert trial.value != pytest.approx(scores["score"], rel=0.01)
+    rescore(read_runs(setup.folder))
+    assert read_scores(setup.run_folder(3)) == scores
 
 
 def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:

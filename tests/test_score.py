@@ -15,7 +15,7 @@ from score import FAILURES, Failure, blurred_noise, cards, halves
 from torch import Tensor
 
 from analysis.outputs import outputs, scored_images
-from analysis.score import PARTS, ScoreCard, score_images, score_run
+from analysis.score import PARTS, ScoreCard, score_images, score_run, weighted, weights_of
 from analysis.sharpness import laplacian_variance, relative_sharpness
 from introvae.data import ImageSet, load_images, to_float
 from introvae.errors import UserError
@@ -120,11 +120,21 @@ def test_standard_error_falls_with_the_number_of_images(faces: ImageSet) -> None
     assert 0 < many < few
 
 
-def test_weights_choose_what_counts() -> None:
-    card = ScoreCard(0.5, 0.01, 0.9, 0.4, 0.8, 0.0, 1.0)
-    assert card.weighted({"sharpness": 2.0}) == pytest.approx(0.4)
-    assert card.weighted({"sharpness": 1.0, "structure": 3.0}) == pytest.approx((0.4 * 0.8**3) ** 0.25)
-    assert card.weighted({"diversity": 1.0, "structure": 1.0}) == 0
+def test_weights_choose_what_counts(sets: tuple[Tensor, Tensor]) -> None:
+    parts = {"reconstruction": 0.9, "sharpness": 0.4, "structure": 0.8, "diversity": 0.0, "informativeness": 1.0}
+    assert weighted(parts, weights_of("sharpness")) == pytest.approx(0.4)
+    assert weighted(parts, weights_of("sharpness=1,structure=3")) == pytest.approx((0.4 * 0.8**3) ** 0.25)
+    assert weighted(parts, weights_of("diversity,structure")) == 0
+    card = score_images(sets[0], blurred_noise(sets[0], 0.01, torch.Generator()), sets[1])
+    assert weighted(vars(card), weights_of("score")) == pytest.approx(card.score)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sharp", "score=2", "structure=0", "structure=-1", "structure=x", "structure=inf"]
+)
+def test_what_is_no_part_cannot_be_optimised(text: str) -> None:
+    with pytest.raises(UserError, match=r"cannot optimise .*; give score, or parts .*: reconstruction, sharpness"):
+        weights_of(text)
 
 
 def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
