@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from analysis.latents import decoded, encodings, interpolation, pairs, plane, smoothness, traversals
-from analysis.sheets import Heading, Row, write_rows
+from analysis.latents import decoded, interpolation, pairs, plane, smoothness, traversals
+from analysis.outputs import scored_images
+from analysis.runs import PICTURES
+from analysis.sheets import Row, write_rows
 from introvae.data import ImageSet, to_float
 from introvae.networks import IntroVAE
 from introvae.pictures import fixed_images, pixels
 
-TRAVERSALS, INTERPOLATIONS, PLANE = "traversals.png", "interpolations.png", "plane.png"
 SHOWN = 2  # every second point of a walk that is measured is drawn
 PAIRS = 6
 PLANE_POINTS = 7
@@ -20,14 +21,15 @@ PLANE_POINTS = 7
 def write_latent_pictures(model: IntroVAE, images: ImageSet, folder: Path) -> None:
     """Write images/traversals.png, interpolations.png and plane.png into a run folder.
 
-    Traversals are of the range of at most 1,000 validation images; the others are between those of `fixed_images`.
+    Traversals are of the range over the images that runs are scored on, the others between those of `fixed_images`.
     """
     (folder / "images").mkdir(exist_ok=True)
-    originals = to_float(fixed_images(images.validation).to(next(model.parameters()).device))
+    device = next(model.parameters()).device
+    originals = to_float(fixed_images(images.validation).to(device))
     mu = model.encode(originals)[0]
-    _write_traversals(model, encodings(model, images.validation), folder / "images" / TRAVERSALS)
-    _write_interpolations(model, originals, mu, folder / "images" / INTERPOLATIONS)
-    _write_plane(model, originals, mu, folder / "images" / PLANE)
+    _write_traversals(model, model.encode(scored_images(images).to(device)), folder / PICTURES["traversals"])
+    _write_interpolations(model, originals, mu, folder / PICTURES["interpolations"])
+    _write_plane(model, originals, mu, folder / PICTURES["plane"])
 
 
 def _write_traversals(model: IntroVAE, encoded: tuple[Tensor, Tensor], path: Path) -> None:
@@ -41,8 +43,7 @@ def _write_traversals(model: IntroVAE, encoded: tuple[Tensor, Tensor], path: Pat
         )
         for dimension, kl, lowest, highest, walk in numbers
     ]
-    caption = "one element from the lowest to the highest value seen, all others 0"
-    write_rows(path, [Heading("", [caption]), *rows])
+    write_rows(path, ["one element from the lowest to the highest value seen, all others 0"], rows)
 
 
 def _write_interpolations(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> None:
@@ -55,7 +56,7 @@ def _write_interpolations(model: IntroVAE, originals: Tensor, mu: Tensor, path: 
         )
     ]
     captions = ("original", "decoded along the line from its encoding to the other's", "original")
-    write_rows(path, [Heading("", captions), *rows])
+    write_rows(path, captions, rows)
 
 
 def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> None:
@@ -71,7 +72,7 @@ def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> 
         left, right = beside.get(index, (white, white))
         rows.append(Row(labels.get(index, ""), [left, _band(line), right]))
     captions = ("original", "decoded: across from a to b, down from a to c", "original")
-    write_rows(path, [Heading("", captions), *rows])
+    write_rows(path, captions, rows)
 
 
 def _band(images: Tensor) -> np.ndarray:

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from analysis.collapse import kl_per_dimension
-from introvae.cache import Images
-from introvae.data import ImageSet, to_float
 from introvae.networks import IntroVAE
 
 POINTS = 17  # of each walk that is measured
 TOP = 8  # dimensions that are traversed
-MOST_ENCODED = 1000  # images that the range of a traversal is taken from, as the seed's beta-VAE page does
 MOST_PAIRS = 32  # of images whose interpolations are measured
 VISIBLE = 1 / 255  # a walk that moves its image by less shows nothing in 8 bits
 
@@ -76,12 +73,6 @@ def decoded(model: IntroVAE, z: Tensor) -> Tensor:
     return model.decode(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
 
 
-def encodings(model: IntroVAE, images: Images) -> tuple[Tensor, Tensor]:
-    """Means and log-variances (N, z) of at most MOST_ENCODED evenly spaced ones of uint8 images."""
-    rows = torch.linspace(0, len(images) - 1, min(MOST_ENCODED, len(images))).long()
-    return model.encode(to_float(images[rows].to(next(model.parameters()).device)))
-
-
 def smoothness(walks: Tensor) -> float:
     """How evenly and directly images change along walks (P, points, C, S, S), in [0, 1]; 1 is best.
 
@@ -95,17 +86,15 @@ def smoothness(walks: Tensor) -> float:
     show. Jumps, stretches without change, detours and flicker lower it. A cross-fade has 1: whether what lies
     between is a face, it does not say.
     """
-    squared = (walks[:, 1:] - walks[:, :-1]).double().square().flatten(2)
-    energy = squared.shape[1] * squared.sum((1, 2))
-    if energy.mean().item() < VISIBLE**2 * squared.shape[2]:
+    energy = sum((walk[1:] - walk[:-1]).double().square().sum() for walk in walks) * (walks.shape[1] - 1)
+    least = (walks[:, -1] - walks[:, 0]).double().square().sum()
+    if energy < VISIBLE**2 * walks[:, 0].numel():
         return 0.0
-    least = (walks[:, -1] - walks[:, 0]).double().square().flatten(1).sum(1)
-    return (least.sum() / energy.sum()).clamp(max=1).item()
+    return (least / energy).clamp(max=1).item()
 
 
-def latent_smoothness(model: IntroVAE, images: ImageSet) -> dict[str, float]:
-    """`smoothness` of the TOP traversals, and of interpolations between validation images, in POINTS points."""
-    mu, logvar = encodings(model, images.validation)
+def latent_smoothness(model: IntroVAE, mu: Tensor, logvar: Tensor) -> dict[str, float]:
+    """`smoothness` of the TOP traversals, and of interpolations between encodings (N, z), in POINTS points."""
     first, second = pairs(len(mu), MOST_PAIRS)
     walks = {"traversal": traversals(mu, logvar).z, "interpolation": interpolation(mu[first], mu[second])}
     return {f"{name}_smoothness": smoothness(decoded(model, z)) for name, z in walks.items()}

@@ -1,4 +1,4 @@
-"""scores.json of every run written anew with this version's measures, from its checkpoint."""
+"""scores.json of every run written anew with this version's measures, and its pictures, from its checkpoint."""
 
 import sys
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.runs import Run
 from analysis.spectrum import eigenvalues
@@ -39,6 +40,8 @@ def _measure(run: Run) -> float:
     model = load_run(run.folder)
     images, spectrum = _images(config)
     measured = measure_run(model, images, config, spectrum, read_metrics(run.folder))
+    if run.state != "pruned":
+        write_latent_pictures(model, images, run.folder)
     write_scores(run.folder, {name: run.scores.get(name, "") for name in ("state", "reason")} | measured)
     return measured["score"]
 

@@ -15,10 +15,7 @@ from introvae.pictures import SHORTEST
 from introvae.run import write_atomically
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu knows more letters than Pillow's own font
-FONT, BOLD, TITLE = (
-    ImageFont.truetype(FONTS / f"{name}.ttf", size)
-    for name, size in (("DejaVuSans", 12), ("DejaVuSans-Bold", 12), ("DejaVuSans-Bold", 16))
-)
+FONT, BOLD = (ImageFont.truetype(FONTS / f"{name}.ttf", 12) for name in ("DejaVuSans", "DejaVuSans-Bold"))
 LINE = 16
 LETTERS = 34  # of a line of a label; what is longer is wrapped
 MARGIN, GAP, BELOW = 8, 12, 4  # around everything, between blocks, and below a row
@@ -33,53 +30,33 @@ class Row:
     blocks: Sequence[np.ndarray]
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A title for the rows below, or "", and a caption above each of their blocks."""
+def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None:
+    """Draw the rows below one another to a PNG, with blocks of one place in a row aligned below their caption.
 
-    title: str
-    captions: Sequence[str]
-
-
-def write_rows(path: Path, rows: Sequence[Row | Heading]) -> None:
-    """Draw the rows below one another to a PNG, with blocks of one place in a row aligned.
-
-    Tiles of twice SHORTEST pixels and more are averaged down to less. Raises ValueError if there is no Row.
+    Tiles of twice SHORTEST pixels and more are averaged down to less. Raises ValueError if there is no row.
     """
-    tiled = [row for row in rows if isinstance(row, Row)]
-    label = max(font.getlength(line) for row in tiled for line, font in _lines(row.label))
-    widths = [
-        max(_reduced(x).width for x in column if x is not None) for column in zip_longest(*(r.blocks for r in tiled))
-    ]
+    label = max(font.getlength(line) for row in rows for line, font in _lines(row.label))
+    blocks = zip_longest(*(row.blocks for row in rows))
+    widths = [max(_reduced(block).width for block in column if block is not None) for column in blocks]
     starts = [MARGIN + round(label) + GAP + sum(widths[:place]) + GAP * place for place in range(len(widths))]
-    size = (starts[-1] + widths[-1] + MARGIN, MARGIN + sum(map(_height, rows)) + MARGIN)
-    sheet = Image.new("RGB", size, "white")
-    top = MARGIN
+    top = MARGIN + LINE + BELOW
+    sheet = Image.new("RGB", (starts[-1] + widths[-1] + MARGIN, top + sum(map(_height, rows)) + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    for start, caption in zip(starts, captions, strict=True):
+        draw.text((start, MARGIN), caption, GREY, FONT)
     for row in rows:
-        _draw(sheet, row, starts, top)
+        for start, block in zip(starts, row.blocks, strict=False):
+            sheet.paste(_reduced(block), (start, top))
+        for index, (line, font) in enumerate(_lines(row.label)):
+            draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GREY, font)
         top += _height(row)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
 
 
-def _draw(sheet: Image.Image, row: Row | Heading, starts: list[int], top: int) -> None:
-    draw = ImageDraw.Draw(sheet)
-    if isinstance(row, Heading):
-        draw.text((MARGIN, top + LINE // 2), row.title, INK, TITLE)
-        for start, caption in zip(starts, row.captions, strict=True):
-            draw.text((start, top + _height(row) - LINE - BELOW), caption, GREY, FONT)
-        return
-    for start, block in zip(starts, row.blocks, strict=False):
-        sheet.paste(_reduced(block), (start, top))
-    for index, (line, font) in enumerate(_lines(row.label)):
-        draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GREY, font)
-
-
-def _height(row: Row | Heading) -> int:
-    if isinstance(row, Heading):
-        return (3 * LINE if row.title else LINE) + BELOW
-    return max(LINE * len(_lines(row.label)), *(_reduced(x).height for x in row.blocks)) + BELOW
+def _height(row: Row) -> int:
+    return max(LINE * len(_lines(row.label)), *(_reduced(block).height for block in row.blocks)) + BELOW
 
 
 def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
