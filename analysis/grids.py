@@ -1,4 +1,4 @@
-"""Comparison grids: one row of tiles for each run, its reconstructions of the same images and samples of the same noise.
+"""Comparison grids, a row of tiles for each run: its reconstructions of the same images, samples of the same noise.
 
 They are put together from the last picture of each run, so that drawing them needs no model.
 """

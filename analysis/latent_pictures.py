@@ -66,7 +66,7 @@ def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> 
     first, second, third = (_band(originals[[corner]]) for corner in corners)
     white = np.full_like(first, 255)
     beside = {0: (first, second), PLANE_POINTS - 1: (third, white)}
-    labels = {0: "top corners: a, b", PLANE_POINTS - 1: "bottom corners:\nc, b + c - a"}
+    labels = {0: "a (left), b (right)", PLANE_POINTS - 1: "c (left),\nb + c - a (right)"}
     rows = []
     for index, line in enumerate(grid):
         left, right = beside.get(index, (white, white))
