@@ -21,7 +21,7 @@ VISIBLE = 1 / 255  # a walk that moves its image by less shows nothing in 8 bits
 def interpolation(a: Tensor, b: Tensor, points: int = POINTS) -> Tensor:
     """From each of `a` to its like in `b`, both (N, z), in even steps with both ends: (N, points, z)."""
     share = torch.linspace(0, 1, points, dtype=a.dtype, device=a.device)[:, None]
-    return a[:, None] + share * (b - a)[:, None]
+    return torch.lerp(a[:, None], b[:, None], share)
 
 
 def plane(a: Tensor, b: Tensor, c: Tensor, points: int) -> Tensor:

@@ -9,7 +9,7 @@ from studies import make_run
 
 from analysis.grids import TILES, comparison_grid, run_label
 from analysis.runs import Run, read_runs
-from analysis.sheets import GAP, MARGIN
+from analysis.sheets import BELOW, GAP, LINE, MARGIN
 from introvae.pictures import read_bands, write_picture
 
 SIDE = 64  # of a tile in the grid
@@ -66,14 +66,14 @@ def test_no_name_reaches_the_tiles(tmp_path: Path) -> None:
         assert (grid[:, -START - GAP : -START] == 255).all()
         assert len(tops(grid, read_bands(path)["samples"], MARGIN)) == 1
     assert max(grid.shape[1] for grid in grids) < START + 500
-    assert (grids[0][-SIDE:, :-START] < 128).any()  # dark ink on white
+    assert (grids[0][-SIDE - MARGIN - BELOW :, :-START] < 128).any()  # dark ink on white
 
 
 def test_a_long_label_does_not_run_into_the_next(tmp_path: Path) -> None:
     """Its row grows: nothing of the next row moves relative to its own tiles."""
     path, other = picture(tmp_path / "1", 1), picture(tmp_path / "2", 2)
     short, long = (drawn([(name, path), ("end", other)], tmp_path / "g.png") for name in ("a", "W" * 34 * 6))
-    assert len(long) - len(short) == 6 * 16 - SIDE
+    assert len(long) - len(short) == 6 * LINE - SIDE
     width = short.shape[1] - START
     np.testing.assert_array_equal(long[-SIDE - MARGIN :, :width], short[-SIDE - MARGIN :, :width])
 
