@@ -76,7 +76,8 @@ def _powers(images: Tensor) -> tuple[Tensor, Tensor]:
     side = images.shape[-1]
     window = torch.hann_window(side, periodic=False, dtype=torch.float64, device=images.device)
     centred = images.double() - images.double().mean((-2, -1), keepdim=True)
-    power = torch.fft.fft2(centred * window * window[:, None]).abs().square()
+    waves = torch.fft.fft2(centred * window * window[:, None])
+    power = waves.real.square() + waves.imag.square()
     frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=images.device)
     return power, torch.hypot(frequency, frequency[:, None])
 

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import torch
 
+from analysis.measures import measure_run
 from analysis.report import PAGE
-from analysis.score import PARTS, measure_run
-from analysis.spectrum import eigenvalues, vae_kl
+from analysis.score import PARTS
+from analysis.spectrum import eigenvalues
 from introvae.config import TrainConfig, dump_toml
 from introvae.data import load_images
 from introvae.run import CHECKPOINT, PARAMS, PREVIOUS, SCORES, read_metrics, read_scores, write_scores
@@ -40,8 +41,8 @@ def train_one(folder: Path) -> None:
     trainer = Trainer(CONFIG, images, folder, torch.device("cpu"))
     trainer.run()
     trainer.finish()
-    expected_kl = vae_kl(CONFIG, eigenvalues(images.train), read_metrics(folder))
-    write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, CONFIG, expected_kl))
+    measured = measure_run(trainer.evaluated, images, CONFIG, eigenvalues(images.train), read_metrics(folder))
+    write_scores(folder, {"state": "complete"} | measured)
 
 
 def copy_run(source: Path, folder: Path, rng: random.Random) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import exit_code, tiny_flags
+from conftest import exit_code, save_image, tiny_flags
 
 from introvae.cli import main
 from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from sweeps.cli import main as sweep
 
 
 @pytest.fixture
@@ -75,3 +76,24 @@ def test_what_cannot_be_continued_is_refused(
     assert exit_code(main, flags) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_run_from_a_trial_keeps_the_split_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another split would validate on images that the weights have been trained on."""
+    monkeypatch.chdir(tmp_path)
+    for index in range(40):
+        save_image(Path("faces") / f"{index:02d}.png", (16, 16), "L", seed=index)
+    flags = [
+        *tiny_flags("beta", "m", "steps", "warmup_steps"),
+        "--data",
+        "faces",
+        "--warmup-steps",
+        "4",
+        "--steps",
+        "8",
+    ]
+    assert exit_code(sweep, [*flags, "--trials", "1", "--study", "study"]) == 0
+    trial = Path("predictions/study/trial-000")
+    assert read_config(trial).seed != read_config(trial).images_seed == 0
+    assert exit_code(main, ["--from", str(trial), "--beta", "30", "--steps", "4", "--out", "other"]) == 0
+    assert read_config(Path("other")).images_seed == 0

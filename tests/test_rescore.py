@@ -10,9 +10,9 @@ from conftest import tiny_config
 
 from analysis import rescore
 from analysis.cli import main
+from analysis.measures import measure_run
 from analysis.runs import read_runs
-from analysis.score import measure_run
-from analysis.spectrum import eigenvalues, vae_kl
+from analysis.spectrum import eigenvalues
 from introvae.config import dump_toml
 from introvae.data import ImageSet, load_images
 from introvae.run import SCORES, read_metrics, read_scores, write_scores
@@ -37,8 +37,8 @@ def test_scores_are_those_of_this_version(
 ) -> None:
     before = {name: (study / name / SCORES).read_bytes() for name in ("diverged", "bare")}
     assert main([str(study), "--rescore"]) == 0
-    expected_kl = vae_kl(trained.config, eigenvalues(small_faces.train), read_metrics(trained.folder))
-    expected = measure_run(trained.evaluated, small_faces, trained.config, expected_kl)
+    spectrum, rows = eigenvalues(small_faces.train), read_metrics(trained.folder)
+    expected = measure_run(trained.evaluated, small_faces, trained.config, spectrum, rows)
     for name, state in (("good", "complete"), ("pruned", "pruned")):
         assert read_scores(study / name) == {"state": state, "reason": f"why {name}"} | expected
     assert before == {name: (study / name / SCORES).read_bytes() for name in before}
@@ -81,9 +81,9 @@ def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: py
 def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
     study: Path, trained: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trials have a seed each; the study's, which split the images, is that of their warm-up."""
-    for name, warmup_seed in (("good", None), ("pruned", 7)):
-        config = replace(trained.config, seed=3, warmup_seed=warmup_seed)
+    """Trials have a seed each, and the study's for the split of a folder."""
+    for name, split_seed in (("good", None), ("pruned", 7)):
+        config = replace(trained.config, seed=3, split_seed=split_seed)
         (study / name / "params.toml").write_text(dump_toml({"config": config.to_dict()}))
     seeds = []
 
