@@ -14,7 +14,7 @@ from introvae.networks import IntroVAE
 
 POINTS = 17  # of each walk that is measured
 TOP = 8  # dimensions that are traversed
-MOST_PAIRS = 32  # of images whose interpolations are measured
+MOST_PAIRS = 16  # of images whose interpolations are measured
 VISIBLE = 1 / 255  # a walk that moves its image by less shows nothing in 8 bits
 
 

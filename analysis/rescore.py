@@ -20,7 +20,8 @@ from introvae.state import load_run
 def rescore(runs: Sequence[Run]) -> None:
     """Measure every run that ended and has a checkpoint, a line to stderr for each; state and reason stay.
 
-    The others are passed over and named: one that diverged scores 0, and its checkpoint is older than its end.
+    The latents of those that were not pruned are drawn again. The others are passed over and named: one that
+    diverged scores 0, and its checkpoint is older than its end.
     """
     for index, run in enumerate(runs, 1):
         try:

@@ -33,7 +33,7 @@ class Row:
 def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None:
     """Draw the rows below one another to a PNG, with blocks of one place in a row aligned below their caption.
 
-    Tiles of twice SHORTEST pixels and more are averaged down to less. Raises ValueError if there is no row.
+    Tiles of twice SHORTEST pixels and more are averaged down to less. Raises ValueError without a row or a label.
     """
     label = max(font.getlength(line) for row in rows for line, font in _lines(row.label))
     blocks = zip_longest(*(row.blocks for row in rows))

@@ -48,7 +48,7 @@ def test_the_plane_stands_between_its_originals(trained: Trainer, small_faces: I
     write_latent_pictures(trained.model, small_faces, trained.folder)
     with Image.open(trained.folder / "images" / "plane.png") as image:
         row = np.asarray(image.convert("L"))[FIRST_ROW:][:SIDE]
-    tile = np.kron(small_faces.validation[0, 0].numpy(), np.ones((4, 4)))
+    tile = np.kron(small_faces.validation[:1][0, 0].numpy(), np.ones((4, 4), np.uint8))
     assert sum(np.array_equal(row[:, left : left + SIDE], tile) for left in range(row.shape[1])) == 1
 
 
