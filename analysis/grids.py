@@ -1,41 +1,50 @@
-"""Comparison grids: originals, then reconstructions and samples of each run, with labels a person can read."""
+"""Comparison grids, a row of tiles for each run: its reconstructions of the same images, samples of the same noise.
+
+They are put together from the last picture of each run, so that drawing them needs no model.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
+from analysis.runs import Run
+from analysis.sheets import Row, write_rows
 from introvae.pictures import read_bands
 
-BAND_INCHES = 0.8
-LABEL_INCHES = 2.6
+TILES = 8  # of the reconstructions, and of the samples
+CAPTIONS = ("originals, and below each its reconstructions", "samples from the same noise")
 
 
 def comparison_grid(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Draw the last picture of each run, given as (label, picture), below the originals they share, to a PNG.
+    """Draw runs, given as (label, picture of `write_picture`), below the originals that they share, to a PNG.
 
-    Originals are drawn again where a run's differ from those above it.
+    Originals are drawn again where a run's differ from those above it. The first line of a label is drawn in bold.
     """
-    rows: list[tuple[str, np.ndarray]] = []
+    write_rows(path, CAPTIONS, _rows(pictures))
+
+
+def run_label(run: Run) -> str:
+    """Lines with the name; the score, and the state unless complete; alpha, beta and m."""
+    score = f"score {run.score:.3f}" if run.score is not None else run.reason
+    state = "" if run.state == "complete" else f", {run.state}"
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in run.parameters.items())
+    return f"{run.name}\n{score}{state}\n{numbers}"
+
+
+def _rows(pictures: Sequence[tuple[str, Path]]) -> list[Row]:
+    """A row of originals, and a row for each run."""
+    rows: list[Row] = []
     drawn: np.ndarray | None = None
     for label, picture in pictures:
-        bands = read_bands(picture)
-        if drawn is None or not np.array_equal(drawn, bands["originals"]):
-            drawn = bands["originals"]
-            rows.append(("originals", drawn))
-        rows.append((f"{label}\nreconstructions", bands["reconstructions"]))
-        rows.append(("samples", bands["samples"]))
-    widest = max(image.shape[1] / image.shape[0] for _, image in rows)
-    with matplotlib.rc_context({"font.size": 8}):
-        figure = Figure(figsize=(LABEL_INCHES + BAND_INCHES * widest, BAND_INCHES * len(rows)), dpi=150)
-        left = LABEL_INCHES / figure.get_figwidth()
-        for index, (label, image) in enumerate(rows):
-            share = image.shape[1] / image.shape[0] / widest
-            bottom = 1 - (index + 1) / len(rows)
-            axes = figure.add_axes((left, bottom, (1 - left) * share, 0.96 / len(rows)))
-            axes.imshow(image, aspect="auto", interpolation="nearest")
-            axes.set_axis_off()
-            figure.text(left - 0.01, bottom + 0.48 / len(rows), label, ha="right", va="center")
-        figure.savefig(path, format="png")
+        originals, *bands = read_bands(picture).values()
+        if drawn is None or not np.array_equal(drawn, originals):
+            drawn = originals
+            rows.append(Row("originals", [_first(originals)]))
+        rows.append(Row(label, [_first(band) for band in bands]))
+    return rows
+
+
+def _first(band: np.ndarray) -> np.ndarray:
+    """The first tiles of a band."""
+    return band[:, : TILES * band.shape[0]]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analysis import collapse, diversity, reconstruction, sharpness
 from analysis.distance import LEAST_IMAGES, sliced_wasserstein
+from analysis.latents import latent_smoothness
 from analysis.outputs import noise_samples, scored_images
 from analysis.score import score_images
 from analysis.spectrum import predicted_active_units, predicted_kl, vae_kl
@@ -58,6 +59,7 @@ def measure_run(
         measures |= {
             **_blur_and_power(*few),
             **_networks(model, mu, logvar, reconstructions, samples, config),
+            **latent_smoothness(model, *(_to_model(model, x) for x in (mu, logvar))),
             **_diversity(real, samples, images.train),
             **_distance(few[0], few[2]),
         }

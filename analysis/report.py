@@ -7,14 +7,14 @@ what another repository keeps is for its owner to say.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis.grids import comparison_grid
+from analysis.grids import comparison_grid, run_label
 from analysis.runs import Run
 from analysis.table import frame, markdown
 from introvae.errors import UserError
 from introvae.run import write_atomically
 
 CSV, MARKDOWN, PAGE, GRID = "summary.csv", "summary.md", "report.html", "comparison.png"
-DRAWN, MOST_DRAWN = 6, 40  # runs in the grid: by default, and at most
+DRAWN, MOST_DRAWN = 10, 40  # runs in the grid: by default, and at most
 
 
 def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
@@ -34,7 +34,7 @@ def write_report(root: Path, files: Mapping[str, str], drawn: Sequence[Run]) -> 
         for name, text in files.items():
             write_atomically(root / name, text.encode(errors="replace"))
         if drawn:
-            comparison_grid([(_label(run), run.pictures["last"]) for run in drawn], root / GRID)
+            comparison_grid([(run_label(run), run.pictures["last"]) for run in drawn], root / GRID)
     except OSError as error:
         remedy = "free some space, or copy the runs to a folder that you can write"
         raise UserError(f"cannot write the report into {root}: {error.strerror or error}; {remedy}") from error
@@ -59,9 +59,3 @@ def named(root: Path, runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
             f"there is no run {unknown[0]!r} below {root}; the table names them; the folder goes before --compare"
         )
     return [run for run in runs if folders[run.name] in wanted]
-
-
-def _label(run: Run) -> str:
-    numbers = ", ".join(f"{name} {value:.3g}" for name, value in run.parameters.items())
-    score = f"score {run.score:.3f}" if run.score is not None else run.reason
-    return f"{run.name}: {score}\n{numbers}"

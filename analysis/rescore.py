@@ -1,4 +1,4 @@
-"""scores.json of every run written anew with this version's measures, from its checkpoint."""
+"""scores.json of every run written anew with this version's measures, and its pictures, from its checkpoint."""
 
 import sys
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.runs import Run
 from analysis.score import weighted
@@ -20,7 +21,8 @@ from introvae.state import load_run
 def rescore(runs: Sequence[Run]) -> None:
     """Measure every run that ended and has a checkpoint, a line to stderr for each; state and reason stay.
 
-    The others are passed over and named: one that diverged scores 0, and its checkpoint is older than its end.
+    The latents of those that were not pruned are drawn again. The others are passed over and named: one that
+    diverged scores 0, and its checkpoint is older than its end.
     """
     for index, run in enumerate(runs, 1):
         try:
@@ -39,9 +41,12 @@ def _measure(run: Run) -> float:
     config = TrainConfig.from_dict(run.config)
     model = load_run(run.folder)
     images, spectrum = _images(config)
-    measured = measure_run(model, images, config, spectrum, read_metrics(run.folder))
+    thorough = run.state != "pruned"
+    measured = measure_run(model, images, config, spectrum, read_metrics(run.folder), thorough)
     if weights := run.scores.get("weights"):
         measured |= {"weights": weights, "optimized": weighted(measured, weights)}
+    if thorough:
+        write_latent_pictures(model, images, run.folder)
     write_scores(run.folder, {name: run.scores.get(name, "") for name in ("state", "reason")} | measured)
     return measured["score"]
 

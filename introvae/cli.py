@@ -84,7 +84,8 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
 
 
 def _run(trainer: "Trainer") -> None:
-    """To the last step, and the score."""
+    """To the last step, the pictures and the score."""
+    from analysis.latent_pictures import write_latent_pictures
     from analysis.measures import measure_run
     from analysis.spectrum import eigenvalues
     from introvae.errors import DivergedError
@@ -106,6 +107,7 @@ def _run(trainer: "Trainer") -> None:
     if is_first():
         spectrum = eigenvalues(images.train)
         trainer.finish()
+        write_latent_pictures(trainer.evaluated, images, folder)
         scores = measure_run(trainer.evaluated, images, config, spectrum, read_metrics(folder))
         write_scores(folder, {"state": "complete"} | scores)
 

@@ -36,14 +36,19 @@ def write_picture(folder: Path, step: int, bands: tuple[Tensor, Tensor, Tensor])
 
 def write_sheet(path: Path, tiles: Tensor, shortest: int = SHORTEST) -> None:
     """A PNG of float images (rows, columns, C, S, S) in [0, 1], each enlarged to at least `shortest` pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(tiles, shortest)).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def pixels(tiles: Tensor, shortest: int = SHORTEST) -> np.ndarray:
+    """The sheet of `write_sheet`, uint8 (height, width) if C is 1, else (height, width, 3)."""
     rows, columns, channels, size, _ = tiles.shape
     sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
-    pixels = (sheet.nan_to_num() * 255).round().byte().numpy()
+    found = (sheet.nan_to_num() * 255).round().byte().numpy()
     factor = -(-shortest // size)
-    pixels = pixels.repeat(factor, 0).repeat(factor, 1)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    found = found.repeat(factor, 0).repeat(factor, 1)
+    return found[..., 0] if channels == 1 else found
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analysis.collapse import image_collapse
+from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
 from analysis.score import score_images, weighted
@@ -114,6 +115,8 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
         scores |= measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
         scores["optimized"] = weighted(scores, setup.weights)
         trainer.write_picture()
+    if state in ("complete", "collapsed"):
+        write_latent_pictures(trainer.evaluated, setup.images, folder)
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()
     write_scores(folder, scores)

@@ -32,6 +32,7 @@ THOROUGH = {
     "power_spectrum_real", "power_spectrum_reconstructions", "power_spectrum_samples",
     "decoder_sensitivity", "kl_reconstructions", "kl_samples",
     "inside_margin_real", "inside_margin_reconstructions", "inside_margin_samples",
+    "traversal_smoothness", "interpolation_smoothness",
     "ms_ssim_among_samples", "ms_ssim_among_real", "nearest_training",
     "swd", "swd_stderr", "swd_levels", "swd_reference", "swd_reference_stderr", "swd_reference_levels",
 }  # fmt: skip

@@ -57,6 +57,10 @@ def drawn(setup: Setup) -> bool:
     return paths[0].exists()
 
 
+def latents_drawn(setup: Setup) -> bool:
+    return (setup.run_folder(3) / "images" / "traversals.png").exists()
+
+
 def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
     config = trial_config(setup, 3, VALUES)
     measured = read_metrics(setup.warmup_folder)[-1]["kl_real"]
@@ -85,7 +89,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     assert read_config(folder) == trial_config(setup, 3, VALUES)
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
     assert last_picture(folder) == folder / "images" / "step-000330.png"
-    assert drawn(setup)
+    assert drawn(setup) and latents_drawn(setup)
 
 
 def test_a_study_optimises_what_it_is_told(setup: Setup) -> None:
@@ -110,7 +114,7 @@ def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": -1.0}
     assert scores and scores["state"] == "pruned" and "at step 304" in scores["reason"]
     assert 0 < scores["score"] == pytest.approx(trial.value)
-    assert not drawn(setup)
+    assert not drawn(setup) and not latents_drawn(setup)
 
 
 def ends_infeasible(setup: Setup, state: str, reason: str) -> None:
@@ -123,13 +127,13 @@ def ends_infeasible(setup: Setup, state: str, reason: str) -> None:
 
 def test_a_diverged_trial_is_infeasible(setup: Setup) -> None:
     ends_infeasible(changed(setup, lr=1e30, warmup_steps=0, warmup_beta=None), "diverged", "is not finite")
-    assert drawn(setup)
+    assert drawn(setup) and not latents_drawn(setup)
 
 
 def test_a_collapsed_trial_is_infeasible(setup: Setup) -> None:
     """A decoder that has seen five steps answers every input alike."""
     ends_infeasible(changed(setup, warmup_steps=0, warmup_beta=None, lr=1e-5), "collapsed", "input ignored")
-    assert drawn(setup)
+    assert drawn(setup) and latents_drawn(setup)
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end(setup: Setup) -> None:

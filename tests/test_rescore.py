@@ -38,8 +38,8 @@ def test_scores_are_those_of_this_version(
     before = {name: (study / name / SCORES).read_bytes() for name in ("diverged", "bare")}
     assert main([str(study), "--rescore"]) == 0
     spectrum, rows = eigenvalues(small_faces.train), read_metrics(trained.folder)
-    expected = measure_run(trained.evaluated, small_faces, trained.config, spectrum, rows)
     for name, state in (("good", "complete"), ("pruned", "pruned")):
+        expected = measure_run(trained.evaluated, small_faces, trained.config, spectrum, rows, name == "good")
         assert read_scores(study / name) == {"state": state, "reason": f"why {name}"} | expected
     assert before == {name: (study / name / SCORES).read_bytes() for name in before}
     assert not (study / "running" / SCORES).exists()
