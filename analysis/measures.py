@@ -155,6 +155,7 @@ def _prediction(config: TrainConfig, spectrum: Tensor, rows: Rows) -> Measures:
         "predicted_kl": predicted_kl(spectrum, beta, config.latent),
         "predicted_active_units": predicted_active_units(spectrum, beta, config.latent),
         "collapse_beta": 1 / spectrum[0].item() if len(spectrum) else math.inf,
+        "spectrum": spectrum[: config.latent],
     }
 
 

@@ -25,7 +25,7 @@ CHEAP = {
     "active_units", "kl", "kl_per_dimension", "kl_quantiles", "collapsed_share",
     "mutual_information", "mutual_information_bound", "aggregate_divergence",
     "variance_ratio_reconstructions", "variance_ratio",
-    "vae_kl", "predicted_kl", "predicted_active_units", "collapse_beta", "scored_images",
+    "vae_kl", "predicted_kl", "predicted_active_units", "collapse_beta", "spectrum", "scored_images",
 }  # fmt: skip
 THOROUGH = {
     "blur_effect_real", "blur_effect_reconstructions", "blur_effect_samples",
@@ -71,6 +71,7 @@ def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Te
     assert measures["vae_kl"] == pytest.approx(5.0)
     assert measures["predicted_kl"] == predicted_kl(spectrum, 20.0, 8)
     assert measures["predicted_active_units"] == predicted_active_units(spectrum, 20.0, 8)
+    assert measures["spectrum"] == pytest.approx(spectrum[:8].tolist(), rel=1e-5)
     assert measures["collapse_beta"] == 1 / spectrum[0] and measures["scored_images"] == 80
 
 
