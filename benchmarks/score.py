@@ -141,7 +141,8 @@ def main() -> int:
         rows = [[card.score for card in cards(failure, *pair, seed)] for seed, pair in enumerate(sets)]
         falling = sum(all(a > b for a, b in pairwise(row)) for row in rows)
         failed |= falling < len(rows)
-        cells = [f"{statistics.mean(column):.3f}" for column in zip(*rows, strict=True)]
+        means = [statistics.mean(column) for column in zip(*rows, strict=True)]
+        cells = [f"{mean:.0e}" if 0 < mean < 5e-4 else f"{mean:.3f}" for mean in means]
         cells += [""] * (4 - len(cells))
         print(f"| {failure.name} | {' | '.join(cells)} | {falling} of {len(rows)} |", flush=True)
     return int(failed)

@@ -21,6 +21,7 @@ from introvae.randomness import generator, normal
 
 LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
 EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
+CPU_BATCH = 32  # on a CPU, as larger batches leave its cache
 
 
 class Encoder(nn.Module):
@@ -100,7 +101,8 @@ class IntroVAE(nn.Module):
         """`forward` itself, as a compiled network would be compiled again for each size of the last part."""
         training = network.training
         network.eval()
-        outputs = [network.forward(part) for part in x.split(EVALUATION_BATCH)]
+        batch = CPU_BATCH if x.device.type == "cpu" else EVALUATION_BATCH
+        outputs = [network.forward(part) for part in x.split(batch)]
         network.train(training)
         return outputs
 
