@@ -11,6 +11,8 @@ from introvae.errors import UserError
 from introvae.run import PARAMS, read_config, read_metrics, read_scores
 
 RUNNING, UNREADABLE = "running", "unreadable"  # the other states are those of scores.json
+CURVE_POINTS = 200
+PICTURES = ("last", "traversals", "interpolations", "plane", "gif", "curves")
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,24 @@ class Run:
     name: str  # its path below the folder reported on
     folder: Path
     state: str
-    reason: str
+    reason: str  # how far a running one is; what cannot be read
     config: Mapping[str, Any]  # [config] of params.toml
-    scores: Mapping[str, Any]  # scores.json
-    curves: Mapping[str, list[float]]  # the columns of metrics.csv
+    scores: Mapping[str, Any]  # scores.json, its score and parts checked: finite, in [0, 1]; measures may be NaN
+    curves: Mapping[str, list[float]]  # the columns of metrics.csv in at most CURVE_POINTS rows; NaN where there is none
+    thumbnail: bytes  # WebP of a few tiles of the last picture, some 8 KB; empty without a picture
+    pictures: Mapping[str, Path]  # those that exist, of PICTURES: last, traversals, interpolations, plane, gif, curves
 
     @property
     def measures(self) -> Mapping[str, Any]:
         return self.scores.get("measures", {})
+
+    @property
+    def margin_ratio(self) -> float | None:
+        """m over the KL that a VAE reaches at this beta; None for a run without a margin or without that KL."""
+        vae_kl = self.measures.get("vae_kl")
+        if not vae_kl or not self.parameters["alpha"] or self.config["objective"] != "intro":
+            return None
+        return self.config["m"] / vae_kl
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -69,7 +81,7 @@ def read_run(folder: Path, root: Path) -> Run:
         config, scores, rows = read_config(folder).to_dict(), read_scores(folder), read_metrics(folder)
         curves = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
         if scores is None:
-            return Run(name, folder, RUNNING, "", config, {}, curves)
-        return Run(name, folder, str(scores["state"]), str(scores.get("reason") or ""), config, scores, curves)
+            return Run(name, folder, RUNNING, "", config, {}, curves, b"", {})
+        return Run(name, folder, str(scores["state"]), str(scores.get("reason") or ""), config, scores, curves, b"", {})
     except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return Run(name, folder, UNREADABLE, str(error), {}, {}, {})
+        return Run(name, folder, UNREADABLE, str(error), {}, {}, {}, b"", {})
