@@ -1,37 +1,87 @@
-"""introvae-report: the runs below a folder as a table, best first, and a comparison grid."""
+"""introvae-report: the runs below a folder as a table, best first, and side by side."""
 
+import argparse
+import os
+import sys
 from pathlib import Path
 
 from introvae.errors import UserError
 from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
-    "Print all runs below a folder, best first, and write summary.csv, summary.md and comparison.png into it. "
-    "The score and its parts are in [0, 1], 1 is best; m is in nats, m/KL relates it to the KL of a plain VAE."
+    "Print all runs below a folder, best first, and write summary.csv, summary.md and comparison.png into it; while "
+    "a sweep runs, the runs so far. The score and its parts are in [0, 1], 1 is best; m and KL are in nats, m/KL "
+    "relates m to the KL of a plain VAE at the run's beta."
 )
+FORMATS = ("table", "csv", "md", "json", "html")
 
 
 def command_line() -> Parser:
     parser = Parser("introvae-report", "[folder] [options]", DESCRIPTION)
     parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
-    parser.add_argument("--runs", nargs="+", default=[], metavar="RUN", help="runs of the grid, by name [the best]")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many of the best the grid shows [5]")
+    parser.add_argument(
+        "--compare", nargs="*", metavar="RUN", help="what comparison.png shows: these runs, or all [best and worst]"
+    )
+    parser.add_argument("--open", action="store_true", help="open report.html in the browser")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="what is printed, and nothing else [table]")
+    parser.add_argument(
+        "--rescore", action="store_true", help="first measure every run that has a checkpoint again, by this version"
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = command_line().parse_args(argv)
-    return run_command("introvae-report", lambda: report(args.folder, args.runs, args.top))
+    return run_command("introvae-report", lambda: report(args))
 
 
-def report(folder: Path, runs: list[str], top: int) -> None:
-    from analysis.report import text_table, write_report
+def report(args: argparse.Namespace) -> None:
+    """What is asked for is printed even where the files cannot be written."""
+    from analysis.report import CSV, GRID, MARKDOWN, MOST_DRAWN, PAGE, best_and_worst, named, report_files, write_report
+    from analysis.rescore import rescore
+    from analysis.runs import read_runs
+    from analysis.table import frame, ranked, text_table
 
-    if top < 0:
-        raise UserError(f"--top is {top}; allowed: 0 or more")
-    table, grid = write_report(folder, runs, top)
-    print(text_table(table))
-    print(f"\nwritten: {folder / 'summary.csv'}, {folder / 'summary.md'}" + (f", {grid}" if grid else ""))
+    folder = args.folder
+    if args.rescore:
+        rescore(read_runs(folder))
+    runs = ranked(read_runs(folder))
+    if args.compare is None:
+        drawn = best_and_worst([run for run in runs if run.scores])
+    else:
+        drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
+    files = report_files(runs, folder.resolve().name)
+    if args.format == "table":
+        text = text_table(runs) + "\n"
+    elif args.format == "json":
+        text = frame(runs).to_json(orient="records", indent=1, double_precision=15) + "\n"
+    else:
+        text = files[{"csv": CSV, "md": MARKDOWN, "html": PAGE}[args.format]]
+    try:
+        written = write_report(folder, files, drawn)
+        if args.format == "table":
+            text += f"\nwritten: {', '.join(map(str, written))}\n"
+            text += f"{GRID} shows {len(drawn)} of {len(runs)} runs, best first\n"
+    finally:
+        show(text)
+    if args.open:
+        open_in_browser(folder / PAGE)
+
+
+def show(text: str) -> None:
+    """Print, for as long as someone reads."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as head; what is still buffered must go somewhere when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_in_browser(page: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        raise UserError(f"there is no browser to open {page} with; set BROWSER to the command of one")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Collapse, seen in the latents, means and log-variances (N, z) of q(z|x), and seen in the images."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,9 +46,12 @@ def mutual_information(mu: Tensor, logvar: Tensor, noise: Tensor) -> float:
     The mean of log q(z|x) - log q(z), q(z) being the mean of the N posteriors: never above log N, and there it is
     saturated: all that it says then is that every image has a place of its own. May be slightly negative.
     """
-    z = sample_posterior(mu, logvar, noise).double()
-    scaled = (z[:, None] - mu.double()) * torch.exp(-0.5 * logvar.double())
-    log_q = -0.5 * (scaled.square() + logvar.double()).sum(2)  # [i, j] of z_i under posterior j, up to a constant
+    z, mu, logvar = (x.double() for x in (sample_posterior(mu, logvar, noise), mu, logvar))
+    centre, precision = mu.mean(0), torch.exp(-logvar)
+    z, mu = z - centre, mu - centre  # or squares of a large mean would cancel each other
+    # log density of z_i under posterior j, [i, j], up to a constant; expanded, as N x N x z differences take gigabytes
+    squares = z.square() @ precision.T - 2 * z @ (mu * precision).T + (mu.square() * precision).sum(1)
+    log_q = -0.5 * (squares + logvar.sum(1))
     return (log_q.diagonal() - log_q.logsumexp(1)).mean().item() + math.log(len(mu))
 
 
@@ -62,6 +66,26 @@ def aggregate_divergence(mu: Tensor, logvar: Tensor) -> float:
     centred = mu - mean
     covariance = centred.T @ centred / len(mu) + variance.diag()
     return 0.5 * (covariance.trace() + mean @ mean - len(mean) - covariance.logdet()).item()
+
+
+def inside_margin(mu: Tensor, logvar: Tensor, m: float) -> float:
+    """Share of images whose KL is below the margin m in nats, in [0, 1].
+
+    The encoder pushes reconstructions and samples up to m (Huang et al. 2018, equation 11), and real images down.
+    """
+    return (kl_divergence(mu, logvar) < m).double().mean().item()
+
+
+def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tensor:
+    """How much an image changes when one latent dimension moves by 1, a standard deviation of the prior, (z,).
+
+    Root mean square over pixels in [0, 1] and over the given posterior means, (N, z): the finite difference that
+    stands for a column of the decoder's Jacobian (Rolinek et al. 2019, arXiv 1812.06775). 0 for a dimension that
+    the decoder ignores. Decodes (z + 1) N images.
+    """
+    images = decode(mu)
+    steps = torch.eye(mu.shape[1], dtype=mu.dtype, device=mu.device)
+    return torch.stack([(decode(mu + step) - images).square().mean().sqrt() for step in steps])
 
 
 def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> str:

@@ -1,10 +1,9 @@
 """How near reconstructions come to their originals. Images are float (N, C, H, W) in [0, 1]."""
 
 import math
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ MOST_PSNR = 100.0  # dB, stands for identical images
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from fine to coarse
 WINDOW, SIGMA = 11, 1.5  # of its Gaussian, in pixels
 C1, C2 = 0.01**2, 0.03**2
+MAPS = 32  # channels of images at once: more would leave the processor's cache
 
 
 def mse(real: Tensor, reconstructions: Tensor) -> float:
@@ -22,13 +22,21 @@ def mse(real: Tensor, reconstructions: Tensor) -> float:
 def psnr(real: Tensor, reconstructions: Tensor) -> float:
     """10 log10(1 / MSE) in dB, at most 100."""
     error = mse(real, reconstructions)
-    return min(MOST_PSNR, -10 * math.log10(error)) if error > 0 else MOST_PSNR
+    return min(-10 * math.log10(error), MOST_PSNR) if error != 0 else MOST_PSNR
 
 
 def ssim(real: Tensor, reconstructions: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004), windows of 7x7, mean over images; 1 for identical ones."""
-    pairs = zip(real.cpu().double().numpy(), reconstructions.cpu().double().numpy(), strict=True)
-    return float(np.mean([structural_similarity(x, y, data_range=1.0, channel_axis=0) for x, y in pairs]))
+    """Structural similarity (Wang et al. 2004), mean over images and channels; 1 for identical ones.
+
+    Uniform windows of 7x7 pixels wherever they fit, and variances divided by n - 1, as scikit-image computes it.
+    """
+    kernel = torch.full((7,), 1 / 7, dtype=torch.float64, device=real.device)
+
+    def of_maps(x: Tensor, y: Tensor) -> Tensor:
+        luminance, structure = _ssim_maps(x, y, kernel, 49 / 48)
+        return (luminance * structure).flatten(1).mean(1)
+
+    return _mean_of_maps(of_maps, real, reconstructions)
 
 
 def ms_ssim(real: Tensor, reconstructions: Tensor) -> float:
@@ -36,16 +44,22 @@ def ms_ssim(real: Tensor, reconstructions: Tensor) -> float:
 
     Over as many of the five scales as `ms_ssim_scales` says, their weights made to add up to 1.
     """
-    x, y = real.double().flatten(0, 1)[:, None], reconstructions.double().flatten(0, 1)[:, None]
-    weights = torch.tensor(SCALE_WEIGHTS[: ms_ssim_scales(min(x.shape[-2:]))], device=x.device)
-    parts = []
-    for scale in range(len(weights)):
-        if scale:
-            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        luminance, structure = _ssim_maps(x, y)
-        last = scale == len(weights) - 1
-        parts.append((luminance * structure if last else structure).flatten(1).mean(1).clamp(min=0))
-    return torch.stack(parts, 1).pow(weights / weights.sum()).prod(1).mean().item()
+    weights = torch.tensor(SCALE_WEIGHTS[: ms_ssim_scales(min(real.shape[-2:]))], device=real.device)
+    offsets = torch.arange(WINDOW, dtype=torch.float64, device=real.device) - WINDOW // 2
+    kernel = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    kernel = kernel / kernel.sum()
+
+    def of_maps(x: Tensor, y: Tensor) -> Tensor:
+        parts = []
+        for scale in range(len(weights)):
+            if scale:
+                x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+            luminance, structure = _ssim_maps(x, y, kernel)
+            last = scale == len(weights) - 1
+            parts.append((luminance * structure if last else structure).flatten(1).mean(1).clamp(min=0))
+        return torch.stack(parts, 1).pow(weights / weights.sum()).prod(1)
+
+    return _mean_of_maps(of_maps, real, reconstructions)
 
 
 def ms_ssim_scales(size: int) -> int:
@@ -58,18 +72,23 @@ def ms_ssim_scales(size: int) -> int:
     return min(len(SCALE_WEIGHTS), 1 + int(math.log2(size / WINDOW)))
 
 
-def _ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance and contrast-structure at every place where the window fits."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    kernel = torch.exp(-offsets.square() / (2 * SIGMA**2))
-    kernel = kernel / kernel.sum()
+def _mean_of_maps(measure: Callable[[Tensor, Tensor], Tensor], real: Tensor, reconstructions: Tensor) -> float:
+    """Mean over images and channels, a few at a time."""
+    maps = [images.flatten(0, 1)[:, None].split(MAPS) for images in (real, reconstructions)]
+    return torch.cat([measure(x.double(), y.double()) for x, y in zip(*maps, strict=True)]).mean().item()
+
+
+def _ssim_maps(x: Tensor, y: Tensor, kernel: Tensor, correction: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure at every place where the window fits, `kernel` (n,) along both axes."""
 
     def smooth(images: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(images, kernel[None, None, None]), kernel[None, None, :, None])
 
     mean_x, mean_y = smooth(x), smooth(y)
-    var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
+    var_x, var_y, covariance = (
+        (smooth(product) - means) * correction
+        for product, means in ((x * x, mean_x**2), (y * y, mean_y**2), (x * y, mean_x * mean_y))
+    )
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     return luminance, (2 * covariance + C2) / (var_x + var_y + C2)
 

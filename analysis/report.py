@@ -1,121 +1,67 @@
-"""Runs below a folder -> table, summary.csv, summary.md and a comparison grid."""
+"""Runs below a folder -> what stands beside them: summary.csv, summary.md and comparison.png.
 
-import math
-import os
-import textwrap
-from collections.abc import Sequence
+They go into the folder reported on and nowhere else, .gitignore included: predictions/ is ignored already, and
+what another repository keeps is for its owner to say.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from analysis.grids import comparison_grid
-from analysis.score import PARTS
-from introvae.config import value_at
+from analysis.runs import Run
+from analysis.table import frame, markdown
 from introvae.errors import UserError
-from introvae.pictures import last_picture
-from introvae.run import PARAMS, read_config, read_metrics, read_scores, write_atomically
+from introvae.run import write_atomically
 
-COLUMNS = ("run", "score", *PARTS, "alpha", "beta", "m", "m/KL", "steps", "state")
-MEASURES = ("psnr", "ssim", "retrieval", "variance_ratio", "sharpness_reconstructions", "sharpness_samples", "kl")
-GRID = "comparison.png"
-RUNS_DRAWN = 5
-STATE_WIDTH = 32  # characters of a state and its reason in a terminal; the files have all of it
+CSV, MARKDOWN, PAGE, GRID = "summary.csv", "summary.md", "report.html", "comparison.png"
+DRAWN, MOST_DRAWN = 6, 40  # runs in the grid: by default, and at most
 
 
-def collect(root: Path) -> pd.DataFrame:
-    """One row for each run at or below `root`, best first; folders that begin with a dot are passed over.
+def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
+    """The texts of the report on `runs`, best first, by name of file."""
+    return {
+        CSV: frame(runs).to_csv(index=False),
+        MARKDOWN: markdown(runs, title),
+    }
 
-    A run that has not ended has no score; one that cannot be read has its reason as its state.
-    Raises UserError if there is no run.
+
+def write_report(root: Path, files: Mapping[str, str], drawn: Sequence[Run]) -> list[Path]:
+    """Write the `files` into `root`, and the grid of the runs `drawn` if there are any; give the paths written.
+
+    Raises UserError if `root` cannot be written.
     """
-    folders = sorted(_run_folders(root))
-    if not folders:
-        raise UserError(f"there is no run below {root}; introvae-train or introvae-sweep makes some")
-    rows = [_row(folder, root) for folder in folders]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *MEASURES, "folder"])
-    return table.sort_values("score", ascending=False, na_position="last", kind="stable", ignore_index=True)
-
-
-def write_report(root: Path, chosen: Sequence[str] = (), top: int = RUNS_DRAWN) -> tuple[pd.DataFrame, Path | None]:
-    """Write summary.csv, summary.md and comparison.png into `root`; give the table and the grid's path.
-
-    The grid shows the runs named in `chosen`, or the `top` best. Raises UserError for a name that is no run.
-    """
-    table = collect(root)
-    unknown = [name for name in chosen if name not in set(table["run"])]
-    if unknown:
-        raise UserError(f"there is no run {unknown[0]!r} below {root}; the table names them")
-    public = table.drop(columns="folder")
-    write_atomically(root / "summary.csv", public.to_csv(index=False, float_format="%.6g").encode())
-    write_atomically(root / "summary.md", _markdown(public).encode())
-    drawn = table[table["run"].isin(chosen)] if chosen else table.head(top)
-    pictures = [(_label(row), last_picture(Path(str(row["folder"])))) for _, row in drawn.iterrows()]
-    found = [(label, picture) for label, picture in pictures if picture]
-    if not found:
-        return table, None
-    comparison_grid(found, root / GRID)
-    return table, root / GRID
-
-
-def text_table(table: pd.DataFrame) -> str:
-    """The table for a terminal, with short names in its header."""
-    short = {"reconstruction": "recon", "informativeness": "inform", "sharpness": "sharp", "structure": "struct",
-             "diversity": "divers"}  # fmt: skip
-    shown = table[list(COLUMNS)].rename(columns=short)
-    shown["state"] = [textwrap.shorten(state, STATE_WIDTH, placeholder=" ...") for state in shown["state"]]
-    return shown.to_string(index=False, na_rep="-", formatters=dict.fromkeys(shown.columns, _cell))
-
-
-def _run_folders(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}")
-    found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        if PARAMS in files:
-            found.append(Path(folder))
-    return found
-
-
-def _row(folder: Path, root: Path) -> dict[str, Any]:
-    name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
-    row: dict[str, Any] = {"run": name, "folder": str(folder)}
     try:
-        return row | _values(folder)
-    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return row | {"state": f"unreadable: {error}"}
+        for name, text in files.items():
+            write_atomically(root / name, text.encode(errors="replace"))
+        if drawn:
+            comparison_grid([(_label(run), run.pictures["last"]) for run in drawn], root / GRID)
+    except OSError as error:
+        remedy = "free some space, or copy the runs to a folder that you can write"
+        raise UserError(f"cannot write the report into {root}: {error.strerror or error}; {remedy}") from error
+    return [root / name for name in (*files, *([GRID] if drawn else []))]
 
 
-def _values(folder: Path) -> dict[str, Any]:
-    config, scores, metrics = read_config(folder), read_scores(folder), read_metrics(folder)
-    alpha, beta = (value_at(schedule, config.steps) for schedule in (config.alpha, config.beta))
-    steps = int(metrics[-1]["step"]) if metrics else 0
-    values = {"alpha": alpha, "beta": beta, "m": config.m, "steps": steps, "state": "not ended"}
-    if scores is None:
-        return values
-    measures = scores.get("measures", {})
-    values |= {name: scores.get(name, math.nan) for name in ("score", *PARTS)}
-    values |= {name: measures.get(name, math.nan) for name in MEASURES}
-    if alpha and measures.get("vae_kl"):
-        values["m/KL"] = config.m / measures["vae_kl"]
-    reason = scores.get("reason")
-    return values | {"state": scores["state"] + (f": {reason}" if reason else "")}
+def best_and_worst(runs: Sequence[Run], most: int = DRAWN) -> list[Run]:
+    """Of the runs that have a picture, best first, at most so many: half of them the best."""
+    drawn = [run for run in runs if "last" in run.pictures]
+    return drawn if len(drawn) <= most else [*drawn[: most - most // 2], *drawn[len(drawn) - most // 2 :]]
 
 
-def _label(row: "pd.Series[Any]") -> str:
-    numbers = [f"{name} {row[name]:.3g}" for name in ("alpha", "beta", "m") if pd.notna(row[name])]
-    score = f"score {row['score']:.3f}" if pd.notna(row["score"]) else str(row["state"])
-    return f"{row['run']}: {score}\n{', '.join(numbers)}"
+def named(root: Path, runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    """The runs of those names, best first; a path to a run folder, as a shell completes it, is a name too.
+
+    Raises UserError for a name that is no run below `root`.
+    """
+    folders = {run.name: run.folder.resolve() for run in runs}
+    wanted = {folders.get(name, Path(name).resolve()): name for name in names}
+    if unknown := [name for folder, name in wanted.items() if folder not in folders.values()]:
+        raise UserError(
+            f"there is no run {unknown[0]!r} below {root}; the table names them; the folder goes before --compare"
+        )
+    return [run for run in runs if folders[run.name] in wanted]
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else "-"
-    return str(value)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    lines = [list(COLUMNS), ["---"] * len(COLUMNS)]
-    lines += [[_cell(row[name]).replace("|", "\\|") for name in COLUMNS] for _, row in table.iterrows()]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+def _label(run: Run) -> str:
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in run.parameters.items())
+    score = f"score {run.score:.3f}" if run.score is not None else run.reason
+    return f"{run.name}: {score}\n{numbers}"

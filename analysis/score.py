@@ -3,110 +3,148 @@
 Five parts, each in [0, 1], 1 is best; the score is their geometric mean, so that no part can be bought with
 another and a run that fails at one of them altogether scores 0.
 
-| part            | formula                                                   | what it catches                      |
-|-----------------|-----------------------------------------------------------|--------------------------------------|
-| reconstruction  | exp(-MSE / MSE of the mean image)                         | reconstructions far from their input |
-| informativeness | (retrieval - chance) / (1 - chance), at least 0           | reconstructions that ignore it       |
-| sharpness       | exp(-1/2 abs log(Laplacian variance / the real images')), | blur, and noise                      |
-|                 | geometric mean of reconstructions and samples             |                                      |
-| structure       | soft precision at 8 px, likeness of detail at 16 and 32   | texture without structure            |
-| diversity       | soft recall of samples, 8 to 32 px                        | samples that are all alike           |
+| part            | formula                                                    | what it catches                      |
+|-----------------|------------------------------------------------------------|--------------------------------------|
+| reconstruction  | exp(-MSE / MSE of the mean image)                          | reconstructions far from their input |
+| sharpness       | sqrt(shared / joint energy of the Laplacian over           | blur, noise, and one hidden by the   |
+|                 | frequencies); of reconstructions and samples               | other                                |
+| structure       | soft precision at 8 px, likeness of detail at 16 and 32    | texture without structure            |
+| diversity       | soft recall of samples, and how distinct they are, 8 to 32 | samples that are all alike           |
+| informativeness | (retrieval - chance) / (1 - chance), at least 0            | reconstructions that ignore it       |
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from analysis import collapse, diversity, reconstruction, sharpness
-from introvae.config import TrainConfig
-from introvae.data import ImageSet, to_float
-from introvae.networks import IntroVAE
-from introvae.randomness import normal
+from analysis import likeness, sharpness
+from analysis.likeness import Pairs
+from analysis.outputs import outputs, scored_images
+from introvae.data import load_images
+from introvae.run import read_config
+from introvae.state import load_run
 
-MOST_SCORED = 256  # validation images, evenly spaced, and as many samples
-FLAT = 1e-12  # the Laplacian variance that stands for images without any edge
-
-
-PARTS = ("reconstruction", "informativeness", "sharpness", "structure", "diversity")
+PARTS = ("reconstruction", "sharpness", "structure", "diversity", "informativeness")
+GROUPS = 8  # of images left out in turn for the standard error
 
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """A score and its five parts, each in [0, 1]; 1 is best."""
+    """A score and its five parts, each in [0, 1], 1 is best; `stderr` is the score's standard error."""
 
     score: float
+    stderr: float
     reconstruction: float
-    informativeness: float
     sharpness: float
     structure: float
     diversity: float
+    informativeness: float
+
+    def weighted(self, weights: Mapping[str, float]) -> float:
+        """The geometric mean of the parts named, with these weights, in [0, 1]."""
+        total = sum(weights.values())
+        return math.prod(getattr(self, part) ** (weight / total) for part, weight in weights.items())
 
 
 def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> ScoreCard:
     """Score `reconstructions` of `real`, image for image, and `samples`: float (N, C, H, W) in [0, 1].
 
-    Values that are not finite score 0. Raises ValueError if shapes do not fit or a set is empty.
+    Values that are not finite score 0. The standard error is a delete-a-group jackknife's: neighbours, which in many
+    sets show one person, are left out together; it is 1 where there is one image only. Raises ValueError if shapes
+    do not fit or a set is empty.
     """
     if real.shape != reconstructions.shape or real.shape[1:] != samples.shape[1:] or not len(real) or not len(samples):
         shapes = ", ".join(str(tuple(x.shape)) for x in (real, reconstructions, samples))
         raise ValueError(f"real images, reconstructions and samples do not fit together: {shapes}")
     if not all(bool(x.isfinite().all()) for x in (reconstructions, samples)):
-        return ScoreCard(0, 0, 0, 0, 0, 0)
-    chance = 1 / len(real)
-    retrieved = reconstruction.retrieval(real, reconstructions)
-    sharp = [sharpness.relative_sharpness(real, images) for images in (reconstructions, samples)]
-    parts = (
-        math.exp(-reconstruction.relative_error(real, reconstructions)),
-        max(0.0, (retrieved - chance) / (1 - chance)) if chance < 1 else retrieved,
-        math.sqrt(sharp[0] * sharp[1]),
-        diversity.structure(real, samples),
-        diversity.coverage(real, samples),
-    )
-    return ScoreCard(math.prod(parts) ** (1 / len(parts)), *parts)
+        return ScoreCard(0, 0, 0, 0, 0, 0, 0)
+    evidence = _Evidence.of(real, reconstructions, samples)
+    parts = evidence.parts()
+    return ScoreCard(_mean(parts), _stderr(evidence), *parts)
 
 
-def scored_images(images: ImageSet) -> Tensor:
-    """The validation images that runs are scored on, float (N, C, S, S) in [0, 1] on the CPU, N at most 256."""
-    validation = images.validation
-    rows = torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()
-    return to_float(validation[rows].cpu())
-
-
-def outputs(model: IntroVAE, real: Tensor, latent: int) -> tuple[Tensor, Tensor]:
-    """Reconstructions of the real images, and as many samples from the same noise in every run, on the CPU."""
-    device = next(model.parameters()).device
-    noise = normal((len(real), latent), 0, "score")
-    return model.reconstruct(real.to(device)).cpu(), model.decode(noise.to(device)).cpu()
-
-
-def measure_run(model: IntroVAE, images: ImageSet, config: TrainConfig, vae_kl: float) -> dict[str, Any]:
-    """Everything scores.json holds of a trained run: the score card and each single measure, by name.
-
-    `vae_kl` is what a VAE of the same beta reaches, in nats, from `spectrum.vae_kl`.
-    """
+def score_run(run: Path | str, device: str = "auto") -> ScoreCard:
+    """Score a trained run on its validation images. Raises UserError if the run or its images cannot be read."""
+    config = read_config(Path(run))
+    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
     real = scored_images(images)
-    reconstructions, samples = outputs(model, real, config.latent)
-    mu, logvar = model.encode(real.to(next(model.parameters()).device))
-    kl = collapse.kl_per_dimension(mu, logvar)
-    edges = max(sharpness.laplacian_variance(real), FLAT)
-    measures = {
-        "mse": reconstruction.mse(real, reconstructions),
-        "psnr": reconstruction.psnr(real, reconstructions),
-        "ssim": reconstruction.ssim(real, reconstructions),
-        "retrieval": reconstruction.retrieval(real, reconstructions),
-        "sharpness_reconstructions": sharpness.laplacian_variance(reconstructions) / edges,
-        "sharpness_samples": sharpness.laplacian_variance(samples) / edges,
-        "blur_effect_real": sharpness.blur_effect(real),
-        "blur_effect_reconstructions": sharpness.blur_effect(reconstructions),
-        "blur_effect_samples": sharpness.blur_effect(samples),
-        "variance_ratio": diversity.variance_ratio(real, samples),
-        "active_units": collapse.active_units(mu),
-        "kl": kl.sum().item(),
-        "kl_per_dimension": [round(value, 4) for value in kl.tolist()],
-        "vae_kl": vae_kl,
-        "scored_images": len(real),
-    }
-    return asdict(score_images(real, reconstructions, samples)) | {"measures": measures}
+    return score_images(real, *outputs(load_run(run, device), real, config.latent))
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the parts are computed from, image for image, so that some can be left out."""
+
+    error: Tensor  # (N,) summed squared error of each reconstruction
+    deviation: Tensor  # (N,) the same of the mean image
+    distance: Tensor  # (N, N) of each reconstruction to each real image
+    energies: tuple[Tensor, Tensor, Tensor]  # edge energy of real images, reconstructions and samples
+    pairs: Pairs
+
+    @staticmethod
+    def of(real: Tensor, reconstructions: Tensor, samples: Tensor) -> "_Evidence":
+        x, y = real.flatten(1).double(), reconstructions.flatten(1).double()
+        return _Evidence(
+            (y - x).square().sum(1),
+            (x - x.mean(0)).square().sum(1),
+            torch.cdist(y, x),
+            (sharpness.edge_energy(real), sharpness.edge_energy(reconstructions), sharpness.edge_energy(samples)),
+            Pairs.of(real, samples),
+        )
+
+    def keep(self, real: Tensor, samples: Tensor) -> "_Evidence":
+        """Of the real images and the samples in these rows only."""
+        x, y, z = self.energies
+        return _Evidence(
+            self.error[real],
+            self.deviation[real],
+            self.distance[real][:, real],
+            (x[real], y[real], z[samples]),
+            self.pairs.keep(real, samples),
+        )
+
+    def parts(self) -> tuple[float, ...]:
+        """In the order of PARTS."""
+        real, reconstructions, samples = self.energies
+        error_of_mean = real.std(0, unbiased=False) * math.sqrt(1 / len(real) + 1 / len(samples))
+        sharp = (
+            sharpness.shared_energy(reconstructions.mean(0), real.mean(0)),
+            sharpness.shared_energy(samples.mean(0), real.mean(0), 2 * error_of_mean),
+        )
+        error, deviation = self.error.sum().item(), self.deviation.sum().item()
+        return (
+            math.exp(-error / deviation) if deviation else float(error == 0),
+            math.sqrt(sharp[0] * sharp[1]),
+            likeness.structure(self.pairs),
+            likeness.diversity(self.pairs),
+            _informativeness(self.distance),
+        )
+
+
+def _mean(parts: tuple[float, ...]) -> float:
+    return math.prod(parts) ** (1 / len(parts))
+
+
+def _stderr(evidence: _Evidence) -> float:
+    counts = len(evidence.error), len(evidence.energies[2])
+    groups = min(GROUPS, *counts)
+    if groups == 1:
+        return 1.0
+    rows = [torch.arange(count).tensor_split(groups) for count in counts]
+    kept = [[torch.cat(part[:i] + part[i + 1 :]) for part in rows] for i in range(groups)]
+    scores = torch.tensor([_mean(evidence.keep(real, samples).parts()) for real, samples in kept])
+    return math.sqrt((groups - 1) * scores.var(unbiased=False).item())
+
+
+def _informativeness(distance: Tensor) -> float:
+    """Mean reciprocal rank of the own input among all by `distance`, (reconstructions, inputs), less chance, in [0, 1].
+
+    Reconstructions that are all alike have each rank once, which is chance: 0. A tie is lost.
+    """
+    rank = (distance <= distance.diagonal()[:, None]).sum(1).double()
+    chance = (1 / torch.arange(1, len(rank) + 1)).double().mean().item()
+    return max(0.0, ((1 / rank).mean().item() - chance) / (1 - chance)) if len(rank) > 1 else 1.0

@@ -103,10 +103,14 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
     return ImageRows(pixels, np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]]))
 
 
+def cache_root() -> Path:
+    """Where this package keeps what it can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introvae"
+
+
 def _cache_folder(root: Path, form: Format) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(repr((str(root), form)).encode()).hexdigest()[:12]
-    return base / "introvae" / f"{root.name}-{form.image_size}px-{digest}"
+    return cache_root() / f"{root.name}-{form.image_size}px-{digest}"
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def command_line() -> Parser:
     )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    add_config_options(parser, leave_out=("warmup_seed", "start_weights"))
+    add_config_options(parser, leave_out=("warmup_seed", "split_seed", "start_weights"))
     return parser
 
 
@@ -58,7 +58,7 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
         if config.steps <= found.steps:
             raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")
         return replace(config, warmup_steps=found.warmup_steps), source
-    return replace(config, warmup_seed=None, start_weights=str(source)), None
+    return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
 
 
 def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str) -> None:
@@ -72,7 +72,7 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
 
     device = choose_device(device_name)
     folder = out or PREDICTIONS / run_name(config)
-    images = load_images(config.data, config.image_size, config.channels, config.seed)
+    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
     config = replace(config, channels=images.channels)
     with process_group(device), lock(folder) if is_first() else nullcontext():
         trainer = Trainer(config, images, folder, device, source)
@@ -85,8 +85,8 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
 
 def _run(trainer: "Trainer") -> None:
     """To the last step, and the score."""
-    from analysis.score import measure_run
-    from analysis.spectrum import eigenvalues, vae_kl
+    from analysis.measures import measure_run
+    from analysis.spectrum import eigenvalues
     from introvae.errors import DivergedError
     from introvae.parallel import is_first
     from introvae.progress import progress
@@ -104,9 +104,10 @@ def _run(trainer: "Trainer") -> None:
             write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
         raise
     if is_first():
-        expected_kl = vae_kl(config, eigenvalues(images.train), read_metrics(folder))
+        spectrum = eigenvalues(images.train)
         trainer.finish()
-        write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, config, expected_kl))
+        scores = measure_run(trainer.evaluated, images, config, spectrum, read_metrics(folder))
+        write_scores(folder, {"state": "complete"} | scores)
 
 
 def run_name(config: TrainConfig) -> str:

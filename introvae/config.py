@@ -72,6 +72,7 @@ class TrainConfig:
     activation_checkpointing: bool = option(False, "compute activations twice to save memory")
     seed: int = option(0, "every random draw follows from it")
     warmup_seed: int | None = option(None, "seed of the initial weights and the warm-up [seed]")
+    split_seed: int | None = option(None, "seed that splits a folder into training and validation images [seed]")
     start_weights: str | None = option(None, "run folder whose weights this run starts from")
     log_every: int = option(20, "steps between rows of metrics.csv")
     checkpoint_every: int = option(200, "steps between checkpoints, a multiple of log-every")
@@ -82,6 +83,11 @@ class TrainConfig:
         if not self.widths and self.network != "mlp":
             object.__setattr__(self, "widths", default_widths(self.image_size))
         _check_ranges(self)
+
+    @property
+    def images_seed(self) -> int:
+        """What `load_images` takes, so that a run never validates on images that its weights have seen."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as TOML holds them; fields left at None are absent."""
@@ -244,7 +250,7 @@ def _check_ranges(c: TrainConfig) -> None:
     count = f"{low}" if low == high else f"{low} to {high}"
     need(low <= len(c.widths) <= high, "widths", f"{count} of them for network {c.network} at {c.image_size} px")
     need(0 <= c.warmup_steps <= c.steps, "warmup_steps", f"0 to steps ({c.steps})")
-    for name in ("seed", "warmup_seed"):
+    for name in ("seed", "warmup_seed", "split_seed"):
         need((getattr(c, name) or 0) >= 0, name, "0 or more")
     need(c.checkpoint_every % c.log_every == 0, "checkpoint_every", f"a multiple of log_every ({c.log_every})")
     need(

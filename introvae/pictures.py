@@ -48,7 +48,8 @@ def write_sheet(path: Path, tiles: Tensor, shortest: int = SHORTEST) -> None:
 
 def pictures(folder: Path) -> list[Path]:
     """The pictures of a run, in order of their steps."""
-    return sorted((folder / "images").glob("step-*.png"), key=_step)
+    found = (path for path in (folder / "images").glob("step-*.png") if path.stem.removeprefix("step-").isdecimal())
+    return sorted(found, key=_step)
 
 
 def last_picture(folder: Path) -> Path | None:

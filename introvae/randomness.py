@@ -17,6 +17,9 @@ STREAMS = (
     "score",
     "fakes",
     "samples",
+    "pairs",
+    "information",
+    "distance",
 )
 
 

@@ -143,8 +143,10 @@ def _reason(error: Exception) -> str:
     return textwrap.shorten(f"{type(error).__name__}: {error}", 160)
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
+def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]]:
     """The rows of metrics.csv; an empty cell is NaN, and a last line that was cut off is left out.
+
+    Of more than `most` rows (2 up) only so many are read, evenly spaced, with the first and the last.
 
     Raises UserError if the rest is no table of numbers with a column "step".
     """
@@ -156,6 +158,8 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
         if "step" not in header:
             raise ValueError("it has no column step")
+        if most and len(lines) > most:
+            lines = [lines[index * (len(lines) - 1) // (most - 1)] for index in range(most)]
         return [
             {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)} for line in lines
         ]

@@ -24,7 +24,7 @@ EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
     "1 to 16 times the KL in nats that a VAE reaches at the trial's beta."
 )
-SEARCHED = ("alpha", "beta", "m", "warmup_seed", "start_weights")
+SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")
 BEST_SHOWN = 5
 
 
@@ -101,7 +101,7 @@ def prepare(args: argparse.Namespace) -> "Setup":
             "--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro"
         )
     device = choose_device(args.device)
-    images = load_images(config.data, config.image_size, config.channels, config.seed)
+    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
     spectrum = eigenvalues(images.train)
     space = data_space(spectrum, config.latent, args.alpha_range, args.beta_range, args.m_range)
     beta = warmup_beta(space, spectrum, config.latent) if config.warmup_beta is None else config.warmup_beta
@@ -138,11 +138,14 @@ class Narrator:
 
 def summarise(folder: Path, out: Path) -> None:
     """The best trials, where the pictures are, and what to type next."""
-    from analysis.report import text_table, write_report
+    from analysis.report import CSV, GRID, best_and_worst, report_files, write_report
+    from analysis.runs import read_runs
+    from analysis.table import ranked, text_table
 
-    table, grid = write_report(folder)
-    print(f"\n{text_table(table.head(BEST_SHOWN))}\n")
-    print(f"all {len(table)} runs: {folder / 'summary.csv'}; pictures of the best: {grid}")
+    runs = ranked(read_runs(folder))
+    write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
+    print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
+    print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
     print(f"next: introvae-report {out}")
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from analysis.collapse import image_collapse
-from analysis.score import measure_run, outputs, score_images, scored_images
+from analysis.measures import measure_run
+from analysis.outputs import outputs, scored_images
+from analysis.score import score_images
 from analysis.spectrum import vae_kl
 from introvae.config import TrainConfig
 from introvae.data import ImageSet
@@ -65,6 +67,7 @@ def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConf
         beta=values["beta"],
         seed=derive(setup.config.seed, "trial", slot),
         warmup_seed=setup.config.seed,
+        split_seed=setup.config.images_seed,
     )
     m = values.get("m")
     if m is None:
@@ -101,8 +104,8 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
         state, reason = "diverged", str(error)
     scores: dict[str, Any] = {"state": state, "reason": reason, "score": 0.0}
     if state != "diverged":
-        expected_kl = vae_kl(config, setup.spectrum, read_metrics(folder))
-        scores |= measure_run(trainer.evaluated, setup.images, config, expected_kl)
+        rows = read_metrics(folder)
+        scores |= measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
         trainer.write_picture()
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()

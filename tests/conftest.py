@@ -15,9 +15,10 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from introvae.config import TrainConfig
-from introvae.data import ImageSet, load_images
+from introvae.data import ImageSet, load_images, to_float
 from introvae.trainer import Trainer
 
 settings.register_profile("deterministic", derandomize=True, deadline=None)
@@ -49,6 +50,15 @@ def save_image(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int =
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
+
+
+def blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    return torch.from_numpy(gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))
+
+
+def noisy(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return (images + sigma * noise).clamp(0, 1)
 
 
 def equal_states(a: Any, b: Any) -> bool:
@@ -85,6 +95,12 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def faces() -> ImageSet:
     """ORL faces at 32 px."""
     return load_images("orl-faces", 32)
+
+
+@pytest.fixture(scope="session")
+def real(faces: ImageSet) -> torch.Tensor:
+    """The 80 validation faces at 32 px, float."""
+    return to_float(faces.validation[:])
 
 
 @pytest.fixture(scope="session")

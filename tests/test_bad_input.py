@@ -127,6 +127,8 @@ REPORT = [
     ("nowhere", "nowhere"),
     ("empty", "empty"),
     ("picture.png", "picture.png"),
+    ("--format xml", "xml"),
+    ("--top 3", "--top"),
 ]
 
 

@@ -16,7 +16,7 @@ import torch
 from conftest import save_image
 from torch import Tensor
 
-from analysis.score import scored_images
+from analysis.outputs import scored_images
 from analysis.spectrum import eigenvalues
 from introvae import cache, decode
 from introvae.cache import ImageRows

@@ -1,16 +1,30 @@
-"""Collapse in the latents, against formulas written out."""
+"""Collapse in the latents against formulas written out, its invariants, and collapse in the images."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from conftest import blurred
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from analysis.collapse import aggregate_divergence, collapsed_share, kl_per_dimension, kl_quantiles, mutual_information
+from analysis.collapse import (
+    THRESHOLDS,
+    active_units,
+    aggregate_divergence,
+    collapsed_share,
+    decoder_sensitivity,
+    image_collapse,
+    inside_margin,
+    kl_per_dimension,
+    kl_quantiles,
+    mutual_information,
+)
+from introvae import losses
+from introvae.data import ImageSet, to_float
 
 LATENTS = hnp.arrays(np.float64, (6, 3), elements=st.floats(-4, 4))
 
@@ -76,3 +90,62 @@ def test_aggregate_divergence_is_the_kl_of_its_gaussian(mu: np.ndarray, logvar: 
 
 def test_the_prior_itself_has_no_divergence() -> None:
     assert aggregate_divergence(torch.zeros(10, 4), torch.zeros(10, 4)) == pytest.approx(0)
+
+
+def test_active_units_are_counted_at_each_threshold() -> None:
+    deviations = torch.tensor([0.0, 0.05, 0.2, 1.0])  # variances 0, .0025, .04, 1
+    mu = deviations * torch.tensor([[-1.0], [1.0]]) / math.sqrt(2)
+    assert active_units(mu) == {"0.001": 3, "0.01": 2, "0.1": 1}
+    assert active_units(mu[:1]) == {"0.001": 0, "0.01": 0, "0.1": 0}
+
+
+@given(hnp.arrays(np.float64, (4, 3), elements=st.floats(-5, 5)))
+def test_kl_per_dimension_sums_to_the_energy(values: np.ndarray) -> None:
+    mu = torch.from_numpy(values)
+    parts = kl_per_dimension(mu, mu.flip(0))
+    assert (parts >= 0).all()
+    assert parts.sum().item() == pytest.approx(losses.kl_divergence(mu, mu.flip(0)).mean().item())
+
+
+def test_collapse_is_seen_in_the_images(real: torch.Tensor, faces: ImageSet) -> None:
+    others = to_float(faces.train[::4])
+    assert image_collapse(real, real, others) == ""
+    alike = real[:1].expand_as(real)
+    assert image_collapse(real, alike, others).startswith("input ignored (retrieval 0.013)")
+    assert image_collapse(real, real, alike).startswith("samples alike (variance ratio 0.000)")
+    blurred_vae = image_collapse(real, blurred(real, 2), blurred(others, 2))
+    assert blurred_vae == ""
+
+
+@given(LATENTS, LATENTS)
+def test_measures_of_each_dimension_equal_their_formulas(mu: np.ndarray, logvar: np.ndarray) -> None:
+    m, v = torch.from_numpy(mu), torch.from_numpy(logvar)
+    kl = kl_divergence(Normal(m, torch.exp(0.5 * v)), Normal(0, 1)).numpy()
+    np.testing.assert_allclose(kl_per_dimension(m, v), kl.mean(0), atol=1e-9)
+    quantiles = kl_quantiles(m, v).numpy()
+    np.testing.assert_allclose(quantiles, np.quantile(kl, (0.05, 0.5, 0.95), axis=0), atol=1e-9)
+    assert (np.diff(quantiles, axis=0) >= 0).all()
+    counts = list(active_units(m).values())
+    assert counts == [(mu.var(0, ddof=1) > threshold).sum() for threshold in THRESHOLDS]
+    assert counts == sorted(counts, reverse=True)
+
+
+@given(LATENTS, LATENTS, st.floats(0, 20), st.floats(0, 20))
+def test_shares_are_counted_and_rise_with_their_bound(mu: np.ndarray, logvar: np.ndarray, a: float, b: float) -> None:
+    m, v = torch.from_numpy(mu), torch.from_numpy(logvar)
+    kl = kl_divergence(Normal(m, torch.exp(0.5 * v)), Normal(0, 1)).numpy()
+    low, high = sorted((a, b))
+    assert 0 <= collapsed_share(m, v, low, 0.4) <= collapsed_share(m, v, high, 0.4) <= 1
+    assert 0 <= inside_margin(m, v, low) <= inside_margin(m, v, high) <= 1
+    if np.abs(kl - a).min() > 1e-9 and np.abs(kl.sum(1) - a).min() > 1e-9:  # else rounding decides
+        assert collapsed_share(m, v, a, 0.4) == pytest.approx(((kl < a).mean(0) >= 0.6).mean())
+        assert inside_margin(m, v, a) == pytest.approx((kl.sum(1) < a).mean())
+
+
+@given(hnp.arrays(np.float64, (5, 3), elements=st.floats(-1, 1)))
+def test_sensitivity_to_a_dimension_of_a_linear_decoder_is_its_column_s_length(columns: np.ndarray) -> None:
+    weights = torch.from_numpy(columns)
+    found = decoder_sensitivity(lambda z: z @ weights.T, draws(4, 3))
+    np.testing.assert_allclose(found, np.sqrt(np.square(columns).mean(0)), atol=1e-9)
+    ignored = decoder_sensitivity(lambda z: z[:, :1] @ weights[:, :1].T, draws(4, 3))
+    assert ignored[1:].tolist() == [0, 0]

@@ -1,9 +1,9 @@
 """The score falls on every known failure."""
 
 import math
-from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,44 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.ndimage import gaussian_filter
+from score import FAILURES, Failure, blurred_noise, cards, halves
 from torch import Tensor
 
-from analysis.score import PARTS, ScoreCard, measure_run, outputs, score_images, scored_images
-from introvae.data import ImageSet, to_float
+from analysis.outputs import outputs, scored_images
+from analysis.score import PARTS, ScoreCard, score_images, score_run
+from analysis.sharpness import laplacian_variance, relative_sharpness
+from introvae.data import ImageSet, load_images, to_float
+from introvae.errors import UserError
 from introvae.trainer import Trainer
-
-Spoil = Callable[[Tensor, float], Tensor]
-
-
-def blur(images: Tensor, sigma: float) -> Tensor:
-    return torch.from_numpy(gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))
-
-
-def noise(images: Tensor, sigma: float) -> Tensor:
-    return (images + sigma * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-
-
-def alike(images: Tensor, share: float) -> Tensor:
-    """A share of the images becomes the first one."""
-    spoilt = images.clone()
-    spoilt[: round(share * len(images))] = images[0]
-    return spoilt
-
-
-def mean(images: Tensor, share: float) -> Tensor:
-    return (1 - share) * images + share * images.mean(0, keepdim=True)
-
-
-def shuffle(images: Tensor, blocks: float) -> Tensor:
-    """Texture without structure: blocks x blocks tiles of each image in random order."""
-    count, side = int(blocks), images.shape[-1] // int(blocks)
-    tiles = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
-    g = torch.Generator().manual_seed(0)
-    order = torch.stack([torch.randperm(count**2, generator=g) for _ in images])
-    mixed = torch.stack([image[:, o] for image, o in zip(tiles, order, strict=True)])
-    rows = mixed.unflatten(2, (count, count)).permute(0, 1, 2, 4, 3, 5)
-    return rows.reshape(images.shape)
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +35,36 @@ def test_perfect_output_scores_near_1(sets: tuple[Tensor, Tensor]) -> None:
     assert card.reconstruction == card.informativeness == 1
 
 
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
 @pytest.mark.parametrize("target", ["reconstructions", "samples", "both"])
-@pytest.mark.parametrize(
-    ("spoil", "strengths"),
-    [(blur, (0.5, 1, 2)), (noise, (0.02, 0.05, 0.1)), (mean, (0.2, 0.5, 1)), (alike, (0.3, 0.6, 1))],
-)
-def test_score_falls_with_the_strength_of_a_failure(
-    sets: tuple[Tensor, Tensor], spoil: Spoil, strengths: tuple[float, ...], target: str
+def test_score_falls_with_the_strength_of_every_failure(
+    sets: tuple[Tensor, Tensor], failure: Failure, target: str
 ) -> None:
-    real, samples = sets
-    scores = [score_images(real, real, samples).score]
-    for strength in strengths:
-        reconstructions = real if target == "samples" else spoil(real, strength)
-        spoilt = samples if target == "reconstructions" else spoil(samples, strength)
-        scores.append(score_images(real, reconstructions, spoilt).score)
-    assert all(a > b for a, b in pairwise(scores)), scores
+    if failure.target == "both":
+        failure = replace(failure, target=target)
+    found = [card.score for card in cards(failure, *sets, seed=0)]
+    shuffled_samples = failure.target == "samples" and "shuffled" in failure.name
+    compared = found[:2] if shuffled_samples else found  # 2x2 blocks leave no structure that could fall further
+    assert all(a > b for a, b in pairwise(compared)), found
 
 
-@pytest.mark.parametrize("blocks", [2, 4, 8])
-def test_score_falls_for_texture_without_structure(sets: tuple[Tensor, Tensor], blocks: int) -> None:
-    real, samples = sets
-    card = score_images(real, real, shuffle(samples, blocks))
-    assert card.structure < 0.05
-    assert card.score < score_images(real, blur(real, 1.5), blur(samples, 1.5)).score
+@pytest.mark.parametrize("size", [16, 64, 256])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_so_does_it_for_16_images_of_any_size(size: int, channels: int) -> None:
+    data = load_images("orl-faces", size, channels)
+    sets = halves(torch.cat([data.train[::10], data.validation[::10]]), 16, seed=0)
+    for failure in FAILURES:
+        found = [card.score for card in cards(failure, *sets, seed=0)]
+        assert all(a > b for a, b in pairwise(found)), (failure.name, found)
 
 
-def test_sharp_but_alike_is_worse_than_blurred_but_faithful(sets: tuple[Tensor, Tensor]) -> None:
-    real, samples = sets
-    vae = score_images(real, blur(real, 1.5), blur(samples, 1.5)).score
-    two = real[[0, 20]].repeat(40, 1, 1, 1)
-    assert score_images(real, two, samples).score < vae
-    assert score_images(real, real, two).score < vae
-    assert score_images(real, two, two).score == 0
+def test_blur_does_not_hide_noise_of_the_same_laplacian_variance(sets: tuple[Tensor, Tensor]) -> None:
+    real, _ = sets
+    g = torch.Generator().manual_seed(0)
+    fakes = [blurred_noise(real, sigma / 1000, g) for sigma in range(5, 80, 5)]
+    likest = min(fakes, key=lambda x: abs(laplacian_variance(x) / laplacian_variance(real) - 1))
+    assert laplacian_variance(likest) / laplacian_variance(real) == pytest.approx(1, abs=0.15)
+    assert relative_sharpness(real, likest) < 0.75
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
@@ -106,7 +75,7 @@ def test_black_and_not_finite_score_0(sets: tuple[Tensor, Tensor], value: float)
     assert score_images(real, real, bad).score == 0
     one_pixel = real.clone()
     one_pixel[3, 0, 5, 5] = math.nan
-    assert score_images(real, one_pixel, samples) == ScoreCard(0, 0, 0, 0, 0, 0)
+    assert score_images(real, one_pixel, samples) == ScoreCard(0, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -132,18 +101,34 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
         score_images(real, real, samples[:0])
 
 
-def test_scored_images_are_at_most_256(small_faces: ImageSet) -> None:
-    assert len(scored_images(small_faces)) == 80
-    many = ImageSet("x", small_faces.train, small_faces.train[:].repeat(2, 1, 1, 1))
-    assert len(scored_images(many)) == 256
+def test_standard_error_is_the_spread_over_other_images(faces: ImageSet) -> None:
+    whole = torch.cat([faces.train[:], faces.validation[:]])
+    for spoil in (lambda x: x, lambda x: 0.6 * x + 0.4 * x.mean(0)):
+        found = [
+            score_images(real, spoil(real), spoil(others)) for real, others in (halves(whole, 60, s) for s in range(12))
+        ]
+        spread = np.std([card.score for card in found], ddof=1)
+        assert 0.4 < np.mean([card.stderr for card in found]) / spread < 2.5
 
 
-def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet) -> None:
+def test_standard_error_falls_with_the_number_of_images(faces: ImageSet) -> None:
+    whole = torch.cat([faces.train[:], faces.validation[:]])
+    spoilt = [
+        (real, 0.6 * real + 0.4 * real.mean(0), others) for real, others in (halves(whole, n, 0) for n in (16, 200))
+    ]
+    few, many = (score_images(*images).stderr for images in spoilt)
+    assert 0 < many < few
+
+
+def test_weights_choose_what_counts() -> None:
+    card = ScoreCard(0.5, 0.01, 0.9, 0.4, 0.8, 0.0, 1.0)
+    assert card.weighted({"sharpness": 2.0}) == pytest.approx(0.4)
+    assert card.weighted({"sharpness": 1.0, "structure": 3.0}) == pytest.approx((0.4 * 0.8**3) ** 0.25)
+    assert card.weighted({"diversity": 1.0, "structure": 1.0}) == 0
+
+
+def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     real = scored_images(small_faces)
-    scores = measure_run(trained.model, small_faces, trained.config, 3.0)
-    card = score_images(real, *outputs(trained.model, real, trained.config.latent))
-    assert {name: scores[name] for name in ("score", *PARTS)} == vars(card)
-    measures = scores["measures"]
-    assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"], abs=1e-2)
-    assert measures["vae_kl"] == 3.0 and measures["scored_images"] == 80
-    assert 0 < measures["sharpness_samples"] < 2 and 0 < measures["blur_effect_samples"] <= 1
+    assert score_run(trained.folder) == score_images(real, *outputs(trained.model, real, trained.config.latent))
+    with pytest.raises(UserError, match="cannot read"):
+        score_run(tmp_path / "nothing")

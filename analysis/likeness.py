@@ -1,0 +1,147 @@
+"""Do samples look like the real images, and like all of them? Images are float (N, C, H, W) in [0, 1].
+
+Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask whether an image lies inside the
+nearest-neighbour balls around the images of another set. Here the features are the images themselves, averaged down
+to 8, 16 and 32 pixels a side (as far as they have them), and membership falls off smoothly outside the balls.
+
+In pixel space the balls are wide enough for texture that belongs to no face, since detail weighs little beside light
+and pose. So detail, what 16 and 32 pixels a side show and half as many do not, is compared by its direction alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SIDES = (8, 16, 32)
+NEIGHBOURS = 3
+FALL = 8.0  # membership (radius / distance)^8: 1/25 at one and a half times the radius
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What `structure` and `diversity` need to know of N real images and M samples, for each scale.
+
+    Distances between all of them, and cosines between the directions of their detail at all scales but the first.
+    """
+
+    real: Sequence[Tensor]  # (N, N) distances
+    samples: Sequence[Tensor]  # (M, M)
+    between: Sequence[Tensor]  # (M, N)
+    real_detail: Sequence[Tensor]  # (N, N) cosines
+    detail: Sequence[Tensor]  # (M, N)
+
+    @staticmethod
+    def of(real: Tensor, samples: Tensor) -> "Pairs":
+        x, y = _scales(real), _scales(samples)
+        details = [(_detail(x, level), _detail(y, level)) for level in range(1, len(x))]
+        flat = [(a.flatten(1), b.flatten(1)) for a, b in zip(x, y, strict=True)]
+        return Pairs(
+            [torch.cdist(a, a).fill_diagonal_(0) for a, _ in flat],
+            [torch.cdist(b, b).fill_diagonal_(0) for _, b in flat],
+            [torch.cdist(b, a) for a, b in flat],
+            [a @ a.T for a, _ in details],
+            [b @ a.T for a, b in details],
+        )
+
+    def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
+        """Of the real images and the samples in these rows only."""
+
+        def part(matrices: Sequence[Tensor], rows: Tensor, columns: Tensor) -> list[Tensor]:
+            return [matrix[rows][:, columns] for matrix in matrices]
+
+        return Pairs(
+            part(self.real, real, real),
+            part(self.samples, samples, samples),
+            part(self.between, samples, real),
+            part(self.real_detail, real, real),
+            part(self.detail, samples, real),
+        )
+
+
+def structure(pairs: Pairs) -> float:
+    """Whether samples are built as the real images are, in [0, 1].
+
+    Geometric mean of the soft precision at the coarsest scale and of the likeness of detail at each finer one. The
+    balls reach to the third nearest neighbour.
+    """
+    parts = [_precision(pairs.between[0], pairs.real[0])]
+    parts += [_likeness(detail, real) for detail, real in zip(pairs.detail, pairs.real_detail, strict=True)]
+    return math.prod(parts) ** (1 / len(parts))
+
+
+def diversity(pairs: Pairs) -> float:
+    """Whether samples are as manifold as the real images, in [0, 1].
+
+    Geometric mean over scales of soft recall, how far inside the balls around the samples the real images lie, and
+    of how distinct the samples are. Samples that are all alike have balls without extent, and cover nothing.
+    """
+    parts = [
+        _membership(between.T, _nearest(samples, NEIGHBOURS)).mean().item() * _distinct(samples, real)
+        for between, samples, real in zip(pairs.between, pairs.samples, pairs.real, strict=True)
+    ]
+    return math.prod(parts) ** (0.5 / len(parts))
+
+
+def _scales(images: Tensor) -> list[Tensor]:
+    """The images averaged down to each of SIDES that they reach, float64."""
+    shortest = min(images.shape[-2:])
+    return [F.adaptive_avg_pool2d(images.double(), side) for side in SIDES if side <= shortest]
+
+
+def _detail(scales: list[Tensor], level: int) -> Tensor:
+    """What a scale shows and the one below it does not, a unit vector for each image, (N, features)."""
+    coarse = F.interpolate(scales[level - 1], scales[level].shape[-2:], mode="bilinear", align_corners=False)
+    return F.normalize((scales[level] - coarse).flatten(1), dim=1)
+
+
+def _likeness(detail: Tensor, among_real: Tensor) -> float:
+    """How near an image's detail is to the nearest real image's, by cosine, against the real ones among themselves."""
+    others = among_real.clone().fill_diagonal_(-math.inf if len(among_real) > 1 else 1.0)
+    return _relative(detail.amax(1).clamp(min=0), others.amax(1).clamp(min=0)) ** FALL
+
+
+def _precision(distance: Tensor, among_real: Tensor) -> float:
+    """How far inside the real images' balls samples lie, against the real ones in the balls of the others."""
+    others = among_real.clone().fill_diagonal_(math.inf if len(among_real) > 1 else 0.0)
+    radius = _nearest(among_real, NEIGHBOURS)
+    return _relative(_membership(distance, radius), _membership(others, radius))
+
+
+def _relative(values: Tensor, real: Tensor) -> float:
+    """Mean of the values over that of the real images', less two standard errors of the difference; at most 1.
+
+    Other real images of the same kind reach 1 nearly always, however few there are.
+    """
+    error = real.std(unbiased=False) * math.sqrt(1 / len(values) + 1 / len(real))
+    expected = (real.mean() - 2 * error).item()
+    return min(1.0, values.mean().item() / expected) if expected > 0 else 1.0
+
+
+def _membership(distance: Tensor, radius: Tensor) -> Tensor:
+    """The largest min(1, radius / distance)^FALL over the centres' balls, of each point, from (points, centres)."""
+    return (radius / distance).nan_to_num(nan=1.0).clamp(max=1).amax(1).pow(FALL)
+
+
+def _distinct(samples: Tensor, real: Tensor) -> float:
+    """How far apart samples are: mean over samples of min(1, distance of the nearest other / the real images' median).
+
+    At most 1, which stands for what the real images reach themselves.
+    """
+    own, expected = _nearest(samples, 1), _nearest(real, 1)
+    typical = expected.median()
+    if typical == 0:
+        return 1.0
+
+    def share(distance: Tensor) -> float:
+        return (distance / typical).clamp(max=1).mean().item()
+
+    return min(1.0, share(own) / share(expected))
+
+
+def _nearest(distance: Tensor, k: int) -> Tensor:
+    """Distance of each image to its k-th nearest neighbour, or the furthest where there are fewer."""
+    return distance.topk(min(k, len(distance) - 1) + 1, largest=False).values[:, -1]

@@ -1,0 +1,104 @@
+"""What introvae-report takes for 250, 500 and 1,000 runs: seconds, memory, and the sizes of what it writes.
+
+    python benchmarks/report.py [--counts N ...]
+
+One small run is trained and measured, and copied with settings, scores and a state of its own in each copy, so that
+files, curves and pictures are as a study leaves them, but for checkpoints. The command runs in a process of its own:
+first without a cache, then once more, then with one run in ten written anew. Files are in the system's memory.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from analysis.report import PAGE
+from analysis.score import PARTS, measure_run
+from analysis.spectrum import eigenvalues, vae_kl
+from introvae.config import TrainConfig, dump_toml
+from introvae.data import load_images
+from introvae.run import CHECKPOINT, PARAMS, PREVIOUS, SCORES, read_metrics, read_scores, write_scores
+from introvae.trainer import Trainer
+
+CONFIG = TrainConfig(image_size=32, channels=1, widths=(8, 8, 8), beta=30.0, m=60.0, steps=260, warmup_steps=200,
+                     log_every=2, checkpoint_every=20, picture_every=20)  # fmt: skip
+STATES = {"complete": 30, "pruned": 60, "collapsed": 5, "diverged": 2, "running": 3}  # of a hundred
+SEED = 0
+
+
+def train_one(folder: Path) -> None:
+    images = load_images(CONFIG.data, CONFIG.image_size)
+    trainer = Trainer(CONFIG, images, folder, torch.device("cpu"))
+    trainer.run()
+    trainer.finish()
+    expected_kl = vae_kl(CONFIG, eigenvalues(images.train), read_metrics(folder))
+    write_scores(folder, {"state": "complete"} | measure_run(trainer.evaluated, images, CONFIG, expected_kl))
+
+
+def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
+    """A run folder beside others of its study, with values drawn for it."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(CHECKPOINT, PREVIOUS, SCORES, PARAMS))
+    alpha, beta, m = rng.uniform(0.05, 1), rng.uniform(5, 500), rng.uniform(10, 500)
+    config = replace(CONFIG, alpha=alpha, beta=beta, m=m, seed=rng.getrandbits(63))
+    (folder / PARAMS).write_text(dump_toml({"config": config.to_dict(), "machine": {}}))
+    (state,) = rng.choices(list(STATES), list(STATES.values()))
+    if state != "running":
+        write_values(source, folder, state, rng)
+
+
+def write_values(source: Path, folder: Path, state: str, rng: random.Random) -> None:
+    scores = read_scores(source) or {}
+    measures = {n: v * rng.uniform(0.5, 1) if type(v) is float else v for n, v in scores["measures"].items()}
+    scores |= {name: rng.random() for name in ("score", *PARTS)} | {"state": state, "reason": "", "measures": measures}
+    (folder / SCORES).write_text(json.dumps(scores, indent=1))
+
+
+def report(root: Path, cache: Path) -> tuple[float, float]:
+    """Seconds and peak MiB of one call of the command."""
+    start = time.perf_counter()
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "analysis.cli", root], env=environment, stdout=subprocess.DEVNULL
+    ) as p:
+        _, status, usage = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        raise SystemExit(p.returncode)
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[250, 500, 1000], metavar="N")
+    counts = parser.parse_args().counts
+    rng = random.Random(SEED)
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "one"
+        train_one(source)
+        print("runs    first call      again           a tenth changed   page      cache", flush=True)
+        for count in counts:
+            root, cache = Path(name) / f"study-{count}", Path(name) / f"cache-{count}"
+            for index in range(count):
+                copy_run(source, root / f"trial-{index:03d}", rng)
+            calls = [report(root, cache), report(root, cache)]
+            for index in range(0, count, 10):
+                write_values(source, root / f"trial-{index:03d}", "complete", rng)
+            calls.append(report(root, cache))
+            sizes = [
+                sum(path.stat().st_size for path in found) / 2**20 for found in (root.glob(PAGE), cache.rglob("*.*"))
+            ]
+            times = "  ".join(f"{seconds:5.1f} s {memory:4.0f} MiB" for seconds, memory in calls)
+            print(f"{count:5d}  {times}  " + "  ".join(f"{size:5.1f} MiB" for size in sizes), flush=True)
+
+
+if __name__ == "__main__":
+    main()

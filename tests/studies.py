@@ -1,0 +1,49 @@
+"""Folders of runs as a study leaves them, without training any."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import tiny_config
+
+from introvae.metrics import COLUMNS
+from introvae.pictures import write_picture
+from introvae.run import MetricsLog, write_params, write_scores
+
+PARTS = {"reconstruction": 0.75, "informativeness": 1.0, "sharpness": 0.5, "structure": 0.9, "diversity": 0.3}
+MEASURES = {
+    "psnr": 20.5,
+    "kl": 12.25,
+    "vae_kl": 10.0,
+    "active_units": {"0.01": 5, "0.1": 3},
+    "kl_per_dimension": [0.5, 1],
+}
+
+
+def make_run(folder: Path, state: str = "complete", score: float = 0.5, reason: str = "", **config: Any) -> Path:
+    """A run of 20 steps at 16 px with a row every 2; running and diverged ones have no measures."""
+    folder.mkdir(parents=True)
+    write_params(folder, tiny_config(**config), {})
+    rows = [dict.fromkeys(COLUMNS, 1.5) | {"step": step} for step in range(2, 21, 2)]
+    MetricsLog(folder, COLUMNS, rows)
+    tiles = torch.linspace(0, 1, 12).view(12, 1, 1, 1).expand(12, 1, 16, 16)
+    write_picture(folder, 20, (tiles, tiles.flip(0), tiles))
+    if state != "running":
+        scores: dict[str, Any] = {"state": state, "reason": reason, "score": score}
+        write_scores(folder, scores | ({"measures": MEASURES} | PARTS if state != "diverged" else {}))
+    return folder
+
+
+def make_study(root: Path) -> Path:
+    """Seven runs, one of each state and one that is no run of this project."""
+    make_run(root / "study" / "trial-000", "complete", 0.5)
+    make_run(root / "study" / "trial-001", "pruned", 0.75, "score 0.750 at step 20")
+    make_run(root / "study" / "trial-002", "collapsed", 0.25, "samples alike | at step 20")
+    make_run(root / "study" / "trial-003", "diverged", 0.0, "step 7 is not finite")
+    make_run(root / "study" / ".warmup", "running")
+    make_run(root / "alone", "complete", 0.6)
+    make_run(root / "running", "running", steps=40)
+    (root / "no-run").mkdir()
+    (root / "bad").mkdir()
+    (root / "bad" / "params.toml").write_text("[config]\nbetta = 1")
+    return root
