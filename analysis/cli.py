@@ -9,8 +9,8 @@ from introvae.errors import UserError
 from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
-    "Print all runs below a folder, best first, and write summary.csv, summary.md and comparison.png into it; while "
-    "a sweep runs, the runs so far. The score and its parts are in [0, 1], 1 is best; m and KL are in nats, m/KL "
+    "Print all runs below a folder, best first, and write summary.csv, summary.md, comparison.png and report.html, a "
+    "page with charts and pictures that needs no network, into it; while a sweep runs, the runs so far. The score and its parts are in [0, 1], 1 is best; m and KL are in nats, m/KL "
     "relates m to the KL of a plain VAE at the run's beta."
 )
 FORMATS = ("table", "csv", "md", "json", "html")

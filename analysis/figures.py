@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.distributions import FloatDistribution
+from optuna.importance import PedAnovaImportanceEvaluator
 
 from analysis.runs import Run
 
@@ -60,10 +61,8 @@ def data_set(run: Run) -> str:
 def numbers(run: Run) -> dict[str, float]:
     """Those known of score, stderr, alpha, beta, m, ratio (m/KL), kl, predicted_kl, vae_kl and collapse_beta."""
     values: dict[str, Any] = {name: run.scores.get(name) for name in ("score", "stderr")}
-    values |= {name: run.measures.get(name) for name in ("kl", "predicted_kl", "vae_kl", "collapse_beta")}
+    values |= {name: run.numbers.get(name) for name in ("kl", "predicted_kl", "vae_kl", "collapse_beta")}
     values |= run.parameters | {"ratio": run.margin_ratio}
-    if run.config.get("objective") == "soft":  # it has no margin
-        del values["m"]
     return {name: float(value) for name, value in values.items() if is_finite(value)}
 
 
@@ -177,7 +176,7 @@ def _importances(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> d
             for row in rows
         ]
     )
-    return optuna.importance.get_param_importances(study)
+    return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
 def predicted_against_measured(points: Points) -> Chart | None:

@@ -26,9 +26,10 @@ from analysis.figures import Chart, charts, data_set, is_finite, numbers
 from analysis.glossary import GLOSSARY
 from analysis.runs import Run
 from analysis.score import PARTS
+from analysis.table import ranked
 from introvae.config import TrainConfig
 from introvae.curves import LOG_FROM
-from introvae.pictures import BANDS, read_bands
+from introvae.pictures import read_bands
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
@@ -44,10 +45,10 @@ DIGITS, CURVE_DIGITS = 5, 4  # of numbers
 
 
 def page_html(runs: Sequence[Run], title: str) -> str:
-    """The page as one document. The runs come best first, those without a score last."""
-    ranked = sorted(runs, key=lambda run: (-numbers(run).get("score", -1.0), run.name))
-    images, pictures = _pictures(ranked)
-    rows = [_row(run) | {"pictures": pictures.get(run.name, {})} for run in ranked]
+    """The page as one document. The runs come best first, as in the terminal."""
+    runs = ranked(runs)
+    images, pictures = _pictures(runs)
+    rows = [_row(run) | {"pictures": pictures.get(run.name, {})} for run in runs]
     help_texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(TrainConfig)}
     glossary = [
         {"group": group, "name": name, "unit": unit, "meaning": meaning}
@@ -62,8 +63,8 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
-        states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(ranked)],
-        data_sets=_charts(ranked),
+        states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(runs)],
+        data_sets=_charts(runs),
         data=_json(data),
         library=_json(library.read_text(encoding="utf-8")),
         styles=Markup(library.with_suffix(".css").read_text(encoding="utf-8"))
@@ -111,13 +112,13 @@ def _plain(value: Any, digits: int = DIGITS) -> Any:
     return value
 
 
-def _pictures(ranked: Sequence[Run]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _pictures(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Data URIs of pictures by digest, and for each run that has them the digests by kind.
 
     Those of the best runs, then of failed ones, while they fit.
     """
-    rest = [run for run in ranked[MOST_PICTURED:] if run.state in FAILED]
-    chosen = [run for run in (*ranked[:MOST_PICTURED], *rest[:MOST_PICTURED]) if run.pictures]
+    rest = [run for run in runs[MOST_PICTURED:] if run.state in FAILED]
+    chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_PICTURED]) if run.pictures]
     images: dict[str, str] = {}
     found: dict[str, dict[str, str]] = {}
     size = 0
