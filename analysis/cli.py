@@ -9,9 +9,10 @@ from introvae.errors import UserError
 from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
-    "Print all runs below a folder, best first, and write summary.csv, summary.md and comparison.png into it; while "
-    "a sweep runs, the runs so far. The score and its parts are in [0, 1], 1 is best; m and KL are in nats, m/KL "
-    "relates m to the KL of a plain VAE at the run's beta."
+    "Print all runs below a folder, best first, and write into it report.html, a page with charts and pictures that "
+    "needs no network, summary.csv, summary.md and comparison.png; while a sweep runs, of the runs so far. The score "
+    "and its parts are in [0, 1], 1 is best; m and KL are in nats, m/KL relates m to the KL of a plain VAE at the "
+    "run's beta."
 )
 FORMATS = ("table", "csv", "md", "json", "html")
 

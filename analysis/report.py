@@ -1,4 +1,4 @@
-"""Runs below a folder -> what stands beside them: summary.csv, summary.md and comparison.png.
+"""Runs below a folder -> what stands beside them: summary.csv, summary.md, report.html and comparison.png.
 
 They go into the folder reported on and nowhere else, .gitignore included: predictions/ is ignored already, and
 what another repository keeps is for its owner to say.
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.grids import comparison_grid, run_label
+from analysis.page import page_html
 from analysis.runs import Run
 from analysis.table import frame, markdown
 from introvae.errors import UserError
@@ -22,6 +23,7 @@ def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
     return {
         CSV: frame(runs).to_csv(index=False),
         MARKDOWN: markdown(runs, title),
+        PAGE: page_html(runs, title),
     }
 
 

@@ -1,0 +1,39 @@
+const data = JSON.parse(document.getElementById("data").textContent);
+const runs = data.runs;
+const byName = new Map(runs.map((run) => [run.name, run]));
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
+
+// An element with attributes and children. Text only ever becomes a text node, so that no name is read as HTML.
+const element = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) => filled(document.createElementNS(SVG_NAMESPACE, tag), attributes, children);
+
+function filled(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+// Three significant digits, all of a whole number's, and a dash for what is not known.
+function format(value) {
+  if (value == null || value === "") return "–";
+  if (Array.isArray(value)) return value.map(format).join(" · ") || "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "object") return Object.entries(value).map(([key, inner]) => `${key}: ${format(inner)}`).join(" · ");
+  if (typeof value !== "number") return String(value);
+  const size = Math.abs(value);
+  if (size > 0 && size < 0.001) return value.toExponential(1);
+  if (size >= 1000) return Math.round(value).toLocaleString("en");
+  return value.toLocaleString("en", { maximumSignificantDigits: 3 });
+}
+
+const fixed = (value, digits) => (value == null ? "–" : value.toFixed(digits));
+const runLink = (name) => `#run=${encodeURIComponent(name)}`;
+const compareLink = (a, b) => `#compare=${encodeURIComponent(a)},${encodeURIComponent(b)}`;
+
+function stateBadge(run) {
+  return element("span", { class: `state ${run.state}` },
+    element("span", { "aria-hidden": "true" }, data.symbols[run.state] ?? "✚"), ` ${run.state}`);
+}

@@ -1,0 +1,50 @@
+// What the address asks for: #run=NAME opens a run, #compare=A,B puts two side by side.
+
+const [firstSelect, secondSelect] = ["compare-a", "compare-b"].map((id) => document.getElementById(id));
+const dialog = document.getElementById("run");
+
+function named(text) {
+  try {
+    return byName.get(decodeURIComponent(text));
+  } catch {
+    return undefined; // a broken escape names no run
+  }
+}
+
+function followAddress() {
+  const [, view, argument] = location.hash.match(/^#(run|compare)=(.*)$/) ?? [];
+  const asked = (argument ?? "").split(",").map(named);
+  if (view === "run" && asked[0]) return showRun(asked[0]);
+  dialog.close();
+  if (view !== "compare" || !asked[0] || !asked[1]) return;
+  [firstSelect.value, secondSelect.value] = asked.map((run) => run.name);
+  showComparison(asked[0], asked[1]);
+  document.getElementById("side-by-side").scrollIntoView();
+}
+
+function offerComparison() {
+  for (const select of [firstSelect, secondSelect]) {
+    select.append(...runs.map((run) => element("option", { value: run.name }, `${run.name} (${fixed(run.score, 3)}, ${run.state})`)));
+    select.onchange = () => { location.hash = compareLink(firstSelect.value, secondSelect.value); };
+  }
+  if (runs.length < 2) return;
+  secondSelect.selectedIndex = 1;
+  showComparison(runs[0], runs[1]);
+}
+
+dialog.addEventListener("close", () => {
+  if (location.hash.startsWith("#run=")) history.replaceState(null, "", "#"); // which does not scroll, unlike location.hash
+});
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+for (const link of document.querySelectorAll("svg a")) {
+  const run = named((link.getAttribute("xlink:href") ?? "").replace("#run=", ""));
+  if (run) link.append(svg("title", {}, `${run.name}: score ${fixed(run.score, 3)}, ${run.state}`));
+  link.setAttribute("tabindex", "-1"); // the table leads to every run by keyboard
+}
+runs.filter((run) => run.curves.step).slice(0, 3).forEach((run) => chosen.add(run.name));
+drawChosen();
+offerComparison();
+makeTable(await loadDataTables(), drawChosen);
+document.documentElement.dataset.ready = "true";
+window.addEventListener("hashchange", followAddress);
+followAddress();

@@ -1,0 +1,89 @@
+// The table of all runs. `chosen` are the names whose training curves are drawn.
+
+const chosen = new Set();
+
+// DataTables comes as a module in a script element that the browser does not run; a blob makes it one.
+async function loadDataTables() {
+  const text = JSON.parse(document.getElementById("library").textContent);
+  const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  const library = await import(address);
+  URL.revokeObjectURL(address);
+  library.set_or_remove_dark_class(); // and whenever the system's choice changes
+  return library.default;
+}
+
+function makeTable(DataTable, onChoice) {
+  const last = (compare) => (a, b) => (a == null || b == null ? (a == null) - (b == null) : compare(a, b));
+  DataTable.type("known-number", { order: { asc: last((a, b) => a - b), desc: last((a, b) => b - a) } });
+  const table = new DataTable("#table", {
+    data: runs,
+    columns: columns(onChoice),
+    order: [[4, "desc"]],
+    autoWidth: false,
+    pageLength: 25,
+    lengthMenu: [10, 25, 100, { label: "all", value: -1 }],
+    layout: { topStart: null, topEnd: null, bottomStart: ["pageLength", "info"], bottomEnd: "paging" },
+    language: { info: "_START_ to _END_ of _TOTAL_ runs", infoEmpty: "no run", infoFiltered: "of _MAX_",
+      lengthMenu: "_MENU_ a page", zeroRecords: "No run fits these filters.", emptyTable: "There is no run." },
+  });
+  const column = (name) => table.column(`${name}:name`);
+  document.getElementById("state-filter").onchange = ({ target }) => column("state").search(exactly(target.value, (text) => text.split(":")[0])).draw();
+  document.getElementById("data-filter").onchange = ({ target }) => column("data").search(exactly(target.value)).draw();
+  document.getElementById("search").oninput = ({ target }) => table.search(target.value).draw();
+  fillDataFilter(column("data"));
+}
+
+const exactly = (value, part = (text) => text) => (value ? (text) => part(text) === value : "");
+
+function fillDataFilter(column) {
+  const sets = [...new Set(runs.map((run) => run.data))].sort();
+  const select = document.getElementById("data-filter");
+  select.append(...sets.map((name) => element("option", {}, name)));
+  select.parentElement.hidden = sets.length < 2;
+  column.visible(sets.length > 1);
+}
+
+function columns(onChoice) {
+  const shown = (draw, text) => (value, type, run) => (type === "display" ? draw(run) : text ? text(run) : value);
+  const number = (name, title, hint) => ({ data: name, title: titled(title, hint), type: "known-number", className: "number",
+    searchable: false, orderSequence: ["desc", "asc"], render: shown((run) => document.createTextNode(format(run[name]))) });
+  const part = (name, short, hint) => ({ ...number(name, short, hint), render: shown((run) => document.createTextNode(fixed(run[name], 2))) });
+  const meaning = new Map(data.glossary.map((entry) => [entry.name, entry.meaning]));
+  return [
+    { data: null, title: "Curves", orderable: false, searchable: false, className: "tick", render: shown((run) => tickBox(run, onChoice), () => "") },
+    { data: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, run.name)) },
+    { data: "thumbnail", title: "Picture", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
+    { data: "state", name: "state", title: "State", type: "string", className: "reason",
+      render: shown((run) => element("div", {}, stateBadge(run), element("small", { title: run.reason }, run.reason)), (run) => `${run.state}: ${run.reason}`) },
+    { ...number("score", "Score", meaning.get("score")), render: shown(score) },
+    ...data.parts.map((name) => part(name, SHORT[name], `${name}: ${meaning.get(name)}`)),
+    number("alpha", "alpha", "amount of GAN"),
+    number("beta", "beta", "weight of the reconstruction"),
+    number("m", "m [nats]", "margin"),
+    number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta"),
+    number("kl", "KL [nats]", meaning.get("kl")),
+    { data: "data", name: "data", title: "Data", type: "string", render: shown((run) => document.createTextNode(run.data)) },
+  ];
+}
+
+const SHORT = { reconstruction: "Recon.", informativeness: "Inform.", sharpness: "Sharp.", structure: "Struct.", diversity: "Divers." };
+const titled = (title, hint) => element("abbr", { title: hint }, title).outerHTML;
+
+function tickBox(run, onChoice) {
+  const box = element("input", { type: "checkbox", "aria-label": `draw the training curves of ${run.name}` });
+  box.checked = chosen.has(run.name);
+  box.disabled = !run.curves.step;
+  box.onchange = () => { chosen[box.checked ? "add" : "delete"](run.name); onChoice(); };
+  return box;
+}
+
+function thumbnail(run) {
+  if (!run.thumbnail) return document.createTextNode("–");
+  const alt = `originals, reconstructions and samples of ${run.name}`;
+  return element("a", { href: runLink(run.name), tabindex: "-1" }, element("img", { src: run.thumbnail, alt, class: "thumbnail" }));
+}
+
+function score(run) {
+  return element("span", { class: "score" }, fixed(run.score, 3),
+    element("small", {}, run.stderr == null ? "" : ` ± ${fixed(run.stderr, 3)}`));
+}

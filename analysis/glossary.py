@@ -1,0 +1,96 @@
+"""What each number of scores.json says, in one line, and its unit: group -> name -> (unit, meaning)."""
+
+from collections.abc import Mapping
+
+Entries = Mapping[str, tuple[str, str]]
+
+SCORE: Entries = {
+    "score": ("0 to 1", "geometric mean of the five parts; 1 is best"),
+    "stderr": ("0 to 1", "standard error of the score over the scored images"),
+    "reconstruction": ("0 to 1", "how near reconstructions are to their input, pixel by pixel"),
+    "sharpness": ("0 to 1", "as much fine detail as the real images have: neither blur nor noise"),
+    "structure": ("0 to 1", "samples look like images of the data set, not like texture"),
+    "diversity": ("0 to 1", "samples differ from each other as much as real images do"),
+    "informativeness": ("0 to 1", "share of reconstructions that are nearest to their own input"),
+}
+RECONSTRUCTION: Entries = {
+    "mse": ("", "mean squared error of a pixel"),
+    "psnr": ("dB", "peak signal-to-noise ratio of the reconstructions"),
+    "ssim": ("-1 to 1", "structural similarity to the input"),
+    "ms_ssim": ("0 to 1", "structural similarity to the input over several scales"),
+    "ms_ssim_scales": ("scales", "how many scales the image size allows"),
+    "variance_explained": ("share", "variance explained, against the mean image; 1 is all"),
+    "retrieval": ("share", "reconstructions that are nearest to their own input"),
+}
+SHARPNESS: Entries = {
+    "sharpness_reconstructions": ("x real", "variance of the Laplacian over that of real images; below 1 blurred"),
+    "sharpness_samples": ("x real", "the same of samples; above 1 noisy"),
+    "high_frequency_reconstructions": ("x real", "share of energy in high frequencies over that of real images"),
+    "high_frequency_samples": ("x real", "the same of samples"),
+    "blur_effect_real": ("0 to 1", "perceived blur of real images; 0 is sharp"),
+    "blur_effect_reconstructions": ("0 to 1", "perceived blur of reconstructions"),
+    "blur_effect_samples": ("0 to 1", "perceived blur of samples"),
+    "power_spectrum_real": ("", "power at each spatial frequency, real images"),
+    "power_spectrum_reconstructions": ("", "power at each spatial frequency, reconstructions"),
+    "power_spectrum_samples": ("", "power at each spatial frequency, samples"),
+}
+COLLAPSE: Entries = {
+    "kl": ("nats", "KL of the posterior from the prior, summed over dimensions: the energy of real images"),
+    "kl_reconstructions": ("nats", "energy of reconstructions"),
+    "kl_samples": ("nats", "energy of samples"),
+    "inside_margin_real": ("share", "real images with a KL below m"),
+    "inside_margin_reconstructions": ("share", "reconstructions with a KL below m"),
+    "inside_margin_samples": ("share", "samples with a KL below m"),
+    "active_units": ("dimensions", "latent dimensions whose mean varies by more than a threshold"),
+    "collapsed_share": ("share", "dimensions with a KL below 0.01 nats for 99 % of the images"),
+    "mutual_information": ("nats", "between image and code; at its bound it only says that all codes differ"),
+    "mutual_information_bound": ("nats", "log of the number of images, the most that can be measured"),
+    "aggregate_divergence": ("nats", "distance of all codes together from the prior, by their moments"),
+    "variance_ratio_reconstructions": ("x real", "variance among reconstructions over that among their inputs"),
+    "kl_per_dimension": ("nats", "KL of each latent dimension"),
+    "kl_quantiles": ("nats", "its quantiles over images"),
+    "decoder_sensitivity": ("", "how far an image moves with each latent dimension"),
+}
+DIVERSITY: Entries = {
+    "variance_ratio": ("x real", "variance among samples over that among real images"),
+    "ms_ssim_among_samples": ("0 to 1", "similarity of samples to each other; high means alike"),
+    "ms_ssim_among_real": ("0 to 1", "similarity of real images to each other, to compare with"),
+    "nearest_training": ("x real", "distance of samples to the nearest training image; far below 1 is memory"),
+}
+DISTANCE: Entries = {
+    "swd": ("x 1000", "sliced Wasserstein distance of samples to real images, mean over levels"),
+    "swd_stderr": ("x 1000", "its standard error"),
+    "swd_reference": ("x 1000", "the same, normalised by the real images, which sees blur"),
+    "swd_reference_stderr": ("x 1000", "its standard error"),
+    "swd_levels": ("x 1000", "the distance at each level, finest first"),
+    "swd_reference_levels": ("x 1000", "the normalised distance at each level, finest first"),
+    "lite0_kid": ("", "kernel distance on features of EfficientNet-Lite0; not comparable with a KID"),
+    "lite0_kid_stderr": ("", "its standard error"),
+    "kid": ("", "kernel inception distance of samples"),
+    "fid": ("", "Fréchet inception distance of samples"),
+}
+SPECTRUM: Entries = {
+    "predicted_kl": ("nats", "KL_lin: what a linear VAE with this beta reaches on these images"),
+    "vae_kl": ("nats", "KL_lin corrected by the warm-up's measured KL; m is compared with it"),
+    "predicted_active_units": ("dimensions", "latent dimensions that a linear VAE would use"),
+    "collapse_beta": ("", "below this beta all of a linear VAE collapses"),
+}
+LATENTS: Entries = {
+    "traversal_smoothness": ("", "how evenly images change along one latent dimension"),
+    "interpolation_smoothness": ("", "how evenly images change between two codes"),
+}
+OTHER: Entries = {
+    "scored_images": ("images", "validation images that all of this was measured on"),
+}
+
+GLOSSARY: Mapping[str, Entries] = {
+    "Score": SCORE,
+    "Reconstruction": RECONSTRUCTION,
+    "Sharpness": SHARPNESS,
+    "Collapse": COLLAPSE,
+    "Diversity": DIVERSITY,
+    "Distance to real images": DISTANCE,
+    "Predicted by the data": SPECTRUM,
+    "Latents": LATENTS,
+    "Other": OTHER,
+}

@@ -1,0 +1,178 @@
+"""One self-contained HTML page of all runs: table, charts, curves, pictures, two runs side by side.
+
+It works from the file system without a network; its own Content-Security-Policy forbids any request. Text of runs
+reaches it as JSON and is only ever set as text. The table is DataTables, whose script the package itables ships.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import itables.options
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from analysis.figures import Chart, charts, data_set, is_finite, numbers
+from analysis.glossary import GLOSSARY
+from analysis.runs import Run
+from analysis.score import PARTS
+from analysis.table import ranked
+from introvae.config import TrainConfig
+from introvae.curves import LOG_FROM
+from introvae.pictures import read_bands
+
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
+SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "running": "◆", "unreadable": "?"}
+COLUMNS = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
+
+MOST_PICTURED = 50  # best runs with pictures at full size, and as many of the failed ones after them
+FAILED = ("collapsed", "diverged")
+SHEETS = ("traversals", "interpolations", "plane")
+MOST_BYTES = 14_000_000  # of pictures, so that a page of 1,000 runs stays below 30 MB
+WIDEST = 1600  # pixels of a picture
+DIGITS, CURVE_DIGITS = 5, 4  # of numbers
+
+
+def page_html(runs: Sequence[Run], title: str) -> str:
+    """The page as one document. The runs come best first, as in the terminal."""
+    runs = ranked(runs)
+    images, pictures = _pictures(runs)
+    rows = [_row(run) | {"pictures": pictures.get(run.name, {})} for run in runs]
+    help_texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(TrainConfig)}
+    glossary = [
+        {"group": group, "name": name, "unit": unit, "meaning": meaning}
+        for group, entries in GLOSSARY.items()
+        for name, (unit, meaning) in entries.items()
+    ]
+    data = {"runs": rows, "images": images, "symbols": SYMBOLS, "parts": PARTS, "glossary": glossary,
+            "parameters": help_texts, "logFrom": LOG_FROM, "pictured": len(pictures)}  # fmt: skip
+    library = Path(itables.options.dt_bundle)
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
+        title=title,
+        runs=rows,
+        states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(runs)],
+        data_sets=_charts(runs),
+        data=_json(data),
+        library=_json(library.read_text(encoding="utf-8")),
+        styles=Markup(library.with_suffix(".css").read_text(encoding="utf-8"))
+        + Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _states(runs: Sequence[Run]) -> list[tuple[str, int]]:
+    return sorted(Counter(run.state for run in runs).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, Markup]]]]:
+    """The charts of each data set, that with the most runs first."""
+    groups = [(name, list(group)) for name, group in groupby(sorted(runs, key=data_set), data_set)]
+    groups.sort(key=lambda pair: -len(pair[1]))
+    drawn = [(name, charts(group, name)) for name, group in groups]
+    return [(name, [(chart, Markup(chart.svg)) for chart in found]) for name, found in drawn if found]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """What the page's script knows of a run: plain values that JSON holds."""
+    known = numbers(run)
+    curves = {
+        name: [_plain(value, CURVE_DIGITS) for value in run.curves[name]] for name in COLUMNS if name in run.curves
+    }
+    measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # of use to a chart only
+    soft = run.config.get("objective") == "soft"
+    row = {name: run.scores.get(name) for name in PARTS} | {
+        name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
+    }
+    row |= {"name": run.name, "folder": str(run.folder), "state": run.state, "reason": run.reason,
+            "data": data_set(run), "config": run.config, "measures": measures, "curves": curves,
+            "lossUnit": "nats for each number of an image" if soft else "nats",
+            "thumbnail": _data_uri(run.thumbnail, "webp") if run.thumbnail else None}  # fmt: skip
+    return {name: value if name == "curves" else _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any, digits: int = DIGITS) -> Any:
+    """What JSON can hold: numbers rounded, None for those that are not finite."""
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return str(value)  # JavaScript would round it
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if is_finite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner, digits) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, digits) for inner in value]
+    return value
+
+
+def _pictures(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Data URIs of pictures by digest, and for each run that has them the digests by kind.
+
+    Those of the best runs, then of failed ones, while they fit.
+    """
+    rest = [run for run in runs[MOST_PICTURED:] if run.state in FAILED]
+    chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_PICTURED]) if run.pictures]
+    images: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    size = 0
+    with ThreadPoolExecutor() as pool:
+        for run, encoded in zip(chosen, pool.map(_encoded, chosen), strict=True):
+            fresh = {_digest(content): content for content in encoded.values() if _digest(content) not in images}
+            size += sum(map(len, fresh.values()))
+            if size > MOST_BYTES:
+                break
+            images |= {digest: _data_uri(content, "webp") for digest, content in fresh.items()}
+            found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
+    return images, found
+
+
+def _encoded(run: Run) -> dict[str, bytes]:
+    """WebP of each band of the last picture, and of the sheets; without those that cannot be read."""
+    encoded = {}
+    try:
+        if "last" in run.pictures:
+            side = run.config["image_size"]
+            for band, pixels in read_bands(run.pictures["last"]).items():
+                factor = max(1, pixels.shape[0] // side)  # small images were enlarged by whole multiples
+                encoded[band] = _webp(Image.fromarray(np.ascontiguousarray(pixels[::factor, ::factor])))
+        for kind in SHEETS:
+            if kind in run.pictures:
+                with Image.open(run.pictures[kind]) as image:
+                    encoded[kind] = _webp(image.convert("RGB"))
+    except (OSError, ValueError):  # a live run replaces its pictures; the page says which are missing
+        return encoded
+    return encoded
+
+
+def _webp(image: Image.Image) -> bytes:
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80, method=2)
+    return buffer.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no HTML parser takes for anything else, for a script element that is not run."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
