@@ -28,11 +28,21 @@ def command_line() -> Parser:
     parser.add_argument(
         "--rescore", action="store_true", help="first measure every run that has a checkpoint again, by this version"
     )
+    parser.add_argument("--lite0-kid", action="store_true", help="with --rescore: also Lite0-KID (extra kid)")
+    parser.add_argument(
+        "--fid",
+        type=Path,
+        metavar="WEIGHTS",
+        help="with --rescore: also FID and KID, by this file of Inception's weights (extra fid)",
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = command_line().parse_args(argv)
+    parser = command_line()
+    args = parser.parse_args(argv)
+    if (args.lite0_kid or args.fid) and not args.rescore:
+        parser.error("--lite0-kid and --fid need --rescore")
     return run_command("introvae-report", lambda: report(args))
 
 
@@ -45,7 +55,7 @@ def report(args: argparse.Namespace) -> None:
 
     folder = args.folder
     if args.rescore:
-        rescore(read_runs(folder))
+        rescore(read_runs(folder), args.lite0_kid, args.fid)
     runs = ranked(read_runs(folder))
     if args.compare is None:
         drawn = best_and_worst([run for run in runs if run.scores])

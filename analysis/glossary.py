@@ -11,7 +11,7 @@ SCORE: Entries = {
     "sharpness": ("0 to 1", "as much fine detail as the real images have: neither blur nor noise"),
     "structure": ("0 to 1", "samples look like images of the data set, not like texture"),
     "diversity": ("0 to 1", "samples differ from each other as much as real images do"),
-    "informativeness": ("0 to 1", "share of reconstructions that are nearest to their own input"),
+    "informativeness": ("0 to 1", "how near each reconstruction is to its own input, by rank among all"),
 }
 RECONSTRUCTION: Entries = {
     "mse": ("", "mean squared error of a pixel"),
@@ -64,10 +64,13 @@ DISTANCE: Entries = {
     "swd_reference_stderr": ("x 1000", "its standard error"),
     "swd_levels": ("x 1000", "the distance at each level, finest first"),
     "swd_reference_levels": ("x 1000", "the normalised distance at each level, finest first"),
-    "lite0_kid": ("", "kernel distance on features of EfficientNet-Lite0; not comparable with a KID"),
-    "lite0_kid_stderr": ("", "its standard error"),
-    "kid": ("", "kernel inception distance of samples"),
-    "fid": ("", "Fréchet inception distance of samples"),
+    "lite0_kid": ("x 1000", "kernel distance on features of EfficientNet-Lite0; not comparable with a KID"),
+    "lite0_kid_stderr": ("x 1000", "its standard error"),
+    "fid": ("", "Fréchet inception distance of samples; its bias depends on the number of images"),
+    "kid": ("x 1000", "kernel inception distance of samples"),
+    "kid_deviation": ("x 1000", "its standard deviation over subsets"),
+    "fid_images": ("images", "real images, and as many samples, for FID and KID"),
+    "fid_library": ("", "what computed FID and KID"),
 }
 SPECTRUM: Entries = {
     "predicted_kl": ("nats", "KL_lin: what a linear VAE with this beta reaches on these images"),

@@ -3,36 +3,42 @@
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
+from analysis import distance
 from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
+from analysis.outputs import noise_samples, scored_images
 from analysis.runs import Run
 from analysis.score import weighted
 from analysis.spectrum import eigenvalues
 from introvae.config import TrainConfig
 from introvae.data import ImageSet, load_images
 from introvae.errors import UserError
+from introvae.networks import IntroVAE
 from introvae.run import CHECKPOINT, read_metrics, write_scores
 from introvae.state import load_run
 
 
-def rescore(runs: Sequence[Run]) -> None:
+def rescore(runs: Sequence[Run], lite0_kid: bool = False, inception: Path | None = None) -> None:
     """Measure every run that ended and has a checkpoint, a line to stderr for each; state and reason stay.
 
-    The latents of those that were not pruned are drawn again. The others are passed over and named: one that
-    diverged scores 0, and its checkpoint is older than its end.
+    The latents of those that were not pruned are drawn again. If asked for, Lite0-KID comes along, and FID and KID by
+    the weights in `inception`. The other runs are passed over and named: one that diverged scores 0, and its
+    checkpoint is older than its end.
     """
     for index, run in enumerate(runs, 1):
         try:
-            outcome = f"score {run.score or 0:.3f} -> {_measure(run):.3f}"
+            outcome = f"score {run.score or 0:.3f} -> {_measure(run, lite0_kid, inception):.3f}"
         except (UserError, OSError) as error:
             outcome = f"passed over: {error}"
         print(f"{index}/{len(runs)} {run.name}: {outcome}", file=sys.stderr, flush=True)
 
 
-def _measure(run: Run) -> float:
+def _measure(run: Run, lite0_kid: bool, inception: Path | None) -> float:
     """The new score. Raises UserError for a run that has none to measure."""
     if not run.scores or run.state == "diverged":
         raise UserError(run.state)
@@ -43,12 +49,30 @@ def _measure(run: Run) -> float:
     images, spectrum = _images(config)
     thorough = run.state != "pruned"
     measured = measure_run(model, images, config, spectrum, read_metrics(run.folder), thorough)
+    measured["measures"] |= _distances(model, images, config, lite0_kid, inception)
     if weights := run.scores.get("weights"):
         measured |= {"weights": weights, "optimized": weighted(measured, weights)}
     if thorough:
         write_latent_pictures(model, images, run.folder)
     write_scores(run.folder, {name: run.scores.get(name, "") for name in ("state", "reason")} | measured)
     return measured["score"]
+
+
+def _distances(
+    model: IntroVAE, images: ImageSet, config: TrainConfig, lite0_kid: bool, inception: Path | None
+) -> dict[str, Any]:
+    """Those that need a network of their own; the samples are as many as the scored images."""
+    real = scored_images(images)
+    samples = noise_samples(model, len(real), config.latent)
+    found: dict[str, Any] = {}
+    if lite0_kid:
+        kernel = distance.lite0_kid(real, samples)
+        found |= {"lite0_kid": kernel.value, "lite0_kid_stderr": kernel.stderr}
+    if inception:
+        by = distance.inception_distances(real, samples, inception)
+        found |= {"fid": by.fid, "kid": by.kid, "kid_deviation": by.kid_std, "fid_images": by.real,
+                  "fid_library": by.library}  # fmt: skip
+    return found
 
 
 def _images(config: TrainConfig) -> tuple[ImageSet, Tensor]:

@@ -10,7 +10,9 @@ from conftest import tiny_config
 
 from analysis import rescore
 from analysis.cli import main
+from analysis.distance import lite0_kid
 from analysis.measures import measure_run
+from analysis.outputs import noise_samples, scored_images
 from analysis.runs import read_runs
 from analysis.spectrum import eigenvalues
 from introvae.config import dump_toml
@@ -94,3 +96,19 @@ def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
     monkeypatch.setattr(rescore, "load_images", noted)
     rescore.rescore(read_runs(study))
     assert seeds == [3, 7]
+
+
+def test_distances_that_need_a_network_come_on_request(
+    study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(study / "pruned")
+    assert main([str(study), "--rescore", "--lite0-kid"]) == 0
+    measures = (read_scores(study / "good") or {})["measures"]
+    real = scored_images(small_faces)
+    expected = lite0_kid(real, noise_samples(trained.model, len(real), trained.config.latent))
+    assert (measures["lite0_kid"], measures["lite0_kid_stderr"]) == pytest.approx((expected.value, expected.stderr))
+    assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
+    assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
+    with pytest.raises(SystemExit):
+        main([str(study), "--lite0-kid"])
+    assert "--lite0-kid and --fid need --rescore" in capsys.readouterr().err

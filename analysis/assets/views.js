@@ -102,7 +102,8 @@ function factTable(title, rows) {
 
 const LISTS = ["active_units", "kl_per_dimension", "kl_quantiles", "decoder_sensitivity"]; // which are drawn
 const isDrawn = (name) => LISTS.includes(name) || name.startsWith("power_spectrum_");
-const withUnit = (value, unit) => (value == null || !unit || Array.isArray(value) ? format(value) : `${format(value)} ${unit}`);
+const isRange = (unit) => unit.includes(" to "); // which is not written behind a value
+const withUnit = (value, unit) => (value == null || !unit || isRange(unit) || Array.isArray(value) ? format(value) : `${format(value)} ${unit}`);
 
 function measureTables(run) {
   const left = new Map(Object.entries(run.measures).filter(([name]) => !isDrawn(name)));
@@ -113,7 +114,8 @@ function measureTables(run) {
     const value = isScore ? run[name] : left.get(name);
     if (!isScore) left.delete(name);
     if (!groups.has(group)) groups.set(group, []);
-    groups.get(group).push([name, isScore ? fixed(value, 3) : withUnit(value, unit), meaning]);
+    const hint = isRange(unit) && !isScore ? `${meaning} (${unit})` : meaning;
+    groups.get(group).push([name, isScore ? fixed(value, 3) : withUnit(value, unit), hint]);
   }
   if (left.size) groups.set("Further measures", [...left].map(([name, value]) => [name, format(value), ""]));
   return [...groups].map(([group, rows]) => factTable(group, rows));
