@@ -86,7 +86,7 @@ def test_a_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None
 def readme_commands() -> list[list[str]]:
     """Every line of the README's code blocks that calls one of the commands."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     parts = [part.strip() for line in lines for part in line.split("&&")]
     return [shlex.split(part, comments=True) for part in parts if part.startswith("introvae-")]
 
