@@ -34,6 +34,7 @@ class Chart:
     title: str
     caption: str
     svg: str
+    warning: str = ""
 
 
 def data_set(run: Run) -> str:
@@ -76,7 +77,7 @@ def sweep_map(points: Points) -> Chart | None:
     shown = with_numbers(points, "beta", "ratio")
     if not shown:
         return None
-    figure, axes = new_axes(6.0, 4.6, "beta, weight of the reconstruction", "m/KL, margin over the KL of a plain VAE")
+    figure, axes = new_axes(5.6, 4.4, "beta, weight of the reconstruction", "m/KL, margin over the KL of a plain VAE")
     scores = [known["score"] for _, known in shown if "score" in known]
     lowest = float(np.quantile(scores, FADED)) if scores else 0.0  # one that failed would take all the colours
     norm = Normalize(lowest, max(scores, default=1.0))
@@ -138,13 +139,16 @@ def importance(points: Points) -> Chart | None:
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_xlim(0, 1.12)
     axes.grid(False, axis="y")
-    caption = f"What reaching the best tenth of {len(used)} ended runs depends on (PED-ANOVA). Shares always add to 1."
-    if len(used) < FEW_TRIALS:
-        caption = (
-            f"Warning: {len(used)} runs are few. The method wants 5 among the best tenth, which is {FEW_TRIALS} runs; "
-            f"with less, these shares are mostly chance. {caption}"
-        )
-    return Chart("importance", "Importance of the parameters", caption, svg(figure))
+    caption = (
+        f"What being in the best tenth of {len(used)} runs depends on (PED-ANOVA; without pruned runs, whose scores "
+        "are early ones). Shares add to 1 even where nothing matters."
+    )
+    warning = (
+        f"{len(used)} runs are few: the method wants 5 in the best tenth, which takes {FEW_TRIALS}. With fewer runs "
+        "these shares are mostly chance."
+    )
+    few = len(used) < FEW_TRIALS
+    return Chart("importance", "Importance of the parameters", caption, svg(figure), warning if few else "")
 
 
 def _importances(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:

@@ -7,17 +7,17 @@ Entries = Mapping[str, tuple[str, str]]
 SCORE: Entries = {
     "score": ("0 to 1", "geometric mean of the five parts; 1 is best"),
     "stderr": ("0 to 1", "standard error of the score over the scored images"),
-    "reconstruction": ("0 to 1", "how near reconstructions are to their input, pixel by pixel"),
+    "reconstruction": ("0 to 1", "how near reconstructions are to their input, pixel by pixel, against the mean image"),
     "sharpness": ("0 to 1", "as much fine detail as the real images have: neither blur nor noise"),
     "structure": ("0 to 1", "samples look like images of the data set, not like texture"),
-    "diversity": ("0 to 1", "samples differ from each other as much as real images do"),
+    "diversity": ("0 to 1", "samples are distinct, and cover what real images show"),
     "informativeness": ("0 to 1", "how near each reconstruction is to its own input, by rank among all"),
 }
 RECONSTRUCTION: Entries = {
     "mse": ("", "mean squared error of a pixel"),
     "psnr": ("dB", "peak signal-to-noise ratio of the reconstructions"),
     "ssim": ("-1 to 1", "structural similarity to the input"),
-    "ms_ssim": ("0 to 1", "structural similarity to the input over several scales"),
+    "ms_ssim": ("-1 to 1", "structural similarity to the input over several scales"),
     "ms_ssim_scales": ("scales", "how many scales the image size allows"),
     "variance_explained": ("share", "variance explained, against the mean image; 1 is all"),
     "retrieval": ("share", "reconstructions that are nearest to their own input"),
@@ -49,18 +49,18 @@ COLLAPSE: Entries = {
     "variance_ratio_reconstructions": ("x real", "variance among reconstructions over that among their inputs"),
     "kl_per_dimension": ("nats", "KL of each latent dimension"),
     "kl_quantiles": ("nats", "its quantiles over images"),
-    "decoder_sensitivity": ("", "how far an image moves with each latent dimension"),
+    "decoder_sensitivity": ("", "root mean square change of a pixel when a latent dimension moves by 1"),
 }
 DIVERSITY: Entries = {
     "variance_ratio": ("x real", "variance among samples over that among real images"),
     "ms_ssim_among_samples": ("0 to 1", "similarity of samples to each other; high means alike"),
     "ms_ssim_among_real": ("0 to 1", "similarity of real images to each other, to compare with"),
-    "nearest_training": ("x real", "distance of samples to the nearest training image; far below 1 is memory"),
+    "nearest_training": ("x real", "distance of samples to the nearest training image; near 0 they are copies"),
 }
 DISTANCE: Entries = {
-    "swd": ("x 1000", "sliced Wasserstein distance of samples to real images, mean over levels"),
+    "swd": ("x 1000", "sliced Wasserstein distance of samples to real images, as published: it misses blur"),
     "swd_stderr": ("x 1000", "its standard error"),
-    "swd_reference": ("x 1000", "the same, normalised by the real images, which sees blur"),
+    "swd_reference": ("x 1000", "the same, normalised by the real images: it sees blur"),
     "swd_reference_stderr": ("x 1000", "its standard error"),
     "swd_levels": ("x 1000", "the distance at each level, finest first"),
     "swd_reference_levels": ("x 1000", "the normalised distance at each level, finest first"),
@@ -79,8 +79,8 @@ SPECTRUM: Entries = {
     "collapse_beta": ("", "below this beta all of a linear VAE collapses"),
 }
 LATENTS: Entries = {
-    "traversal_smoothness": ("", "how evenly images change along one latent dimension"),
-    "interpolation_smoothness": ("", "how evenly images change between two codes"),
+    "traversal_smoothness": ("0 to 1", "how evenly images change along one latent dimension; 1 is best"),
+    "interpolation_smoothness": ("0 to 1", "how evenly images change between two codes; 1 is best"),
 }
 OTHER: Entries = {
     "scored_images": ("images", "validation images that all of this was measured on"),

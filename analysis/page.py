@@ -9,9 +9,11 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -89,9 +91,7 @@ def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, Markup]]]]
 def _row(run: Run) -> dict[str, Any]:
     """What the page's script knows of a run: plain values that JSON holds."""
     known = numbers(run)
-    curves = {
-        name: [_plain(value, CURVE_DIGITS) for value in run.curves[name]] for name in COLUMNS if name in run.curves
-    }
+    curves = {name: _column(run.curves[name]) for name in COLUMNS if name in run.curves}
     measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # of use to a chart only
     soft = run.config.get("objective") == "soft"
     row = {name: run.scores.get(name) for name in PARTS} | {
@@ -104,16 +104,22 @@ def _row(run: Run) -> dict[str, Any]:
     return {name: value if name == "curves" else _plain(value) for name, value in row.items()}
 
 
-def _plain(value: Any, digits: int = DIGITS) -> Any:
+def _column(values: Sequence[float]) -> list[float | None]:
+    """As `_plain` with fewer digits, three times as fast: curves are most of the numbers on a page."""
+    text = (f"%.{CURVE_DIGITS}g," * len(values)) % tuple(values)
+    return json.loads(f"[{re.sub('-?inf|nan', 'null', text)[:-1]}]")
+
+
+def _plain(value: Any) -> Any:
     """What JSON can hold: numbers rounded, None for those that are not finite."""
     if isinstance(value, int) and abs(value) >= 2**53:
         return str(value)  # JavaScript would round it
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if is_finite(value) else None
+        return float(f"{value:.{DIGITS}g}") if is_finite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner, digits) for name, inner in value.items()}
+        return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner, digits) for inner in value]
+        return [_plain(inner) for inner in value]
     return value
 
 
@@ -134,25 +140,27 @@ def _pictures(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, dict[str, 
             if size > MOST_BYTES:
                 break
             images |= {digest: _data_uri(content, "webp") for digest, content in fresh.items()}
-            found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
+            if encoded:
+                found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
     return images, found
 
 
 def _encoded(run: Run) -> dict[str, bytes]:
-    """WebP of each band of the last picture, and of the sheets; without those that cannot be read."""
+    """WebP of each band of the last picture, and of the sheets.
+
+    What cannot be read is left out, as a live run replaces its pictures; Pillow raises SyntaxError for a broken PNG.
+    """
     encoded = {}
-    try:
+    with suppress(OSError, ValueError, SyntaxError):
         if "last" in run.pictures:
-            side = run.config["image_size"]
             for band, pixels in read_bands(run.pictures["last"]).items():
-                factor = max(1, pixels.shape[0] // side)  # small images were enlarged by whole multiples
+                factor = max(1, pixels.shape[0] // run.config["image_size"])  # by which small images were enlarged
                 encoded[band] = _webp(Image.fromarray(np.ascontiguousarray(pixels[::factor, ::factor])))
-        for kind in SHEETS:
+    for kind in SHEETS:
+        with suppress(OSError, ValueError, SyntaxError):
             if kind in run.pictures:
                 with Image.open(run.pictures[kind]) as image:
                     encoded[kind] = _webp(image.convert("RGB"))
-    except (OSError, ValueError):  # a live run replaces its pictures; the page says which are missing
-        return encoded
     return encoded
 
 

@@ -89,7 +89,7 @@ def test_charts_have_labels_and_one_set_for_each_data_set(tmp_path: Path) -> Non
         labels = re.findall(r"<text[^>]*>([^<]*)</text>", content)
         assert any("[nats]" in text or "score" in text or "share" in text for text in labels), (name, labels)
     importance = next(content for name, _, content in figures if name == "importance")
-    assert "Warning: 4 runs are few" in importance
+    assert "<b>Warning:</b> 4 runs are few" in importance
     assert "0.05 everything is predicted to collapse" in text and "#010203" not in text
 
 
@@ -113,3 +113,13 @@ def test_pictures_at_full_size_are_those_of_the_best(tmp_path: Path) -> None:
     runs = embedded(page(tmp_path))["runs"]
     assert [bool(run["pictures"]) for run in runs] == [True] * MOST_PICTURED + [False] * 2
     assert all(run["thumbnail"] for run in runs)
+
+
+def test_a_broken_picture_takes_no_other_with_it(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    content = next((folder / "images").glob("step-*.png")).read_bytes()
+    (folder / "images" / "plane.png").write_bytes(content)
+    (folder / "images" / "traversals.png").write_bytes(content[:60] + b"no chunk" * 8 + content[60:])
+    (folder / "images" / "interpolations.png").write_bytes(b"")
+    (run,) = embedded(page(tmp_path))["runs"]
+    assert sorted(run["pictures"]) == ["originals", "plane", "reconstructions", "samples"]

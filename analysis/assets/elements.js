@@ -4,10 +4,10 @@ const byName = new Map(runs.map((run) => [run.name, run]));
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
 
 // An element with attributes and children. Text only ever becomes a text node, so that no name is read as HTML.
-const element = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
-const svg = (tag, attributes, ...children) => filled(document.createElementNS(SVG_NAMESPACE, tag), attributes, children);
+const element = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG_NAMESPACE, tag), attributes, children);
 
-function filled(node, attributes, children) {
+function fill(node, attributes, children = []) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === true) node.setAttribute(name, "");
     else if (value !== false && value != null) node.setAttribute(name, value);

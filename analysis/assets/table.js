@@ -18,7 +18,7 @@ function makeTable(DataTable, onChoice) {
   const table = new DataTable("#table", {
     data: runs,
     columns: columns(onChoice),
-    order: [[4, "desc"]],
+    order: [], // as the runs come, best first
     autoWidth: false,
     pageLength: 25,
     lengthMenu: [10, 25, 100, { label: "all", value: -1 }],
@@ -31,6 +31,7 @@ function makeTable(DataTable, onChoice) {
   document.getElementById("data-filter").onchange = ({ target }) => column("data").search(exactly(target.value)).draw();
   document.getElementById("search").oninput = ({ target }) => table.search(target.value).draw();
   fillDataFilter(column("data"));
+  fill(document.querySelector("#runs .dt-layout-table"), { role: "region", "aria-label": "Table of all runs", tabindex: "0" });
 }
 
 const exactly = (value, part = (text) => text) => (value ? (text) => part(text) === value : "");
@@ -85,5 +86,5 @@ function thumbnail(run) {
 
 function score(run) {
   return element("span", { class: "score" }, fixed(run.score, 3),
-    element("small", {}, run.stderr == null ? "" : ` ± ${fixed(run.stderr, 3)}`));
+    element("small", {}, run.stderr == null ? "" : `± ${fixed(run.stderr, 3)}`));
 }

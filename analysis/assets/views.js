@@ -11,7 +11,7 @@ const ENERGIES = { kl_real: "real", kl_reconstruction: "reconstructions", kl_sam
 const ERROR_AXIS = "½ squared error, summed over pixels";
 
 const warmup = (run) => (run.config.warmup_steps ? [0, Math.min(run.config.warmup_steps, Math.max(...run.curves.step)), "warm-up"] : null);
-const margin = (run, colour, label) => (run.m == null || !run.alpha ? [] : [{ label, y: run.m, colour }]);
+const margin = (run, colour, label) => (run.m == null ? [] : [{ label, y: run.m, colour }]);
 
 function curve(run, column, label, style) {
   return { label, x: run.curves.step, y: run.curves[column], ...style };
@@ -101,6 +101,7 @@ function factTable(title, rows) {
 }
 
 const LISTS = ["active_units", "kl_per_dimension", "kl_quantiles", "decoder_sensitivity"]; // which are drawn
+const setting = (value) => (Number.isInteger(value) ? String(value) : format(value)); // not 2,600 or a rounded number
 const isDrawn = (name) => LISTS.includes(name) || name.startsWith("power_spectrum_");
 const isRange = (unit) => unit.includes(" to "); // which is not written behind a value
 const withUnit = (value, unit) => (value == null || !unit || isRange(unit) || Array.isArray(value) ? format(value) : `${format(value)} ${unit}`);
@@ -122,7 +123,7 @@ function measureTables(run) {
 }
 
 function parameterTable(run) {
-  return factTable("Parameters", Object.entries(run.config).map(([name, value]) => [name, format(value), data.parameters[name] ?? ""]));
+  return factTable("Parameters", Object.entries(run.config).map(([name, value]) => [name, setting(value), data.parameters[name] ?? ""]));
 }
 
 function showRun(run) {
@@ -151,8 +152,8 @@ function showRun(run) {
 
 function keyNumbers(run) {
   const score = `${fixed(run.score, 3)}${run.stderr == null ? "" : ` ± ${fixed(run.stderr, 3)}`}`;
-  const pairs = [["score", score], ["alpha", format(run.alpha)], ["beta", format(run.beta)], ["m", withUnit(run.m, "nats")],
-    ["m/KL", format(run.ratio)], ["KL", withUnit(run.kl, "nats")]];
+  const pairs = [["score", score], ["alpha", format(run.alpha)], ["beta", format(run.beta)], ["m [nats]", format(run.m)],
+    ["m/KL", format(run.ratio)], ["KL [nats]", format(run.kl)]];
   return pairs.map(([name, value]) => element("span", {}, element("small", {}, name), element("b", {}, value)));
 }
 
@@ -177,16 +178,16 @@ function showComparison(a, b) {
 function differences(a, b) {
   const names = [...new Set([...Object.keys(a.config), ...Object.keys(b.config)])];
   const settings = names.filter((name) => JSON.stringify(a.config[name]) !== JSON.stringify(b.config[name]))
-    .map((name) => [name, format(a.config[name]), format(b.config[name])]);
+    .map((name) => [name, setting(a.config[name]), setting(b.config[name])]);
   const scores = ["score", "stderr", ...data.parts].map((name) => [name, fixed(a[name], 3), fixed(b[name], 3)]);
   const further = [["m/KL", format(a.ratio), format(b.ratio)], ["KL [nats]", format(a.kl), format(b.kl)]];
   const row = ([name, first, second]) => element("tr", {}, element("th", { scope: "row" }, name),
     element("td", { class: "number" }, first), element("td", { class: "number" }, second));
   const heading = (text) => element("tr", { class: "heading" }, element("th", { colspan: 3, scope: "colgroup" }, text));
-  return element("div", { class: "scroll" }, element("table", { class: "facts compare" },
+  return element("table", { class: "facts compare" },
     element("thead", {}, element("tr", {}, element("td"), element("th", { scope: "col" }, a.name), element("th", { scope: "col" }, b.name))),
     element("tbody", {},
       element("tr", {}, element("th", { scope: "row" }, "state"), element("td", { class: "number" }, stateBadge(a)), element("td", { class: "number" }, stateBadge(b))),
       ...[...scores, ...further].map(row),
-      heading(settings.length ? "Settings that differ" : "Their settings are the same"), ...settings.map(row))));
+      heading(settings.length ? "Settings that differ" : "Their settings are the same"), ...settings.map(row)));
 }
