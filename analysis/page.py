@@ -38,38 +38,42 @@ SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
 SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "running": "◆", "unreadable": "?"}
 COLUMNS = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
 
-MOST_PICTURED = 50  # best runs with pictures at full size, and as many of the failed ones after them
+MOST_PICTURED, MOST_FAILED = 50, 10  # best runs with pictures at full size, and failed ones after them
 FAILED = ("collapsed", "diverged")
 SHEETS = ("traversals", "interpolations", "plane")
-MOST_BYTES = 14_000_000  # of pictures, so that a page of 1,000 runs stays below 30 MB
-WIDEST = 1600  # pixels of a picture
+MOST_BYTES = 29_500_000  # of a page: its pictures are those that there is room for
+WIDEST, QUALITY = 1600, 70  # pixels of a picture, and of WebP
 DIGITS, CURVE_DIGITS = 5, 4  # of numbers
 
 
 def page_html(runs: Sequence[Run], title: str) -> str:
     """The page as one document. The runs come best first, as in the terminal."""
     runs = ranked(runs)
-    images, pictures = _pictures(runs)
-    rows = [_row(run) | {"pictures": pictures.get(run.name, {})} for run in runs]
+    rows = [_row(run) for run in runs]
     help_texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(TrainConfig)}
     glossary = [
         {"group": group, "name": name, "unit": unit, "meaning": meaning}
         for group, entries in GLOSSARY.items()
         for name, (unit, meaning) in entries.items()
     ]
-    data = {"runs": rows, "images": images, "symbols": SYMBOLS, "parts": PARTS, "glossary": glossary,
-            "parameters": help_texts, "logFrom": LOG_FROM, "pictured": len(pictures)}  # fmt: skip
-    library = Path(itables.options.dt_bundle)
+    data = _json({"runs": rows, "symbols": SYMBOLS, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
+                  "logFrom": LOG_FROM})  # fmt: skip
+    bundle = Path(itables.options.dt_bundle)
+    library = _json(bundle.read_text(encoding="utf-8"))
+    data_sets = _charts(runs)
+    drawn = sum(len(image) for _, found in data_sets for _, image in found)
+    room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
         states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(runs)],
-        data_sets=_charts(runs),
-        data=_json(data),
-        library=_json(library.read_text(encoding="utf-8")),
-        styles=Markup(library.with_suffix(".css").read_text(encoding="utf-8"))
+        data_sets=data_sets,
+        data=data,
+        pictures=_json(_pictures(runs, room)),
+        library=library,
+        styles=Markup(bundle.with_suffix(".css").read_text(encoding="utf-8"))
         + Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -123,26 +127,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _pictures(runs: Sequence[Run]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Data URIs of pictures by digest, and for each run that has them the digests by kind.
+def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
+    """`images`, data URIs by digest, and `pictures`, for each run that has them the digests by kind.
 
-    Those of the best runs, then of failed ones, while they fit.
+    Those of the best runs, then of failed ones, while they fit into `room` bytes.
     """
     rest = [run for run in runs[MOST_PICTURED:] if run.state in FAILED]
-    chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_PICTURED]) if run.pictures]
+    chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_FAILED]) if run.pictures]
     images: dict[str, str] = {}
     found: dict[str, dict[str, str]] = {}
-    size = 0
     with ThreadPoolExecutor() as pool:
         for run, encoded in zip(chosen, pool.map(_encoded, chosen), strict=True):
-            fresh = {_digest(content): content for content in encoded.values() if _digest(content) not in images}
-            size += sum(map(len, fresh.values()))
-            if size > MOST_BYTES:
+            uris = {_digest(content): _data_uri(content, "webp") for content in encoded.values()}
+            room -= sum(len(uri) for digest, uri in uris.items() if digest not in images)
+            if room < 0:
                 break
-            images |= {digest: _data_uri(content, "webp") for digest, content in fresh.items()}
+            images |= uris
             if encoded:
                 found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
-    return images, found
+    return {"images": images, "pictures": found}
 
 
 def _encoded(run: Run) -> dict[str, bytes]:
@@ -168,7 +171,7 @@ def _webp(image: Image.Image) -> bytes:
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.BOX)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80, method=2)
+    image.save(buffer, "WEBP", quality=QUALITY, method=2)
     return buffer.getvalue()
 
 

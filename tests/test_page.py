@@ -26,8 +26,8 @@ def page(root: Path, title: str = "faces") -> str:
     return page_html(read_runs(root), title)
 
 
-def embedded(text: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+def embedded(text: str, name: str = "data") -> dict[str, Any]:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
     assert found
     return json.loads(found[1])
 
@@ -110,9 +110,18 @@ def test_pictures_at_full_size_are_those_of_the_best(tmp_path: Path) -> None:
     count = MOST_PICTURED + 2
     for index in range(count):
         make_run(tmp_path / f"run-{index:02d}", score=index / count)
-    runs = embedded(page(tmp_path))["runs"]
-    assert [bool(run["pictures"]) for run in runs] == [True] * MOST_PICTURED + [False] * 2
+    text = page(tmp_path)
+    runs = embedded(text)["runs"]
+    assert list(embedded(text, "pictures")["pictures"]) == [run["name"] for run in runs[:MOST_PICTURED]]
     assert all(run["thumbnail"] for run in runs)
+
+
+def test_pictures_take_the_room_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(2):
+        make_run(tmp_path / f"run-{index}", score=1 - index)
+    whole = len(page(tmp_path).encode())
+    monkeypatch.setattr("analysis.page.MOST_BYTES", whole // 2)
+    assert embedded(page(tmp_path), "pictures") == {"images": {}, "pictures": {}}
 
 
 def test_a_broken_picture_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -121,5 +130,5 @@ def test_a_broken_picture_takes_no_other_with_it(tmp_path: Path) -> None:
     (folder / "images" / "plane.png").write_bytes(content)
     (folder / "images" / "traversals.png").write_bytes(content[:60] + b"no chunk" * 8 + content[60:])
     (folder / "images" / "interpolations.png").write_bytes(b"")
-    (run,) = embedded(page(tmp_path))["runs"]
-    assert sorted(run["pictures"]) == ["originals", "plane", "reconstructions", "samples"]
+    found = embedded(page(tmp_path), "pictures")["pictures"]
+    assert sorted(found["run"]) == ["originals", "plane", "reconstructions", "samples"]

@@ -1,5 +1,7 @@
-const data = JSON.parse(document.getElementById("data").textContent);
-const runs = data.runs;
+const embedded = (id) => JSON.parse(document.getElementById(id).textContent);
+const data = embedded("data");
+const { images, pictures } = embedded("pictures");
+const runs = data.runs.map((run) => ({ ...run, pictures: pictures[run.name] ?? {} }));
 const byName = new Map(runs.map((run) => [run.name, run]));
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
 

@@ -4,7 +4,7 @@ const chosen = new Set();
 
 // DataTables comes as a module in a script element that the browser does not run; a blob makes it one.
 async function loadDataTables() {
-  const text = JSON.parse(document.getElementById("library").textContent);
+  const text = embedded("library");
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const library = await import(address);
   URL.revokeObjectURL(address);

@@ -80,7 +80,7 @@ function runCharts(run) {
 
 function picture(id, alt, className) {
   return element("div", { class: "scroll", role: "region", "aria-label": alt, tabindex: "0" },
-    element("img", { src: data.images[id], alt, class: className }));
+    element("img", { src: images[id], alt, class: className }));
 }
 
 function band(run, kind, title) {
@@ -92,7 +92,7 @@ function sheet(run, kind, title) {
 }
 
 const noPictures = (run) => element("p", { class: "caption" },
-  `This page holds pictures at full size of ${data.pictured} runs, not of this one; those it has are in `, element("code", {}, `${run.folder}/images`), ".");
+  `This page holds pictures at full size of ${Object.keys(pictures).length} runs, not of this one; those it has are in `, element("code", {}, `${run.folder}/images`), ".");
 
 // Names of a table's rows, with values and explanations.
 function factTable(title, rows) {
