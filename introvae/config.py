@@ -59,7 +59,7 @@ class TrainConfig:
     m: float = option(100.0, "margin of the KL in nats")
     kl_weight: Schedule = option(1.0, "weight of the KL of real images; 0 with alpha 0: autoencoder")
     hinge: str = option("sample", "margin for each image or the batch's mean", ("sample", "batch"))
-    beta_neg: float = option(256.0, "soft: weight of the KL in the encoder's push on fakes")
+    beta_neg: float = option(256.0, "soft: weight of the KL of fakes for the encoder")
     gamma_r: float = option(0.0, "soft: weight of the fakes' own reconstruction in the decoder's loss")
     steps: int = option(2600, "updates of both networks, warm-up included")
     warmup_steps: int = option(2000, "first steps, as a plain VAE")

@@ -40,10 +40,7 @@ def command_line() -> Parser:
     for name, text in ranges:
         parser.add_argument(f"--{name}", dest=f"{name}_range", type=parse_range, metavar="LO:HI", help=text)
     parser.add_argument(
-        "--optimize",
-        default="score",
-        metavar="WHAT",
-        help="score, a part of it, or weights: structure=2,diversity=1 [score]",
+        "--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]"
     )
     parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")

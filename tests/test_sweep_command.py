@@ -83,7 +83,8 @@ def wait_for(process: subprocess.Popen[bytes], path: Path) -> None:
 
 
 @pytest.mark.parametrize(("moment", "number"), [
-    (".warmup/checkpoint.pt", signal.SIGKILL), ("trial-000/params.toml", signal.SIGKILL),
+    pytest.param(".warmup/checkpoint.pt", signal.SIGKILL, marks=pytest.mark.slow),
+    pytest.param("trial-000/params.toml", signal.SIGKILL, marks=pytest.mark.slow),
     ("trial-001/checkpoint.previous.pt", signal.SIGKILL), ("trial-001/checkpoint.pt", signal.SIGTERM),
 ])  # fmt: skip
 def test_a_killed_sweep_continues_as_if_nothing_had_happened(

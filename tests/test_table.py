@@ -49,10 +49,10 @@ def test_a_file_gives_every_number_back(score: float, psnr: float) -> None:
 
 def test_the_table_of_a_study(runs: list[Run]) -> None:
     assert text_table(runs).splitlines() == [
-        "run             score recon info sharp struct  div alpha beta m nats m/KL KL nats state",
-        "study/trial-001 0.750  0.75 1.00  0.50   0.90 0.30  0.25   20     20    2    12.2 pruned",
-        "alone           0.600  0.75 1.00  0.50   0.90 0.30  0.25   20     20    2    12.2 complete",
-        "study/trial-000 0.500  0.75 1.00  0.50   0.90 0.30  0.25   20     20    2    12.2 complete",
+        "run             score recon sharp struct  div info alpha beta m nats m/KL KL nats state",
+        "study/trial-001 0.750  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 pruned",
+        "alone           0.600  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
+        "study/trial-000 0.500  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
         "",
         "run             alpha beta m nats m/KL state",
         "study/trial-002  0.25   20     20    2 collapsed: samples alike | at step 20",
