@@ -3,8 +3,9 @@
     python benchmarks/report.py [--counts N ...]
 
 One small run is trained and measured, and copied with settings, scores and a state of its own in each copy, so that
-files, curves and pictures are as a study leaves them, but for checkpoints. The command runs in a process of its own:
-first without a cache, then once more, then with one run in ten written anew. Files are in the system's memory.
+files, curves and pictures are as a study leaves them, but for checkpoints; no two have a picture in common. The
+command runs in a process of its own: first without a cache, then once more, then with one run in ten written anew.
+Files are in the system's memory.
 """
 
 import argparse
@@ -20,13 +21,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 
+from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.report import PAGE
+from analysis.runs import PICTURES
 from analysis.score import PARTS
 from analysis.spectrum import eigenvalues
 from introvae.config import TrainConfig, dump_toml
 from introvae.data import load_images
+from introvae.pictures import last_picture
 from introvae.run import CHECKPOINT, PARAMS, PREVIOUS, SCORES, read_metrics, read_scores, write_scores
 from introvae.trainer import Trainer
 
@@ -43,6 +48,7 @@ def train_one(folder: Path) -> None:
     trainer.finish()
     measured = measure_run(trainer.evaluated, images, CONFIG, eigenvalues(images.train), read_metrics(folder))
     write_scores(folder, {"state": "complete"} | measured)
+    write_latent_pictures(trainer.evaluated, images, folder)
 
 
 def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
@@ -52,6 +58,12 @@ def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
     config = replace(CONFIG, alpha=alpha, beta=beta, m=m, seed=rng.getrandbits(63))
     (folder / PARAMS).write_text(dump_toml({"config": config.to_dict(), "machine": {}}))
     (state,) = rng.choices(list(STATES), list(STATES.values()))
+    sheets = [folder / PICTURES[kind] for kind in ("traversals", "interpolations", "plane")]
+    for path in filter(None, (last_picture(folder), *sheets)):
+        with Image.open(path) as image:  # darker by some share, as no two runs have a picture in common
+            share = rng.uniform(0.5, 1)
+            darker = image.point([round(share * value) for value in range(256)] * len(image.getbands()))
+        darker.save(path)
     if state != "running":
         write_values(source, folder, state, rng)
 
