@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from introvae.cache import cache_root
+from introvae.run import cache_root
 
 PATIENCE = 60.0  # seconds for another report to finish writing
 

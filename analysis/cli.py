@@ -49,12 +49,13 @@ def main(argv: list[str] | None = None) -> int:
 def report(args: argparse.Namespace) -> None:
     """What is asked for is printed even where the files cannot be written."""
     from analysis.report import CSV, GRID, MARKDOWN, MOST_DRAWN, PAGE, best_and_worst, named, report_files, write_report
-    from analysis.rescore import rescore
     from analysis.runs import read_runs
     from analysis.table import frame, ranked, text_table
 
     folder = args.folder
     if args.rescore:
+        from analysis.rescore import rescore
+
         rescore(read_runs(folder), args.lite0_kid, args.fid)
     runs = ranked(read_runs(folder))
     if args.compare is None:

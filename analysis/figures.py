@@ -11,13 +11,12 @@ import numpy as np
 import optuna
 import pandas as pd
 import seaborn as sns
-import torch
 from matplotlib.colors import Normalize
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
+from analysis.prediction import predicted_active_units, predicted_kl
 from analysis.runs import Run
-from analysis.spectrum import predicted_active_units, predicted_kl
 from analysis.svg import ACCENT, FAINT, INK, STYLE, Points, by_state, log_scales, new_axes, scatter, shapes, svg
 
 COLOURS = "viridis"  # perceptually uniform, and read alike by colour-blind people
@@ -180,7 +179,7 @@ def prediction(points: Points) -> Chart | None:
     shown = with_numbers(points, "beta", "kl")
     if not known or not shown:
         return None
-    spectrum, latent = torch.tensor(known[1]), known[0].config["latent"]
+    spectrum, latent = known[1], known[0].config["latent"]
     ends = [beta for _, values in shown if (beta := values["beta"])] + [1 / known[1][0]]
     betas = np.geomspace(min(ends) / 2, max(ends) * 2, BETAS)
     curves = pd.DataFrame({

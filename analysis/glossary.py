@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 Entries = Mapping[str, tuple[str, str]]
+PARTS = ("reconstruction", "sharpness", "structure", "diversity", "informativeness")  # of the score
 
 SCORE: Entries = {
     "score": ("0 to 1", "geometric mean of the five parts; 1 is best"),

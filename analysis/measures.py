@@ -12,8 +12,9 @@ from analysis import collapse, diversity, reconstruction, sharpness
 from analysis.distance import LEAST_IMAGES, sliced_wasserstein
 from analysis.latents import latent_smoothness
 from analysis.outputs import noise_samples, scored_images
+from analysis.prediction import predicted_active_units, predicted_kl
 from analysis.score import score_images
-from analysis.spectrum import predicted_active_units, predicted_kl, vae_kl
+from analysis.spectrum import vae_kl
 from introvae.cache import Images
 from introvae.config import TrainConfig
 from introvae.data import ImageSet

@@ -25,9 +25,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from analysis.figures import Chart, charts, data_set, is_finite, numbers
-from analysis.glossary import GLOSSARY
+from analysis.glossary import GLOSSARY, PARTS
 from analysis.runs import Run
-from analysis.score import PARTS
 from analysis.table import ranked
 from introvae.config import TrainConfig
 from introvae.curves import LOG_FROM

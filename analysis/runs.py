@@ -17,10 +17,9 @@ import numpy as np
 from PIL import Image
 
 from analysis.cache import Entry, RunCache
-from analysis.score import PARTS
+from analysis.glossary import PARTS
 from introvae.config import TrainConfig, value_at
 from introvae.errors import UserError
-from introvae.memory import is_out_of_memory
 from introvae.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.run import CURVES, METRICS, PARAMS, SCORES, read_config, read_metrics, read_scores
 
@@ -139,7 +138,7 @@ def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> 
             raise UserError(refusal)
         return _read_run(folder, name, cache)
     except Exception as error:  # what files of unknown content may raise has no bounds
-        if is_out_of_memory(error):
+        if isinstance(error, MemoryError):
             raise
         return None if _is_gone(folder) else Run(name, folder, UNREADABLE, _utf8(_say(error)), 0, {}, {}, {}, b"", {})
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from analysis import likeness, sharpness
+from analysis.glossary import PARTS
 from analysis.likeness import Pairs
 from analysis.outputs import outputs, scored_images
 from introvae.data import load_images
@@ -29,7 +30,6 @@ from introvae.errors import UserError
 from introvae.run import read_config
 from introvae.state import load_run
 
-PARTS = ("reconstruction", "sharpness", "structure", "diversity", "informativeness")
 GROUPS = 8  # of images left out in turn for the standard error
 
 

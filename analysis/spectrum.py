@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from analysis.prediction import predicted_kl
 from introvae.cache import Images
 from introvae.config import TrainConfig
 from introvae.trainer import weights_at
@@ -44,15 +45,6 @@ def eigenvalues(images: Images) -> Tensor:
 def _centred(images: Tensor) -> Tensor:
     x = images.double() / 255
     return x - x.mean(0)
-
-
-def predicted_kl(spectrum: Tensor, beta: float, latent: int) -> float:
-    """KL_lin(beta) in nats of a linear VAE with `latent` dimensions."""
-    return 0.5 * torch.log(beta * spectrum[:latent]).clamp(min=0).sum().item()
-
-
-def predicted_active_units(spectrum: Tensor, beta: float, latent: int) -> int:
-    return int((beta * spectrum[:latent] > 1).sum())
 
 
 def beta_range(spectrum: Tensor, latent: int) -> tuple[float, float]:

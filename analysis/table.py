@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.glossary import PARTS
 from analysis.runs import UNREADABLE, Run
-from analysis.score import PARTS
 
 RANKED = ("complete", "pruned")  # among each other by score
 ORDER = (*RANKED, "collapsed", "diverged", "running", "unreadable")

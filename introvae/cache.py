@@ -24,7 +24,7 @@ from torch import Tensor
 
 from introvae.decode import Format, Unusable, all_grey, decode
 from introvae.errors import UserError
-from introvae.run import write_atomically
+from introvae.run import cache_root, write_atomically
 
 PIXELS, INDEX, LOCK = "pixels.u8", "index.json", ".lock"
 DECODER = f"1, Pillow {PIL.__version__}"  # to be counted up when other pixels come out of the same files
@@ -101,11 +101,6 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
         shape = (len(paths), index["channels"], form.image_size, form.image_size)
         pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
     return ImageRows(pixels, np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]]))
-
-
-def cache_root() -> Path:
-    """Where this package keeps what it can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introvae"
 
 
 def _cache_folder(root: Path, form: Format) -> Path:

@@ -2,14 +2,17 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
-from introvae.cache import Images
 from introvae.run import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from introvae.cache import Images
 
 COLUMNS = 12
 BANDS = ("originals", "reconstructions", "samples")
@@ -23,25 +26,29 @@ MOST_FRAMES = 60
 FRAME_MS, LAST_FRAME_MS = 600, 3000
 
 
-def fixed_images(images: Images) -> Tensor:
+def fixed_images(images: "Images") -> "Tensor":
     """Evenly spaced ones, so that neighbours of one person are left out; at most COLUMNS."""
+    import torch
+
     return images[torch.linspace(0, len(images) - 1, min(COLUMNS, len(images))).long()]
 
 
-def write_picture(folder: Path, step: int, bands: tuple[Tensor, Tensor, Tensor]) -> None:
+def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]") -> None:
     """`bands`: float images (N, C, S, S) in [0, 1] for each of BANDS, N the same for all."""
+    import torch
+
     (folder / "images").mkdir(exist_ok=True)
     write_sheet(folder / "images" / f"step-{step:06d}.png", torch.stack(bands))
 
 
-def write_sheet(path: Path, tiles: Tensor, shortest: int = SHORTEST) -> None:
+def write_sheet(path: Path, tiles: "Tensor", shortest: int = SHORTEST) -> None:
     """A PNG of float images (rows, columns, C, S, S) in [0, 1], each enlarged to at least `shortest` pixels."""
     buffer = io.BytesIO()
     Image.fromarray(pixels(tiles, shortest)).save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
 
 
-def pixels(tiles: Tensor, shortest: int = SHORTEST) -> np.ndarray:
+def pixels(tiles: "Tensor", shortest: int = SHORTEST) -> np.ndarray:
     """The sheet of `write_sheet`, uint8 (height, width) if C is 1, else (height, width, 3)."""
     rows, columns, channels, size, _ = tiles.shape
     sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
@@ -71,7 +78,7 @@ def write_gif(folder: Path) -> Path | None:
     if not found:
         return None
     if len(found) > MOST_FRAMES:
-        found = [found[index] for index in torch.linspace(0, len(found) - 1, MOST_FRAMES).long()]
+        found = [found[int(index)] for index in np.linspace(0, len(found) - 1, MOST_FRAMES)]
     frames = [_frame(path) for path in found]
     montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colours from
     palette = Image.fromarray(montage).quantize(PALETTE)

@@ -24,11 +24,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
-
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
 from introvae.errors import UserError
-from introvae.memory import is_out_of_memory
 
 PARAMS, METRICS, CURVES, SCORES = "params.toml", "metrics.csv", "curves.png", "scores.json"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -38,6 +35,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     """The file holds its old content or the new one, whatever happens in between."""
     _write_part(path, content).replace(path)
     _sync(path.parent)
+
+
+def cache_root() -> Path:
+    """Where this package keeps what it can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introvae"
 
 
 @contextmanager
@@ -83,6 +85,8 @@ def read_config(folder: Path) -> TrainConfig:
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """`state` holds tensors and plain values only; the checkpoint before becomes checkpoint.previous.pt."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     part = _write_part(folder / CHECKPOINT, buffer.getbuffer())
@@ -99,6 +103,8 @@ def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | No
     named on stderr and renamed to NAME.broken, so that it never replaces the good one.
     Raises UserError if there are checkpoints and none can be used.
     """
+    from introvae.memory import is_out_of_memory
+
     broken: dict[str, str] = {}
     for name in (CHECKPOINT, PREVIOUS):
         try:
@@ -129,6 +135,8 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as file:
         if file.testzip():  # torch.load does not look at the checksums
             raise ValueError("its checksum is wrong")
+    import torch
+
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or type(state.get("step")) is not int:
         raise ValueError("it holds no training state")

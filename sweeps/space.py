@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 from torch import Tensor
 
-from analysis.spectrum import beta_range, predicted_kl
+from analysis.prediction import predicted_kl
+from analysis.spectrum import beta_range
 from introvae.errors import UserError
 
 Range = tuple[float, float]

@@ -13,8 +13,9 @@ from analysis import collapse, diversity, reconstruction, sharpness
 from analysis.distance import sliced_wasserstein
 from analysis.measures import DIRECTIONS, PATCHES, measure_run
 from analysis.outputs import outputs, scored_images
+from analysis.prediction import predicted_active_units, predicted_kl
 from analysis.score import score_images
-from analysis.spectrum import eigenvalues, predicted_active_units, predicted_kl
+from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.networks import build
 from introvae.trainer import Trainer

@@ -7,10 +7,11 @@ import optuna
 import pytest
 from conftest import CPU, tiny_config
 
+from analysis.prediction import predicted_kl
 from analysis.rescore import rescore
 from analysis.runs import read_runs
 from analysis.score import weights_of
-from analysis.spectrum import eigenvalues, predicted_kl
+from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.pictures import last_picture
 from introvae.run import read_config, read_metrics, read_scores

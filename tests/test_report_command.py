@@ -128,3 +128,9 @@ def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0 and (tmp_path / "comparison.png").is_file()
+
+
+def test_a_report_does_without_pytorch() -> None:
+    """Importing it would take half of the report's memory, and seconds."""
+    code = "import analysis.report, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

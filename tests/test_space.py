@@ -2,7 +2,8 @@ import optuna
 import pytest
 import torch
 
-from analysis.spectrum import beta_range, eigenvalues, predicted_kl
+from analysis.prediction import predicted_kl
+from analysis.spectrum import beta_range, eigenvalues
 from introvae.data import ImageSet
 from introvae.errors import UserError
 from sweeps.space import LEAST_WARMUP_KL, data_space, warmup_beta

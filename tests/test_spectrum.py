@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from analysis.spectrum import (
-    beta_range,
-    eigenvalues,
-    predicted_active_units,
-    predicted_kl,
-    vae_kl,
-)
+from analysis.prediction import predicted_active_units, predicted_kl
+from analysis.spectrum import beta_range, eigenvalues, vae_kl
 from introvae.data import ImageSet
 
 FALLING = torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.float64)
