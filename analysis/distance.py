@@ -51,7 +51,7 @@ class InceptionDistances:
     kid_std: float
     real: int
     samples: int
-    library: str
+    package: str
 
 
 def sliced_wasserstein(

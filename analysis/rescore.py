@@ -71,7 +71,7 @@ def _distances(
     if inception:
         by = distance.inception_distances(real, samples, inception)
         found |= {"fid": by.fid, "kid": by.kid, "kid_deviation": by.kid_std, "fid_images": by.real,
-                  "fid_library": by.library}  # fmt: skip
+                  "fid_library": by.package}  # fmt: skip
     return found
 
 
