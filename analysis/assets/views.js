@@ -3,7 +3,7 @@
 const BAND_TITLES = { originals: "Originals", reconstructions: "Reconstructions", samples: "Samples" };
 const SHEET_TITLES = { traversals: "Traversals", interpolations: "Interpolations", plane: "Plane through three images" };
 const SHEET_CAPTIONS = {
-  traversals: "One latent dimension a row, from the lowest to the highest value seen, the others kept; the dimension furthest from the prior first.",
+  traversals: "One latent dimension a row, from the lowest to the highest value seen, all others 0; the dimension furthest from the prior first.",
   interpolations: "From one image's code to another's, in equal steps.",
   plane: "The plane that the codes of three images span.",
 };
