@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
-from introvae.errors import UserError
+from introvae.errors import InUseError, UserError
 from introvae.memory import is_out_of_memory
 
 PARAMS, METRICS, CURVES, SCORES = "params.toml", "metrics.csv", "curves.png", "scores.json"
@@ -44,7 +44,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the lock goes with the process, however it ends.
 
-    Raises UserError if another process holds it or the folder cannot be written.
+    Raises InUseError if another process holds it, UserError if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+            raise InUseError(f"{folder} is in use by another process; wait for it or choose another --out") from error
         yield
 
 
