@@ -80,8 +80,8 @@ def _file_settings(path: Path) -> dict[str, Any]:
 
 
 def run_command(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code: 0 or what `command` gives, 2 for a mistake of the user or a folder or disk that refuses, 1 for a failed training,
-    130 after Ctrl-C; one line to stderr each.
+    """The exit code: what `command` gives or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a
+    failed training, 130 after Ctrl-C; one line to stderr each.
 
     SIGTERM is taken as Ctrl-C.
     """

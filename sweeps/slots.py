@@ -1,0 +1,180 @@
+"""The slots 0..N-1 of a study and the trials that fill them, for any number of workers on any machines.
+
+A slot is filled by exactly one finished trial. A trial that is no retry has the slot that the number of such trials
+before it gives: trials are numbered by the database, one after another, so no counter and no lock is needed. A trial
+that was cut off leaves its slot to a retry, which carries slot and parameters from its creation.
+"""
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from introvae.errors import InUseError
+from introvae.run import lock
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+ALIVE = (TrialState.RUNNING, TrialState.WAITING)
+RETRY = "retry_of"  # the attribute of a retry: the number of the trial before it
+DRAWN = "m"  # the attribute of a trial whose parameters are complete
+LOOK_EVERY = 1.0  # seconds, while the remaining trials run elsewhere
+
+Run = Callable[[optuna.Trial, int, dict[int, float]], float]
+OnTrial = Callable[[optuna.Study, FrozenTrial], None]
+Stop = Callable[[], bool]
+
+
+class CutOff(Exception):
+    """A trial that ends with its slot unfilled, for a good reason: it was asked to stop, or another fills the slot."""
+
+
+def slots(study: optuna.Study) -> dict[int, list[FrozenTrial]]:
+    """The trials of each slot, oldest first."""
+    found: dict[int, list[FrozenTrial]] = {}
+    fresh = 0
+    for trial in study.get_trials(deepcopy=False):
+        if RETRY in trial.user_attrs:
+            found[trial.user_attrs["slot"]].append(trial)
+        else:
+            found[fresh] = [trial]
+            fresh += 1
+    return found
+
+
+def slot_of(study: optuna.Study, number: int) -> int:
+    """The slot of the trial with this number."""
+    return next(slot for slot, trials in slots(study).items() if any(t.number == number for t in trials))
+
+
+def finished_slots(study: optuna.Study) -> set[int]:
+    return {slot for slot, trials in slots(study).items() if any(t.state in FINISHED for t in trials)}
+
+
+def missing_slots(study: optuna.Study, total: int) -> list[int]:
+    """Those among 0..total-1 that no finished trial fills."""
+    filled = finished_slots(study)
+    return [slot for slot in range(total) if slot not in filled]
+
+
+class Filler:
+    """Fills the slots 0..total-1 together with all others that do the same.
+
+    `run` trains a trial in its slot, given the scores that the slot's trials before it reported at their steps, and
+    raises CutOff if it is asked to stop. `folder(slot)` is the slot's run folder, locked meanwhile: where the lock is
+    free on the same machine the owner is dead. Elsewhere it counts as dead once it gave no sign of life for `grace`
+    seconds.
+    """
+
+    def __init__(
+        self, study: optuna.Study, total: int, folder: Callable[[int], Path], run: Run,
+        stop: Stop = lambda: False, one_machine: bool = True, grace: int = 300,
+    ) -> None:  # fmt: skip
+        self.study, self.total, self.folder, self.run, self.stop = study, total, folder, run, stop
+        self.one_machine, self.grace = one_machine, timedelta(seconds=grace)
+        self.claim, self.number = ExitStack(), -1
+
+    def fill(self, on_trial: OnTrial) -> None:
+        """Until all slots are filled or `stop` says so. `on_trial` sees each trial that this call finished."""
+        while self.take_one(on_trial):
+            pass
+
+    def take_one(self, on_trial: OnTrial) -> bool:
+        """Fill one slot, or wait a moment if all that is left runs elsewhere; False if there is nothing to wait for.
+
+        A slot is taken under a lock of this machine, so that nobody takes a trial whose owner is about to lock its
+        folder for one whose owner is dead.
+        """
+        with ExitStack() as self.claim, ExitStack() as self.owned:
+            self.claim.enter_context(patient_lock(self.folder(0).parent / ".claim", self.stop))
+            if self.stop():
+                return False
+            self._fail_dead()
+            self._enqueue_cut_off()
+            if not missing_slots(self.study, self.total):
+                return False
+            found = slots(self.study)
+            if len(found) >= self.total and not any(t.state == TrialState.WAITING for ts in found.values() for t in ts):
+                self.claim.close()
+                time.sleep(LOOK_EVERY)
+                return True
+            self.number = -1
+            try:
+                self.study.optimize(self._objective, n_trials=1, catch=(CutOff,))
+            except UpdateFinishedTrialError:
+                pass  # told twice: the answer to the first was lost, or the trial was taken for dead meanwhile
+            except ValueError as error:
+                if not str(error).startswith("Cannot tell a"):  # Optuna has no name for it
+                    raise
+        trial = self.study.get_trials(deepcopy=False)[self.number]
+        if self.number >= 0 and trial.state in FINISHED:
+            on_trial(self.study, trial)
+        return True
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        slot = slot_of(self.study, trial.number)
+        others = [t for t in slots(self.study)[slot] if t.number != trial.number]
+        if slot >= self.total or any(
+            t.state in FINISHED or (t.state in ALIVE and t.number < trial.number) for t in others
+        ):
+            raise CutOff("another trial fills the slot, or nobody wants it")
+        try:
+            self.owned.enter_context(lock(self.folder(slot)))  # until the study knows the result
+        except InUseError as error:
+            raise CutOff("its owner, taken for dead, is alive") from error
+        for name, value in {"slot": slot, "host": socket.gethostname(), "pid": os.getpid()}.items():
+            trial.set_user_attr(name, value)
+        self.claim.close()
+        self.number = trial.number
+        return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
+
+    def _fail_dead(self) -> None:
+        """Trials whose owner is gone become FAIL."""
+        for slot, trials in slots(self.study).items():
+            for trial in trials:
+                if trial.state == TrialState.RUNNING and self._is_dead(trial, slot):
+                    with suppress(ValueError, UpdateFinishedTrialError):  # somebody else was quicker
+                        self.study.tell(trial.number, state=TrialState.FAIL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
+
+    def _is_dead(self, trial: FrozenTrial, slot: int) -> bool:
+        host = trial.user_attrs.get("host")
+        if self.one_machine or host == socket.gethostname():
+            return host is None or _is_free(self.folder(slot))
+        age = datetime.now() - (trial.datetime_start or datetime.now())
+        return host is None and age > self.grace  # with a host, Optuna's heartbeats tell
+
+    def _enqueue_cut_off(self) -> None:
+        for slot, trials in slots(self.study).items():
+            if slot < self.total and all(t.state == TrialState.FAIL for t in trials) and _is_free(self.folder(slot)):
+                drawn = next((t.params for t in reversed(trials) if DRAWN in t.user_attrs), {})
+                self.study.enqueue_trial(drawn, {"slot": slot, RETRY: trials[-1].number})
+
+
+@contextmanager
+def patient_lock(folder: Path, stop: Stop) -> Iterator[None]:
+    """introvae.run.lock, waited for; goes on without it once `stop` is true."""
+    with ExitStack() as stack:
+        while not stop():
+            with suppress(InUseError):
+                stack.enter_context(lock(folder))
+                break
+            time.sleep(0.02)
+        yield
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        with lock(folder):
+            return True
+    except InUseError:
+        return False
