@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import NoneType
+from typing import cast
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from introvae.errors import InUseError
+from introvae.errors import InUseError, StoppedError
 from introvae.run import lock
+from sweeps.storage import causes
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ALIVE = (TrialState.RUNNING, TrialState.WAITING)
@@ -79,7 +82,8 @@ class Filler:
     ) -> None:  # fmt: skip
         self.study, self.total, self.folder, self.run, self.stop = study, total, folder, run, stop
         self.one_machine, self.grace = one_machine, timedelta(seconds=grace)
-        self.claim, self.number = ExitStack(), -1
+        self.claim, self.owned = ExitStack(), ExitStack()
+        self.number, self.error = -1, cast(Exception | None, None)  # of the trial that was taken last
 
     def fill(self, on_trial: OnTrial) -> None:
         """Until all slots are filled or `stop` says so. `on_trial` sees each trial that this call finished."""
@@ -105,14 +109,16 @@ class Filler:
                 self.claim.close()
                 time.sleep(LOOK_EVERY)
                 return True
-            self.number = -1
+            self.number, self.error = -1, None
             try:
                 self.study.optimize(self._objective, n_trials=1, catch=(CutOff,))
-            except UpdateFinishedTrialError:
-                pass  # told twice: the answer to the first was lost, or the trial was taken for dead meanwhile
-            except ValueError as error:
-                if not str(error).startswith("Cannot tell a"):  # Optuna has no name for it
+            except (UpdateFinishedTrialError, ValueError, AssertionError):
+                # What Optuna raises for a trial that has a result: it was taken for dead, or told twice because the
+                # database went away before it had answered.
+                if not isinstance(self.error, NoneType | UpdateFinishedTrialError | optuna.TrialPruned | CutOff):
                     raise
+            except UnboundLocalError as error:  # Optuna's, where the database has gone for good
+                raise next((e for e in causes(error) if isinstance(e, StoppedError)), error) from None
         trial = self.study.get_trials(deepcopy=False)[self.number]
         if self.number >= 0 and trial.state in FINISHED:
             on_trial(self.study, trial)
@@ -133,7 +139,11 @@ class Filler:
             trial.set_user_attr(name, value)
         self.claim.close()
         self.number = trial.number
-        return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
+        try:
+            return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
+        except Exception as error:
+            self.error = error
+            raise
 
     def _fail_dead(self) -> None:
         """Trials whose owner is gone become FAIL."""

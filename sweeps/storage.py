@@ -9,7 +9,8 @@ import sqlite3
 import sys
 import time
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +42,8 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def wrapper(self: "Database", *args: Any, **kwargs: Any) -> Any:
+        if self.given_up:
+            raise StoppedError(self.given_up)
         start, waiting = time.monotonic(), False
         while True:
             try:
@@ -50,9 +53,9 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
                 if reason is None:
                     raise
                 if time.monotonic() - start > self.patience:
-                    raise StoppedError(
-                        f"{self.shown} has not answered for {self.patience:.0f} s ({reason}); the same command goes on"
-                    ) from None
+                    how_long = f"has not answered for {self.patience:g} s ({reason})"
+                    self.given_up = f"{self.shown} {how_long}; the same command goes on"
+                    raise StoppedError(self.given_up) from None
                 if not waiting:
                     print(f"{self.shown} does not answer ({reason}); waiting for it", file=sys.stderr, flush=True)
                 waiting = True
@@ -73,6 +76,7 @@ class Database(RDBStorage):
     def __init__(self, url: str, grace: int) -> None:
         self.shown = f"the database {hide_password(url)}"
         self.one_machine = url.startswith("sqlite")
+        self.given_up = ""
         template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -82,16 +86,15 @@ class Database(RDBStorage):
                 heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
                 grace_period=grace,
             )
+        weakref.finalize(self, self.engine.dispose)  # which tells the server
 
     def outage(self, error: BaseException) -> str | None:
         """Why the database does not answer, in one line; None for an error of another kind."""
-        while not isinstance(error, OperationalError | InterfaceError):
-            before = error.__cause__ or error.__context__
-            if before is None:
-                return None
-            error = before
-        reason = _reason(error)
-        if "disk is full" in reason or getattr(error.orig, "sqlstate", None) == DISK_FULL:
+        refused = next((e for e in causes(error) if isinstance(e, OperationalError | InterfaceError)), None)
+        if refused is None:
+            return None
+        reason = _reason(refused)
+        if "disk is full" in reason or getattr(refused.orig, "sqlstate", None) == DISK_FULL:
             raise StoppedError(f"the disk of {self.shown} is full; make room, then the same command goes on") from None
         if self.one_machine and "locked" not in reason:
             raise StoppedError(f"{self.shown} cannot be used ({reason}); put it right, then the same command goes on")
@@ -105,6 +108,13 @@ class Database(RDBStorage):
 
 for _name in TRANSACTIONS:
     setattr(Database, _name, _patient(getattr(RDBStorage, _name)))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the one it came from, and so on."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def open_database(url: str, grace: int) -> Database:

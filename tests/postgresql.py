@@ -61,8 +61,8 @@ class PostgreSQL:
 
 def programs() -> Path:
     """Where the server's programs are; fails if PostgreSQL is not installed."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    folders = [path.parent for path in debian or map(Path, filter(None, [shutil.which("initdb")]))]
     assert folders, "these tests start a PostgreSQL server; install it (the Debian package postgresql)"
     return folders[-1]
 

@@ -7,6 +7,7 @@ import optuna
 import pytest
 from conftest import script
 from optuna.trial import FrozenTrial, TrialState
+from postgresql import PostgreSQL
 
 from introvae.run import lock
 from sweeps.slots import DRAWN, FINISHED, RETRY, CutOff, Filler, finished_slots, slots
@@ -53,7 +54,12 @@ def test_a_cut_off_slot_is_filled_first_with_its_parameters_and_reports(tmp_path
     first.take_one(first.note)
     (failed,) = first.study.trials
     given: list[dict[int, float]] = []
-    second = Worker(path, 3, lambda trial, slot, reported: given.append(reported) or draw(trial, slot, reported))
+
+    def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        given.append(reported)
+        return draw(trial, slot, reported)
+
+    second = Worker(path, 3, run)
     assert second.go() == [0, 1, 2]
     assert given == [{1: 0.25}, {}, {}]
     retry = second.study.trials[1]
@@ -163,7 +169,9 @@ def test_the_total_is_exact(workers: int, total: int, kills: int, tmp_path: Path
 @pytest.mark.parametrize(("workers", "total", "kills"), [
     (2, 6, 1), pytest.param(4, 40, 2, marks=pytest.mark.slow),
 ])  # fmt: skip
-def test_the_total_is_exact_on_postgresql(workers: int, total: int, kills: int, tmp_path: Path, postgres) -> None:  # type: ignore[no-untyped-def]
+def test_the_total_is_exact_on_postgresql(
+    workers: int, total: int, kills: int, tmp_path: Path, postgres: PostgreSQL
+) -> None:
     assert_filled(tmp_path / "s", postgres.url(f"total{total}"), workers, total, kills)
 
 
