@@ -1,6 +1,7 @@
 """introvae-sweep: an Optuna study over alpha, beta and m."""
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from introvae.errors import UserError
+from introvae.errors import StoppedError, UserError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from sweeps.redact import hide_password
 
@@ -59,6 +60,8 @@ def command_line() -> Parser:
     parser.add_argument(
         "--grace", type=int, default=300, metavar="SECONDS", help="silence after which another machine is dead [300]"
     )
+    parser.add_argument("--keep", type=int, default=5, metavar="K", help="checkpoints to keep: of the best trials [5]")
+    parser.add_argument("--keep-all", action="store_true", help="keep the checkpoints of all trials")
     parser.add_argument("--isolate", action="store_true", help="a process of its own for each trial")
     parser.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="end a trial that takes longer [never]")
     add_config_options(parser, leave_out=SEARCHED)
@@ -67,7 +70,7 @@ def command_line() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     args = command_line().parse_args(argv)
-    return run_command("introvae-sweep", lambda: sweep(args))
+    return run_command("introvae-sweep", lambda: until_the_disk_is_full(args))
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -79,6 +82,15 @@ def parse_range(text: str) -> tuple[float, float]:
     if not 0 < low <= high < float("inf"):
         raise ArgumentTypeError(f"{text!r}: LO must be more than 0 and HI no less than LO")
     return low, high
+
+
+def until_the_disk_is_full(args: argparse.Namespace) -> int:
+    try:
+        return sweep(args)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StoppedError(f"{error.filename}: {error.strerror}; make room, then the same command goes on") from error
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -93,10 +105,11 @@ def sweep(args: argparse.Namespace) -> int:
             from introvae.run import lock
 
             held.enter_context(lock(setup.folder))
-        workers = worker_count(args, setup)
         job = Job(
-            setup, settings(setup), args.trials, Narrator(args.trials), args.storage, args.grace, workers, args.isolate
-        )
+            setup=setup, settings=settings(setup), trials=args.trials, narrate=Narrator(args.trials),
+            keep=None if args.keep_all else args.keep, url=args.storage, grace=args.grace,
+            workers=worker_count(args, setup), isolate=args.isolate,
+        )  # fmt: skip
         study = job.study()
         ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
         print(f"study {setup.folder}: {ranges}", flush=True)
@@ -117,7 +130,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    for name in ("trials", "workers", "grace", "trial_timeout"):
+    for name in ("trials", "workers", "grace", "keep", "trial_timeout"):
         value = getattr(args, name)
         if value is not None and not value >= 1:
             raise UserError(f"--{name.replace('_', '-')} is {value}; allowed: 1 or more")
@@ -149,12 +162,13 @@ def worker_count(args: argparse.Namespace, setup: "Setup") -> int:
 def fill(job: "Job", study: "optuna.Study", stop: "Interrupt", timeout: float | None) -> None:
     """Train in this process if one is enough: CUDA's errors, a hung trial and --isolate take another one."""
     from introvae.data import ImageSet
-    from sweeps.workers import Supervisor, fill_here, work
+    from sweeps.workers import Supervisor, work
 
     setup = job.setup
     cpu = setup.device.type != "cuda"
     if job.workers == 1 and cpu and not job.isolate and timeout is None:
-        fill_here(replace(job, setup=replace(setup, images=setup.images.to(setup.device))), stop)
+        job = replace(job, setup=replace(setup, images=setup.images.to(setup.device)))
+        job.filler(stop).fill(job.on_trial)
         return
     if job.workers > 1 and cpu:
         os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
@@ -226,11 +240,13 @@ def summarise(folder: Path, out: Path) -> None:
     from analysis.report import CSV, GRID, best_and_worst, report_files, write_report
     from analysis.runs import read_runs
     from analysis.table import ranked, text_table
+    from sweeps.disk import megabytes
 
     runs = ranked(read_runs(folder))
     write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
     print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
     print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
+    print(f"on disk: {megabytes(folder):.0f} MB in {folder}")
     print(f"next: introvae-report {out}")
 
 

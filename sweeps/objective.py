@@ -22,10 +22,9 @@ from introvae.progress import progress
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
-from sweeps.slots import DRAWN, CutOff, patient_lock
+from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
 
-FAILED = "failed slot"  # attributes of the study: "failed slot K" says how slot K broke its process
 RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end is scored in any case
 
 
@@ -137,9 +136,8 @@ def _train_and_score(
 ) -> dict[str, Any]:
     """What becomes of the run: state, reason, score and measures."""
     folder = setup.run_folder(slot)
-    failed = trial.study.user_attrs.get(f"{FAILED} {slot}")
-    if failed:
-        return {"state": "failed", "reason": failed}
+    if reason := given_up(trial.study, slot):
+        return {"state": "failed", "reason": reason}
     trainer = Trainer(config, setup.images, folder, setup.device, setup.warmup_folder if config.warmup_steps else None)
     trial.set_user_attr("first_step", trainer.step)
     state, reason = "complete", ""

@@ -30,6 +30,7 @@ RETRY = "retry_of"  # the attribute of a retry: the number of the trial before i
 DRAWN = "m"  # the attribute of a trial whose parameters are complete
 LOOK_EVERY = 1.0  # seconds, while the remaining trials run elsewhere
 
+
 Run = Callable[[optuna.Trial, int, dict[int, float]], float]
 OnTrial = Callable[[optuna.Study, FrozenTrial], None]
 Stop = Callable[[], bool]
@@ -37,6 +38,12 @@ Stop = Callable[[], bool]
 
 class CutOff(Exception):
     """A trial that ends with its slot unfilled, for a good reason: it was asked to stop, or another fills the slot."""
+
+
+# What Optuna raises for the result of a trial that has one: it was taken for dead, or told twice because the database
+# went away before it had answered. And how the trial itself may have ended then.
+TOLD = (UpdateFinishedTrialError, ValueError, AssertionError)
+ENDED = (NoneType, UpdateFinishedTrialError, optuna.TrialPruned, CutOff)
 
 
 def slots(study: optuna.Study) -> dict[int, list[FrozenTrial]]:
@@ -65,6 +72,16 @@ def missing_slots(study: optuna.Study, total: int) -> list[int]:
     """Those among 0..total-1 that no finished trial fills."""
     filled = finished_slots(study)
     return [slot for slot in range(total) if slot not in filled]
+
+
+def give_up(study: optuna.Study, slot: int, reason: str) -> None:
+    """The next trial of the slot is to end as failed, for the reason: it broke or hung its process."""
+    study.set_user_attr(f"slot {slot} failed", " ".join(reason.split())[:500])
+
+
+def given_up(study: optuna.Study, slot: int) -> str | None:
+    """Why, or None."""
+    return study.user_attrs.get(f"slot {slot} failed")
 
 
 class Filler:
@@ -112,19 +129,25 @@ class Filler:
             self.number, self.error = -1, None
             try:
                 self.study.optimize(self._objective, n_trials=1, catch=(CutOff,))
-            except (UpdateFinishedTrialError, ValueError, AssertionError):
-                # What Optuna raises for a trial that has a result: it was taken for dead, or told twice because the
-                # database went away before it had answered.
-                if not isinstance(self.error, NoneType | UpdateFinishedTrialError | optuna.TrialPruned | CutOff):
+            except Exception as error:
+                if gone := next((e for e in causes(error) if isinstance(e, StoppedError)), None):
+                    raise gone from None  # what Optuna raises then has no name
+                if not (isinstance(error, TOLD) and isinstance(self.error, ENDED)):
                     raise
-            except UnboundLocalError as error:  # Optuna's, where the database has gone for good
-                raise next((e for e in causes(error) if isinstance(e, StoppedError)), error) from None
         trial = self.study.get_trials(deepcopy=False)[self.number]
         if self.number >= 0 and trial.state in FINISHED:
             on_trial(self.study, trial)
         return True
 
     def _objective(self, trial: optuna.Trial) -> float:
+        self.number = trial.number
+        try:
+            return self._run(trial)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _run(self, trial: optuna.Trial) -> float:
         slot = slot_of(self.study, trial.number)
         others = [t for t in slots(self.study)[slot] if t.number != trial.number]
         if slot >= self.total or any(
@@ -138,12 +161,7 @@ class Filler:
         for name, value in {"slot": slot, "host": socket.gethostname(), "pid": os.getpid()}.items():
             trial.set_user_attr(name, value)
         self.claim.close()
-        self.number = trial.number
-        try:
-            return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
-        except Exception as error:
-            self.error = error
-            raise
+        return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
 
     def _fail_dead(self) -> None:
         """Trials whose owner is gone become FAIL."""

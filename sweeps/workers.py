@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import FrameType
@@ -17,12 +16,14 @@ from typing import Any
 
 import optuna
 import torch
+from optuna.trial import FrozenTrial
 
 from introvae.data import load_images
 from introvae.device import choose_device
 from introvae.errors import StoppedError
-from sweeps.objective import FAILED, Setup, run_trial, train_warmup
-from sweeps.slots import Filler, OnTrial
+from sweeps.disk import keep_best
+from sweeps.objective import Setup, run_trial, train_warmup
+from sweeps.slots import Filler, OnTrial, Stop, give_up
 from sweeps.study import open_study
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
@@ -56,12 +57,13 @@ class Interrupt:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker has to do. `setup` may lack its images, which the worker loads itself."""
+    """What a worker has to do. `setup` may lack its images, which a worker process loads itself."""
 
     setup: Setup
     settings: dict[str, Any]
     trials: int
-    on_trial: OnTrial
+    narrate: OnTrial
+    keep: int | None  # checkpoints of so many best trials; None for all
     url: str | None
     grace: int
     workers: int = 1
@@ -70,33 +72,73 @@ class Job:
     def study(self) -> optuna.Study:
         return open_study(self.setup.folder, self.settings, self.setup.config.seed, self.url, self.grace)
 
+    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        if self.keep is not None:
+            keep_best(study, self.setup.run_folder, self.keep)
+        self.narrate(study, trial)
 
-def fill_here(job: Job, stop: Callable[[], bool]) -> None:
-    """Train the trials one after another in this process."""
-    if job.setup.config.warmup_steps:
-        train_warmup(job.setup, stop)
-    filler(job, job.study(), partial(run_trial, setup=job.setup, stop=stop), stop).fill(job.on_trial)
+    def filler(self, stop: Stop) -> Filler:
+        """Once the warm-up is there."""
+        if self.setup.config.warmup_steps:
+            train_warmup(self.setup, stop)
 
+        def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+            return run_trial(trial, self.setup, slot, reported, stop)
 
-def filler(job: Job, study: optuna.Study, run: Callable[..., float], stop: Callable[[], bool]) -> Filler:
-    one_machine = job.url is None or job.url.startswith("sqlite")
-    return Filler(
-        study, job.trials, job.setup.run_folder,
-        lambda trial, slot, reported: run(trial, slot=slot, reported=reported), stop, one_machine, job.grace,
-    )  # fmt: skip
+        one_machine = self.url is None or self.url.startswith("sqlite")
+        return Filler(self.study(), self.trials, self.setup.run_folder, run, stop, one_machine, self.grace)
+
+    def of_worker(self, index: int) -> "Job":
+        """The same with its images, in the process of worker `index`."""
+        config, name = self.setup.config, str(self.setup.device)
+        if self.workers > 1 and self.setup.device.type == "cpu":
+            torch.set_num_threads(1)
+        if self.workers > 1 and self.setup.device.type == "cuda":
+            name = f"cuda:{index % torch.cuda.device_count()}"
+        device = choose_device(name)
+        images = load_images(config.data, config.image_size, config.channels, config.images_seed).to(device)
+        return replace(self, setup=replace(self.setup, images=images, device=device))
 
 
 def work(job: Job, index: int, pipe: Connection) -> None:
-    """A worker process. Its last message is "done", "again" for another process in its place, or an exception."""
+    """A worker process. It sends the slot that it trains, or None; its last word is "done", an exception, or "again"
+    for another process in its place.
+    """
     stop = _leave_with_parent()
     try:
-        pipe.send(_work(job, index, pipe, stop))
+        job = job.of_worker(index)
+        pipe.send(_fill(job.filler(stop), job, pipe))
     except Exception as error:
         with suppress(BrokenPipeError):
             pipe.send(error)
 
 
-def _leave_with_parent() -> Callable[[], bool]:
+def _fill(filler: Filler, job: Job, pipe: Connection) -> str:
+    run, begun = filler.run, False
+
+    def announced(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        nonlocal begun
+        begun = True
+        pipe.send(slot)
+        try:
+            return run(trial, slot, reported)
+        except RuntimeError as error:
+            if isinstance(error, StoppedError):
+                raise
+            give_up(filler.study, slot, f"{type(error).__name__}: {error}")
+            pipe.send("again")
+            raise SystemExit(1) from error  # after an error of CUDA its process is of no further use
+        finally:
+            pipe.send(None)
+
+    filler.run = announced
+    while filler.take_one(job.on_trial):
+        if begun and job.isolate:
+            return "again"
+    return "done"
+
+
+def _leave_with_parent() -> Stop:
     """Becomes true when the parent says so, or is gone; Ctrl-C reaches the parent as well, which tells."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,48 +154,6 @@ def _leave_with_parent() -> Callable[[], bool]:
     return stop.is_set
 
 
-def _work(job: Job, index: int, pipe: Connection, stop: Callable[[], bool]) -> str:
-    setup, config = job.setup, job.setup.config
-    name = setup.device.type
-    if name == "cpu" and job.workers > 1:
-        torch.set_num_threads(1)
-    if name == "cuda":
-        name = f"cuda:{index % torch.cuda.device_count()}" if job.workers > 1 else str(setup.device)
-    device = choose_device(name)
-    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
-    setup = replace(setup, images=images.to(device), device=device)
-    study = job.study()
-    if config.warmup_steps:
-        train_warmup(setup, stop)
-    begun = False
-
-    def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-        nonlocal begun
-        begun = True
-        pipe.send(slot)
-        try:
-            return run_trial(trial, setup, slot, reported, stop)
-        except StoppedError:
-            raise
-        except RuntimeError as error:  # after an error of CUDA its process is of no further use
-            give_up(study, slot, f"{type(error).__name__}: {error}")
-            pipe.send("again")
-            raise SystemExit(1) from error
-        finally:
-            pipe.send(None)
-
-    fill = filler(replace(job, setup=setup), study, run, stop)
-    while fill.take_one(job.on_trial):
-        if begun and job.isolate:
-            return "again"
-    return "done"
-
-
-def give_up(study: optuna.Study, slot: int, reason: str) -> None:
-    """Let the next trial of this slot end as failed, for the reason."""
-    study.set_user_attr(f"{FAILED} {slot}", " ".join(reason.split())[:500])
-
-
 class Supervisor:
     """Starts workers, replaces those that die, and ends trials that take too long.
 
@@ -164,7 +164,7 @@ class Supervisor:
         self,
         start: Callable[[int, Connection], None],
         study: optuna.Study,
-        stop: Callable[[], bool],
+        stop: Stop,
         timeout: float | None = None,
     ) -> None:
         """`start(index, pipe)` is what each worker process does; `timeout` is in seconds for each trial."""

@@ -15,13 +15,15 @@ from pathlib import Path
 import optuna
 
 from introvae.run import write_atomically
-from sweeps.slots import DRAWN, Filler
+from sweeps.slots import DRAWN, CutOff, Filler, Stop
 from sweeps.study import open_study
 
 STEP = 0.02  # seconds
 
 
-def count(folder: Path, steps: int, trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+def count(
+    folder: Path, steps: int, trial: optuna.Trial, slot: int, reported: dict[int, float], stop: Stop = lambda: False
+) -> float:
     """Score x, rising over the steps; half of the trials are pruned at their end."""
     x = trial.suggest_float("x", 0, 1)
     trial.set_user_attr(DRAWN, x)
@@ -33,6 +35,8 @@ def count(folder: Path, steps: int, trial: optuna.Trial, slot: int, reported: di
     for step in range(first + 1, steps + 1):
         time.sleep(STEP)
         write_atomically(checkpoint, str(step).encode())
+        if stop():
+            raise CutOff
         if step == 2:
             trial.report(x / 2, step)
     trial.report(x, steps)

@@ -62,6 +62,7 @@ def test_a_password_is_written_nowhere(postgres: PostgreSQL, tmp_path: Path, cap
             study.set_user_attr("a", 1)
     finally:
         postgres.start()
+    study = open_study(tmp_path / "s", {"steps": 1}, url=url)
     dump = [str(postgres.programs / "pg_dump"), url.replace("+psycopg", "")]
     stored = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
     printed = capfd.readouterr()
