@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -157,12 +159,9 @@ def interrupt_once_there(paths: list[Path], number: signal.Signals) -> None:
 def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
     """They write their checkpoints first."""
     job = Counting(tmp_path / "s", 2, steps=1000)
-    child = os.fork()
-    if not child:
-        supervisor(job).supervise(2)
-        os._exit(0)
-    wait_until(lambda: all((job.run_folder(slot) / "step").exists() for slot in (0, 1)))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    code = "import sys; from test_workers import *; supervisor(Counting(Path(sys.argv[1]), 2, 1000)).supervise(2)"
+    with subprocess.Popen([sys.executable, "-c", code, str(job.folder)], cwd=Path(__file__).parent) as parent:
+        wait_until(lambda: all((job.run_folder(slot) / "step").exists() for slot in (0, 1)))
+        parent.kill()
     study = open_study(job.folder, {})
     wait_until(lambda: [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"])
