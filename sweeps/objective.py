@@ -174,7 +174,7 @@ def _climb(
                 trial.report(reported[rung], rung)
             continue
         trainer.run(rung, on_log, stop)
-        if trainer.step < rung:
+        if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
         reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)
         score = score_images(real, reconstructions, samples).score

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import exit_code, tiny_flags
+from conftest import CPU, equal_states, exit_code, tiny_config, tiny_flags
 
 from introvae.cli import main
+from introvae.data import ImageSet
 from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from introvae.trainer import Trainer
 
 
 @pytest.fixture
@@ -75,3 +77,17 @@ def test_what_cannot_be_continued_is_refused(
     assert exit_code(main, flags) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_run_that_was_asked_to_stop_continues_bit_for_bit(small_faces: ImageSet, tmp_path: Path) -> None:
+    """It stops at the log after the request, which is at no other checkpoint."""
+    whole = Trainer(tiny_config(), small_faces, tmp_path / "whole", CPU)
+    whole.run()
+    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    first.run(stop=lambda: first.step >= 9)
+    state = load_checkpoint(tmp_path / "cut")
+    assert first.step == 10 and state and state["step"] == 10
+    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    second.run()
+    assert equal_states(second.state.as_dict(), whole.state.as_dict())
+    assert [row["step"] for row in read_metrics(tmp_path / "cut")] == list(range(2, 21, 2))
