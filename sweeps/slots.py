@@ -118,11 +118,11 @@ class Filler:
             if self.stop():
                 return False
             self._fail_dead()
-            self._enqueue_cut_off()
-            if not missing_slots(self.study, self.total):
-                return False
             found = slots(self.study)
-            if len(found) >= self.total and not any(t.state == TrialState.WAITING for ts in found.values() for t in ts):
+            if all(any(t.state in FINISHED for t in found.get(slot, ())) for slot in range(self.total)):
+                return False
+            waiting = any(trial.state == TrialState.WAITING for trials in found.values() for trial in trials)
+            if not self._enqueue_cut_off(found) and not waiting and len(found) >= self.total:
                 self.claim.close()
                 time.sleep(LOOK_EVERY)
                 return True
@@ -148,8 +148,8 @@ class Filler:
             raise
 
     def _run(self, trial: optuna.Trial) -> float:
-        slot = slot_of(self.study, trial.number)
-        others = [t for t in slots(self.study)[slot] if t.number != trial.number]
+        slot, trials = next((k, ts) for k, ts in slots(self.study).items() if any(t.number == trial.number for t in ts))
+        others = [t for t in trials if t.number != trial.number]
         if slot >= self.total or any(
             t.state in FINISHED or (t.state in ALIVE and t.number < trial.number) for t in others
         ):
@@ -165,27 +165,30 @@ class Filler:
 
     def _fail_dead(self) -> None:
         """Trials whose owner is gone become FAIL."""
-        for slot, trials in slots(self.study).items():
-            for trial in trials:
-                if trial.state == TrialState.RUNNING and self._is_dead(trial, slot):
-                    with suppress(ValueError, UpdateFinishedTrialError):  # somebody else was quicker
-                        self.study.tell(trial.number, state=TrialState.FAIL)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._is_dead(trial):
+                with suppress(ValueError, UpdateFinishedTrialError):  # somebody else was quicker
+                    self.study.tell(trial.number, state=TrialState.FAIL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
 
-    def _is_dead(self, trial: FrozenTrial, slot: int) -> bool:
+    def _is_dead(self, trial: FrozenTrial) -> bool:
         host = trial.user_attrs.get("host")
         if self.one_machine or host == socket.gethostname():
-            return host is None or _is_free(self.folder(slot))
+            return host is None or _is_free(self.folder(trial.user_attrs["slot"]))
         age = datetime.now() - (trial.datetime_start or datetime.now())
         return host is None and age > self.grace  # with a host, Optuna's heartbeats tell
 
-    def _enqueue_cut_off(self) -> None:
-        for slot, trials in slots(self.study).items():
+    def _enqueue_cut_off(self, found: dict[int, list[FrozenTrial]]) -> bool:
+        """Whether there was one to be tried again."""
+        enqueued = False
+        for slot, trials in found.items():
             if slot < self.total and all(t.state == TrialState.FAIL for t in trials) and _is_free(self.folder(slot)):
                 drawn = next((t.params for t in reversed(trials) if DRAWN in t.user_attrs), {})
                 self.study.enqueue_trial(drawn, {"slot": slot, RETRY: trials[-1].number})
+                enqueued = True
+        return enqueued
 
 
 @contextmanager

@@ -142,4 +142,4 @@ def test_machines_that_begin_at_once_share_one_study(kind: str, postgres: Postgr
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
-    assert optuna.get_all_study_names(url.replace("{", "{{")) == ["s"]
+    assert optuna.get_all_study_names(open_database(url, 300)) == ["s"]
