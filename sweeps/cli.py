@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sweeps.workers import Interrupt, Job
 
 DESCRIPTION = (
-    "Search alpha, beta and the margin m of an IntroVAE with Optuna. The same command continues a study that was "
-    "interrupted; --trials is the study's total, pruned trials included."
+    "Search alpha, beta and the margin m of an IntroVAE with Optuna. The same command continues a study; --trials is "
+    "its total, pruned trials included."
 )
 EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
@@ -36,7 +36,11 @@ BEST_SHOWN = 5
 
 
 class SweepParser(Parser):
-    """Shows no password, whatever is wrong."""
+    """Shows no password, whatever is wrong; its help fits a screen."""
+
+    def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
+        super().__init__(prog, usage, description, epilog)
+        self.formatter_class = partial(argparse.HelpFormatter, max_help_position=28)
 
     def error(self, message: str) -> NoReturn:
         super().error(hide_password(message))
@@ -48,22 +52,22 @@ def command_line() -> Parser:
     parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
     ranges = (
         ("alpha", "amount of GAN [0.05:1]"),
-        ("beta", "weight of 1/2 the squared error summed over pixels [from the data]"),
+        ("beta", "weight of 1/2 the squared error [of the data]"),
         ("m", "margin in nats [1 to 16 times the VAE's KL]"),
     )
     for name, text in ranges:
         parser.add_argument(f"--{name}", dest=f"{name}_range", type=parse_range, metavar="LO:HI", help=text)
     parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine [1; one for each GPU]")
-    parser.add_argument("--storage", metavar="URL", help="database for many machines: postgresql+psycopg://U@HOST/DB")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
+    parser.add_argument("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
     parser.add_argument(
-        "--grace", type=int, default=300, metavar="SECONDS", help="silence after which another machine is dead [300]"
+        "--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]"
     )
-    parser.add_argument("--keep", type=int, default=5, metavar="K", help="checkpoints to keep: of the best trials [5]")
+    parser.add_argument("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
     parser.add_argument("--keep-all", action="store_true", help="keep the checkpoints of all trials")
     parser.add_argument("--isolate", action="store_true", help="a process of its own for each trial")
-    parser.add_argument("--trial-timeout", type=float, metavar="SECONDS", help="end a trial that takes longer [never]")
+    parser.add_argument("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add_config_options(parser, leave_out=SEARCHED)
     return parser
 

@@ -79,9 +79,11 @@ def open_study(
     Raises UserError if the study there has other settings, with the differences, or the database cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
+    if url is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{(folder / DATABASE).absolute()}"
     study = optuna.create_study(
-        storage=open_database(url or f"sqlite:///{(folder / DATABASE).absolute()}", grace),
+        storage=open_database(url, grace),
         study_name=folder.name,
         direction="maximize",
         sampler=SlotSampler(seed),
