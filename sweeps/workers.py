@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,6 +110,7 @@ def work(job: Job, index: int, pipe: Connection) -> None:
         job = job.of_worker(index)
         pipe.send(_fill(job.filler(stop), job, pipe))
     except Exception as error:
+        error.add_note(traceback.format_exc())  # which does not travel by itself
         with suppress(BrokenPipeError):
             pipe.send(error)
 
