@@ -1,5 +1,8 @@
 """Who fills which slot: workers in one process that take turns, then many processes."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import optuna
 import pytest
 from conftest import script
 from optuna.trial import FrozenTrial, TrialState
-from postgresql import PostgreSQL
+from postgresql import PostgreSQL, wait_until
 
 from introvae.run import lock
 from sweeps.slots import DRAWN, FINISHED, RETRY, CutOff, Filler, finished_slots, slots
@@ -25,8 +28,10 @@ def draw(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
 class Worker(Filler):
     """With the study in `path`, as another process would open it."""
 
-    def __init__(self, path: Path, total: int, run: Callable[..., float] = draw, one_machine: bool = True) -> None:
-        study = open_study(path, {})
+    def __init__(
+        self, path: Path, total: int, run: Callable[..., float] = draw, one_machine: bool = True, grace: int = 300
+    ) -> None:
+        study = open_study(path, {}, grace=grace)
         super().__init__(study, total, lambda slot: path / f"trial-{slot:03d}", run, one_machine=one_machine)
         self.seen: list[int] = []
 
@@ -42,6 +47,11 @@ def cut(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
     draw(trial, slot, reported)
     trial.report(0.25, 1)
     raise CutOff
+
+
+def hang(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+    time.sleep(600)
+    return 0.0
 
 
 def states(study: optuna.Study) -> list[str]:
@@ -144,6 +154,24 @@ def test_on_another_machine_only_silence_proves_death(tmp_path: Path) -> None:
     for _ in range(2):
         worker.take_one(worker.note)
     assert worker.seen == [1] and states(worker.study) == ["RUNNING", "COMPLETE"]
+
+
+def test_silence_on_another_machine_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s"
+    open_study(path, {})
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+        Worker(path, 1, hang, grace=1).go()
+    watch = open_study(path, {})
+    wait_until(lambda: any("pid" in trial.user_attrs for trial in watch.trials))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert Worker(path, 1, one_machine=False, grace=1).go() == [0]
+    assert [(t.state.name, t.user_attrs["host"] == "elsewhere") for t in watch.trials] == [
+        ("FAIL", True),
+        ("COMPLETE", False),
+    ]
 
 
 def test_a_trial_taken_for_dead_does_not_count_twice(tmp_path: Path) -> None:
