@@ -34,7 +34,8 @@ from introvae.pictures import read_bands
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
-SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "running": "◆", "unreadable": "?"}
+SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "failed": "▼", "running": "◆",
+           "unreadable": "?"}  # fmt: skip
 COLUMNS = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
 
 MOST_PICTURED, MOST_FAILED = 50, 10  # best runs with pictures at full size, and failed ones after them

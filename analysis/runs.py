@@ -23,7 +23,7 @@ from introvae.errors import UserError
 from introvae.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.run import CURVES, METRICS, PARAMS, SCORES, read_config, read_metrics, read_scores
 
-ENDED = ("complete", "pruned", "collapsed", "diverged")  # the states in scores.json
+ENDED = ("complete", "pruned", "collapsed", "diverged", "failed")  # the states in scores.json
 RUNNING, UNREADABLE = "running", "unreadable"
 FORM = 1  # of what the cache holds, to be counted up when `_read` gives something else
 CURVE_POINTS = 200
@@ -36,7 +36,7 @@ TILES, TILE, QUALITY = 6, 64, 60  # columns of a thumbnail, their pixels, and of
 class Run:
     """One run folder as plain values.
 
-    `state` is complete, pruned, collapsed or diverged as scores.json says, running while there is none, or
+    `state` is complete, pruned, collapsed, diverged or failed as scores.json says, running while there is none, or
     unreadable; then `config`, `scores` and `curves` are empty, and `reason` says why.
     """
 

@@ -18,7 +18,7 @@ from analysis.runs import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MARKERS = {"complete": "o", "pruned": "s", "collapsed": "X", "diverged": "^", "running": "D"}
+MARKERS = {"complete": "o", "pruned": "s", "collapsed": "X", "diverged": "^", "failed": "v", "running": "D"}
 OTHER_MARKER = "P"
 
 # Stand-ins: the page's own colours take their place, so that one figure serves light and dark.

@@ -12,7 +12,7 @@ from analysis.glossary import PARTS
 from analysis.runs import UNREADABLE, Run
 
 RANKED = ("complete", "pruned")  # among each other by score
-ORDER = (*RANKED, "collapsed", "diverged", "running", "unreadable")
+ORDER = (*RANKED, "collapsed", "diverged", "failed", "running", "unreadable")
 SETTINGS = ("alpha", "beta", "m", "m/KL")
 COLUMNS = ("run", "score", "stderr", *PARTS, *SETTINGS, "kl", "step", "state", "reason")
 UNITS = {"m": "m nats", "kl": "KL nats"}
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 
 def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Best first: complete and pruned runs by score, then what collapsed, diverged, is running or unreadable."""
+    """Best first: complete and pruned runs by score, then those of the other states in the order of `ORDER`."""
     return sorted(runs, key=lambda run: (max(1, ORDER.index(run.state)), -(run.score or 0.0)))
 
 

@@ -11,7 +11,7 @@ from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
-from introvae.errors import DivergedError, OutOfMemoryError, UserError
+from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError
 
 PREDICTIONS = Path("predictions")
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
@@ -79,9 +79,9 @@ def _file_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def run_command(name: str, command: Callable[[], None]) -> int:
-    """The exit code: 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a failed training,
-    130 after Ctrl-C; one line to stderr each.
+def run_command(name: str, command: Callable[[], int | None]) -> int:
+    """The exit code: what `command` gives or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a
+    failed training, 130 after Ctrl-C; one line to stderr each.
 
     SIGTERM is taken as Ctrl-C.
     """
@@ -91,7 +91,7 @@ def run_command(name: str, command: Callable[[], None]) -> int:
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        command()
+        return command() or 0
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -101,7 +101,7 @@ def run_command(name: str, command: Callable[[], None]) -> int:
         remedy = "make room, then the same command goes on" if full else "check the path and its permissions"
         print(f"{name}: {what}; {remedy}", file=sys.stderr)
         return 2
-    except (DivergedError, OutOfMemoryError) as error:
+    except (DivergedError, OutOfMemoryError, StoppedError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except (RuntimeError, MemoryError) as error:
@@ -115,7 +115,6 @@ def run_command(name: str, command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    return 0
 
 
 def parse_schedule(text: str) -> Schedule:

@@ -25,7 +25,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
-from introvae.errors import UserError
+from introvae.errors import InUseError, UserError
 
 PARAMS, METRICS, CURVES, SCORES = "params.toml", "metrics.csv", "curves.png", "scores.json"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -46,7 +46,7 @@ def cache_root() -> Path:
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the lock goes with the process, however it ends.
 
-    Raises UserError if another process holds it or the folder cannot be written.
+    Raises InUseError if another process holds it, UserError if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+            raise InUseError(f"{folder} is in use by another process; wait for it or choose another --out") from error
         yield
 
 

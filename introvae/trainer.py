@@ -73,8 +73,12 @@ class Trainer:
         """The model that pictures and scores look at: the moving average if there is one."""
         return self.state.average.model if self.state.average else self.model
 
-    def run(self, until: int | None = None, on_log: OnLog | None = None) -> None:
+    def run(
+        self, until: int | None = None, on_log: OnLog | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
+
+        `stop` is asked at each log; when it is true a checkpoint is written there and the call returns.
 
         Raises DivergedError at the first log after a loss or parameter that is not finite; the last good
         checkpoint stays.
@@ -101,11 +105,14 @@ class Trainer:
                 speed = count * config.batch_size / (time.perf_counter() - since)
                 row = self._row(weights, (sums / count).tolist(), speed)
                 self._check_finite(int(bad), row)
+                stopped = stop()
                 if self.log:
                     self.log.append(row)
-                    self._keep(last)
+                    self._keep(last, stopped)
                 if on_log:
                     on_log(row)
+                if stopped:
+                    return
                 sums.zero_()
                 count, since = 0, time.perf_counter()
 
@@ -158,11 +165,11 @@ class Trainer:
         head = (self.step, weights.alpha, weights.beta, weights.kl_weight)
         return dict(zip(COLUMNS, (*head, *means, speed), strict=True))
 
-    def _keep(self, last: int) -> None:
+    def _keep(self, last: int, stopped: bool) -> None:
         """Write what is due at this step: a picture, then a checkpoint, after which the step is never repeated."""
         if self.step % self.config.picture_every == 0 or self.step == last:
             self.write_picture()
-        if self.step % self.config.checkpoint_every == 0 or self.step == last:
+        if self.step % self.config.checkpoint_every == 0 or self.step == last or stopped:
             self._save()
 
     def write_picture(self) -> None:

@@ -1,6 +1,6 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from analysis.score import score_images, weighted
 from analysis.spectrum import vae_kl
 from introvae.config import TrainConfig
 from introvae.data import ImageSet
-from introvae.errors import DivergedError
+from introvae.errors import DivergedError, OutOfMemoryError
+from introvae.memory import is_out_of_memory
 from introvae.progress import progress
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
-from sweeps.space import Space
+from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
+from sweeps.space import Space, rounded
 
 RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end is scored in any case
 
@@ -56,13 +58,19 @@ class Setup:
         return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {self.config.steps})
 
 
-def train_warmup(setup: Setup) -> None:
-    """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins."""
+def train_warmup(setup: Setup, stop: Callable[[], bool] = lambda: False) -> None:
+    """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins.
+
+    Other workers wait until the first one has trained it, or `stop` is true.
+    """
     config = setup.config
     config = replace(config, alpha=0.0, steps=config.warmup_steps)
-    trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
-    with progress(config.steps, trainer.step, "warm-up") as on_log:
-        trainer.run(on_log=on_log)
+    with patient_lock(setup.warmup_folder, stop):
+        if stop():
+            return
+        trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
+        with progress(config.steps, trainer.step, "warm-up") as on_log:
+            trainer.run(on_log=on_log, stop=stop)
 
 
 def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConfig:
@@ -78,38 +86,75 @@ def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConf
     m = values.get("m")
     if m is None:
         m = values["margin_ratio"] * vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder))
-    return replace(config, m=m)
+    return replace(config, m=rounded(m))
 
 
 class Stopped(Exception):
-    """A trial that ends before its last step, with its state ("pruned" or "collapsed") and why."""
+    """A trial that ends before its last step, with its state ("pruned", "collapsed" or "failed") and why."""
 
     def __init__(self, state: str, reason: str) -> None:
         super().__init__(reason)
         self.state = state
 
 
-def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, float]) -> float:
+def run_trial(
+    trial: optuna.Trial,
+    setup: Setup,
+    slot: int,
+    reported: dict[int, float],
+    stop: Callable[[], bool] = lambda: False,
+) -> float:
     """Train the slot's run, continuing it where it was cut off, and give its score in [0, 1].
 
     `reported` are the scores at rungs that the run passed before it was cut off. Raises TrialPruned for a run that
-    is pruned, and for one that diverged or collapsed, which is infeasible as well.
+    is pruned, and for one that diverged, collapsed or failed, which is infeasible as well; CutOff once `stop` is true.
+    A run failed if memory did not suffice, or if it broke its process when it was tried before.
     """
     trial.set_user_attr("slot", slot)
     config = trial_config(setup, slot, setup.space.suggest(trial))
+    trial.set_user_attr(DRAWN, config.m)
+    scores: dict[str, Any] = {"state": "complete", "reason": "", "score": 0.0}
+    scores |= {"optimized": 0.0, "weights": dict(setup.weights)}
+    try:
+        scores |= _train_and_score(trial, setup, slot, config, reported, stop)
+    except OutOfMemoryError as error:
+        scores |= {"state": "failed", "reason": str(error)}
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        scores |= {"state": "failed", "reason": "out of memory while scoring images"}
+    state, reason = scores["state"], scores["reason"]
+    write_scores(setup.run_folder(slot), scores)
+    trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)
+    trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed", "failed") else -1.0)
+    if state != "complete":
+        raise optuna.TrialPruned(reason)
+    return scores["optimized"]
+
+
+def _train_and_score(
+    trial: optuna.Trial,
+    setup: Setup,
+    slot: int,
+    config: TrainConfig,
+    reported: dict[int, float],
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """What becomes of the run: state, reason, score and measures."""
     folder = setup.run_folder(slot)
-    start = setup.warmup_folder if config.warmup_steps else None
-    trainer = Trainer(config, setup.images, folder, setup.device, start)
+    if reason := given_up(trial.study, slot):
+        return {"state": "failed", "reason": reason}
+    trainer = Trainer(config, setup.images, folder, setup.device, setup.warmup_folder if config.warmup_steps else None)
+    trial.set_user_attr("first_step", trainer.step)
     state, reason = "complete", ""
     try:
         with progress(config.steps, trainer.step, folder.name, lines=False) as on_log:
-            _climb(trial, trainer, setup, reported, on_log)
+            _climb(trial, trainer, setup, reported, on_log, stop)
     except Stopped as stopped:
         state, reason = stopped.state, str(stopped)
     except DivergedError as error:
         state, reason = "diverged", str(error)
-    scores: dict[str, Any] = {"state": state, "reason": reason, "score": 0.0}
-    scores |= {"optimized": 0.0, "weights": dict(setup.weights)}
+    scores: dict[str, Any] = {"state": state, "reason": reason}
     if state != "diverged":
         rows = read_metrics(folder)
         scores |= measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
@@ -119,16 +164,17 @@ def run_trial(trial: optuna.Trial, setup: Setup, slot: int, reported: dict[int, 
         write_latent_pictures(trainer.evaluated, setup.images, folder)
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()
-    write_scores(folder, scores)
-    trial.set_user_attr("m", config.m)
-    trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)
-    trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed") else -1.0)
-    if state != "complete":
-        raise optuna.TrialPruned(reason)
-    return scores["optimized"]
+    return scores
 
 
-def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[int, float], on_log: OnLog) -> None:
+def _climb(
+    trial: optuna.Trial,
+    trainer: Trainer,
+    setup: Setup,
+    reported: dict[int, float],
+    on_log: OnLog,
+    stop: Callable[[], bool],
+) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     real = scored_images(setup.images)
     for rung in [*setup.rungs, trainer.config.steps]:
@@ -136,7 +182,9 @@ def _climb(trial: optuna.Trial, trainer: Trainer, setup: Setup, reported: dict[i
             if rung in reported:
                 trial.report(reported[rung], rung)
             continue
-        trainer.run(rung, on_log)
+        trainer.run(rung, on_log, stop)
+        if stop():
+            raise CutOff(f"asked to stop at step {trainer.step}")
         reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)
         score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
         trial.report(score, rung)

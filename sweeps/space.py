@@ -50,6 +50,11 @@ def data_space(
         raise UserError(f"{error}; check --data") from error
 
 
+def rounded(value: float) -> float:
+    """Nine digits: machines whose linear algebra rounds otherwise agree on what follows from the data."""
+    return float(f"{value:.9g}")
+
+
 def warmup_beta(space: Space, spectrum: Tensor, latent: int) -> float:
     """The middle of beta's range on a log scale, raised until a VAE is predicted to reach 10 nats."""
     beta = (space.beta[0] * space.beta[1]) ** 0.5

@@ -1,27 +1,57 @@
-"""Create or continue a study: storage, sampler, pruner, and the slots that its trials fill.
+"""Create or continue a study: its settings, sampler and pruner.
 
-A slot 0..N-1 is what a study promises to fill with a finished trial. Seeds and the sampler's draws follow from the
-study's seed and the slot, so a slot whose trial was cut off is filled as if nothing had happened.
+Seeds and the sampler's draws follow from the study's seed and a trial's slot, so a slot whose trial was cut off is
+filled as if nothing had happened.
 """
 
-from collections.abc import Callable
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.samplers import TPESampler
+import torch
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.config import differences
+from introvae.data import ImageSet
 from introvae.errors import UserError
 from introvae.randomness import derive
-from sweeps.objective import Setup, run_trial
+from sweeps.slots import FINISHED, slot_of
+from sweeps.storage import open_database
 
 DATABASE = "study.db"
 KEPT_SHARE = 0.25  # of the trials that reach a rung
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+GRACE = 300  # seconds without a sign of life after which a trial on another machine counts as dead
 
-OnTrial = Callable[[optuna.Study, FrozenTrial], None]
+
+class SlotSampler(BaseSampler):
+    """TPE whose draws are a function of the study's seed, the trial's slot and the trials that are finished."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.tpe = TPESampler()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self.tpe = TPESampler(seed=derive(self.seed, "sampler", slot_of(study, trial.number)) % 2**32)
+        self.tpe.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self.tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self.tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self.tpe.after_trial(study, trial, state, values)
 
 
 class HalvingPruner(optuna.pruners.BasePruner):
@@ -41,62 +71,44 @@ class HalvingPruner(optuna.pruners.BasePruner):
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
 
-def open_study(folder: Path, settings: dict[str, Any]) -> optuna.Study:
-    """The study kept in a folder, or a new one with these settings (plain values).
+def open_study(
+    folder: Path, settings: dict[str, Any], seed: int = 0, url: str | None = None, grace: int = GRACE
+) -> optuna.Study:
+    """The study of a folder's name in its own database or that at `url`, or a new one with these plain settings.
 
-    Raises UserError with the differences if the study there has other settings.
+    Raises UserError if the study there has other settings, with the differences, or the database cannot be reached.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{(folder / DATABASE).absolute()}"
     study = optuna.create_study(
-        storage=f"sqlite:///{(folder / DATABASE).absolute()}",
+        storage=open_database(url, grace),
         study_name=folder.name,
         direction="maximize",
+        sampler=SlotSampler(seed),
         pruner=HalvingPruner(),
         load_if_exists=True,
     )
-    known = study.user_attrs.get("settings")
-    if known is None:
+    if "settings" not in study.user_attrs:
         study.set_user_attr("settings", settings)
-    elif known != settings:
+    known = study.user_attrs["settings"]  # those of another machine, if two began at once
+    if known != settings:
         found = "; ".join(differences(known, settings))
         raise UserError(f"the study {folder} has other settings ({found}); --study NAME begins another one")
     return study
 
 
-def fill_slots(study: optuna.Study, setup: Setup, trials: int, on_trial: OnTrial) -> None:
-    """Run trials until slots 0..trials-1 are filled, those cut off first. `on_trial` sees each finished one."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)  # the study's lock is ours, so its process is gone
-    while (slot := next_slot(study, trials)) is not None:
-        attempts = _attempts(study, slot)
-        reported: dict[int, float] = {}
-        if attempts:
-            reported = attempts[-1].intermediate_values
-            if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                study.enqueue_trial(attempts[-1].params)
-        study.sampler = TPESampler(seed=derive(setup.config.seed, "sampler", slot) % 2**32)
-        study.optimize(lambda trial: run_trial(trial, setup, slot, reported), n_trials=1)  # noqa: B023
-        on_trial(study, study.get_trials(deepcopy=False)[-1])
-
-
-def next_slot(study: optuna.Study, trials: int) -> int | None:
-    """The lowest slot that no finished trial fills."""
-    filled = finished_slots(study)
-    return next((slot for slot in range(trials) if slot not in filled), None)
-
-
-def finished_slots(study: optuna.Study) -> set[int]:
-    return {trial.user_attrs["slot"] for trial in study.get_trials(deepcopy=False, states=FINISHED)}
+def fingerprint(images: ImageSet) -> str:
+    """Tells other images: up to 1,000 of the training set and of the validation set, and how many there are."""
+    digest = hashlib.sha256()
+    for part in (images.train, images.validation):
+        digest.update(repr(tuple(part.shape)).encode())
+        digest.update(part[torch.linspace(0, len(part) - 1, min(len(part), 1000)).long()].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The complete trial with the highest score; Study.best_trial raises where there is none."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(complete, key=lambda trial: trial.value or 0.0, default=None)
-
-
-def _attempts(study: optuna.Study, slot: int) -> list[FrozenTrial]:
-    """Trials of the slot that were cut off after their parameters were drawn."""
-    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return [trial for trial in failed if trial.user_attrs.get("slot") == slot and trial.params]

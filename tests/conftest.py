@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from postgresql import PostgreSQL
 from scipy.ndimage import gaussian_filter
 
 from introvae.config import TrainConfig
@@ -107,6 +108,13 @@ def real(faces: ImageSet) -> torch.Tensor:
 def small_faces() -> ImageSet:
     """ORL faces at 16 px, for training."""
     return load_images("orl-faces", 16)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server of the tests' own."""
+    with PostgreSQL() as server:
+        yield server
 
 
 @pytest.fixture

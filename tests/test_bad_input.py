@@ -121,6 +121,13 @@ SWEEP = [
     ("--data empty", "the folder empty holds no images"),
     ("--config bad.toml", "cannot read bad.toml"),
     ("--device cuda:99", "--device cuda:99 is not on this machine"),
+    ("--workers 0", "--workers is 0; allowed: 1 or more"),
+    ("--workers two", "invalid int value: 'two'"),
+    ("--grace 0", "--grace is 0; allowed: 1 or more"),
+    ("--keep 0", "--keep is 0; allowed: 1 or more"),
+    ("--trial-timeout nan", "--trial-timeout is nan; allowed: 1 or more"),
+    ("--storage mysql://u:p@h/d", "--storage is no such URL; --storage takes postgresql+psycopg://"),
+    ("--storage postgresql+psycopg://u:p@127.0.0.1:1/d", "cannot reach the database postgresql+psycopg://u:***@127"),
 ]
 
 REPORT = [

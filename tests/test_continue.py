@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import exit_code, save_image, tiny_flags
+from conftest import CPU, equal_states, exit_code, save_image, tiny_config, tiny_flags
 
 from introvae.cli import main
+from introvae.data import ImageSet
 from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from introvae.trainer import Trainer
 from sweeps.cli import main as sweep
 
 
@@ -102,3 +104,17 @@ def test_a_run_from_a_trial_keeps_the_split_of_its_study(tmp_path: Path, monkeyp
     assert read_config(trial).seed != read_config(trial).images_seed == 0
     assert exit_code(main, ["--from", str(trial), "--beta", "30", "--steps", "4", "--out", "other"]) == 0
     assert read_config(Path("other")).images_seed == 0
+
+
+def test_a_run_that_was_asked_to_stop_continues_bit_for_bit(small_faces: ImageSet, tmp_path: Path) -> None:
+    """It stops at the log after the request, which is at no other checkpoint."""
+    whole = Trainer(tiny_config(), small_faces, tmp_path / "whole", CPU)
+    whole.run()
+    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    first.run(stop=lambda: first.step >= 9)
+    state = load_checkpoint(tmp_path / "cut")
+    assert first.step == 10 and state and state["step"] == 10
+    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    second.run()
+    assert equal_states(second.state.as_dict(), whole.state.as_dict())
+    assert [row["step"] for row in read_metrics(tmp_path / "cut")] == list(range(2, 21, 2))

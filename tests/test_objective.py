@@ -5,6 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from conftest import CPU, tiny_config
 
 from analysis.prediction import predicted_kl
@@ -14,8 +15,10 @@ from analysis.score import weights_of
 from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.pictures import last_picture
-from introvae.run import read_config, read_metrics, read_scores
+from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup, trial_config
+from sweeps.slots import CutOff, give_up
 from sweeps.space import Space
 
 VALUES = {"alpha": 0.2, "beta": 70.0, "margin_ratio": 2.0}
@@ -135,6 +138,57 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup) -> None:
     """A decoder that has seen five steps answers every input alike."""
     ends_infeasible(changed(setup, warmup_steps=0, warmup_beta=None, lr=1e-5), "collapsed", "input ignored")
     assert drawn(setup) and latents_drawn(setup)
+
+
+def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("introvae.trainer.train_step", refuse)
+    ends_infeasible(setup, "failed", "out of memory on cpu in step 301 with --batch-size 8")
+
+
+def test_a_trial_that_cannot_be_scored_for_lack_of_memory_is_infeasible(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sweeps.objective.measure_run", refuse)
+    ends_infeasible(setup, "failed", "out of memory while scoring images")
+
+
+def test_a_trial_that_broke_its_process_is_not_trained_again(setup: Setup) -> None:
+    study = optuna.create_study(direction="maximize")
+    setup.run_folder(3).mkdir()
+    give_up(study, 3, "its process\ndied (SIGSEGV)")
+    study.optimize(lambda trial: run_trial(trial, setup, 3, {}), n_trials=1)
+    (trial,) = study.trials
+    assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": 1.0}
+    scores = read_scores(setup.run_folder(3))
+    assert scores and scores["reason"] == "its process died (SIGSEGV)" and scores["optimized"] == scores["score"] == 0
+
+
+def test_a_trial_that_is_asked_to_stop_leaves_a_checkpoint(setup: Setup) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(VALUES)
+    with pytest.raises(CutOff, match="at step 304"):
+        study.optimize(lambda trial: run_trial(trial, setup, 3, {}, stop=lambda: True), n_trials=1)
+    assert study.trials[0].state == optuna.trial.TrialState.FAIL
+    assert load_checkpoint(setup.run_folder(3))["step"] == 304  # type: ignore[index]
+
+
+def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    for slot, value in enumerate((0.1, 0.4, 0.3, 0.2)):
+        state = optuna.trial.TrialState.PRUNED if slot == 1 else optuna.trial.TrialState.COMPLETE
+        study.add_trial(optuna.create_trial(state=state, value=value, user_attrs={"slot": slot}))
+        for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.csv"):
+            (tmp_path / str(slot)).mkdir(exist_ok=True)
+            (tmp_path / str(slot) / name).touch()
+    keep_best(study, lambda slot: tmp_path / str(slot), 2)
+    assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
+    assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end(setup: Setup) -> None:

@@ -5,17 +5,20 @@ import pytest
 from optuna.trial import TrialState
 
 from introvae.errors import UserError
-from sweeps.study import HalvingPruner, best_trial, next_slot, open_study
+from sweeps.slots import RETRY, missing_slots
+from sweeps.study import HalvingPruner, best_trial, open_study
 
 SETTINGS = {"steps": 10, "search.alpha": [0.1, 1.0]}
 
 
-def finished(study: optuna.Study, slot: int, rungs: dict[int, float], pruned: bool = False) -> None:
-    trial = study.ask()
-    trial.set_user_attr("slot", slot)
-    for step, value in rungs.items():
-        trial.report(value, step)
-    study.tell(trial, None if pruned else rungs[max(rungs)], state=TrialState.PRUNED if pruned else TrialState.COMPLETE)
+def finished(
+    study: optuna.Study, slot: int, rungs: dict[int, float], pruned: bool = False, retry: bool = False
+) -> None:
+    state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+    attributes = {"slot": slot, RETRY: 0} if retry else {"slot": slot}
+    study.add_trial(
+        optuna.create_trial(state=state, value=rungs[max(rungs)], user_attrs=attributes, intermediate_values=rungs)
+    )
 
 
 def would_prune(study: optuna.Study, rungs: dict[int, float]) -> bool:
@@ -42,11 +45,12 @@ def test_halving_keeps_the_best_quarter_of_a_rung() -> None:
 
 def test_slots_are_filled_by_complete_and_pruned_trials(tmp_path: Path) -> None:
     study = open_study(tmp_path / "s", SETTINGS)
-    assert next_slot(study, 2) == 0 and best_trial(study) is None
+    assert missing_slots(study, 2) == [0, 1] and best_trial(study) is None
+    study.add_trial(optuna.create_trial(state=TrialState.FAIL))
     finished(study, 1, {5: 0.7}, pruned=True)
-    assert next_slot(study, 2) == 0
-    finished(study, 0, {5: 0.3})
-    assert next_slot(study, 2) is None and next_slot(study, 3) == 2
+    assert missing_slots(study, 2) == [0]
+    finished(study, 0, {5: 0.3}, retry=True)
+    assert missing_slots(study, 2) == [] and missing_slots(study, 3) == [2]
     best = best_trial(study)
     assert best and best.value == 0.3
 

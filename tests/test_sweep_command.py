@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -75,30 +76,27 @@ def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
     assert slots(tmp_path) == slots(whole[0])
 
 
-def wait_for(process: subprocess.Popen[bytes], path: Path) -> None:
+def wait_for(process: subprocess.Popen[Any], path: Path) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize(("moment", "number"), [
-    pytest.param(".warmup/checkpoint.pt", signal.SIGKILL, marks=pytest.mark.slow),
-    pytest.param("trial-000/params.toml", signal.SIGKILL, marks=pytest.mark.slow),
-    ("trial-001/checkpoint.previous.pt", signal.SIGKILL), ("trial-001/checkpoint.pt", signal.SIGTERM),
-])  # fmt: skip
-def test_a_killed_sweep_continues_as_if_nothing_had_happened(
-    whole: tuple[Path, str], tmp_path: Path, moment: str, number: signal.Signals
+def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(
+    whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     study = tmp_path / "orl-faces-16px"
-    with subprocess.Popen(command(tmp_path, LONG, 3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(process, study / moment)
-        process.send_signal(number)
-    assert process.returncode in (-signal.SIGKILL, 130)
+    with subprocess.Popen(command(tmp_path, LONG, 3), stderr=subprocess.PIPE, text=True) as process:
+        wait_for(process, study / "trial-000" / "checkpoint.pt")
+        process.send_signal(signal.SIGTERM)
+        shown = process.communicate()[1]
+    assert process.returncode == 143
+    end = "stopped; 0 of 3 trials are done, and the same command goes on, from the checkpoint of trial 0\n"
+    assert shown.endswith(f"introvae-sweep: {end}")
     continued = sweep(tmp_path, LONG, 3)
     assert continued.returncode == 0, continued.stderr
-    if moment.endswith(".previous.pt"):
-        assert "continuing with trial 1, from its last checkpoint\n" in continued.stdout
+    assert "continuing with trial 0, from its last checkpoint\n" in continued.stdout
     assert slots(tmp_path) == slots(whole[0])
 
 
@@ -136,3 +134,13 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
         assert (
             0.1 <= trial.params["alpha"] <= 0.2 and 10 <= trial.params["beta"] <= 20 and 30 <= trial.params["m"] <= 60
         )
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_sweeps_killed_at_random_moments_continue_bit_for_bit(kills: int, tmp_path: Path) -> None:
+    script = Path(__file__).parent / "killed_sweep.py"
+    words = [sys.executable, str(script), str(tmp_path), str(kills), "--trials", "3", *LONG]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    outs = [path for path in tmp_path.iterdir() if path.name != "whole"]
+    assert outs and all(slots(out) == slots(tmp_path / "whole") for out in outs)

@@ -1,0 +1,26 @@
+"""What a study leaves on disk: the checkpoints of the best trials, and the small files of all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from introvae.run import CHECKPOINT, PREVIOUS
+from sweeps.slots import FINISHED
+
+
+def keep_best(study: optuna.Study, folder: Callable[[int], Path], count: int) -> None:
+    """Remove the checkpoints of the finished trials that are not among the `count` best complete ones."""
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+    best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=True)[:count]
+    for trial in finished:
+        if trial not in best:
+            for name in (CHECKPOINT, PREVIOUS):
+                (folder(trial.user_attrs["slot"]) / name).unlink(missing_ok=True)
+
+
+def megabytes(folder: Path) -> float:
+    """What the files below a folder take."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20

@@ -1,0 +1,70 @@
+"""introvae-sweep, killed with SIGKILL again and again and continued: a script for test_sweep_command.py.
+
+    python killed_sweep.py FOLDER KILLS FLAG...
+
+FOLDER/whole is never killed; the study in FOLDER/0 is killed and continued by the same command until it is done, then
+the one in FOLDER/1, and so on until there were KILLS. The moments are drawn at random among the lines of the sweep,
+the trainer and Optuna's storage that a process runs. Each command is a process of its own, forked from this one,
+which has done the slow imports.
+"""
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
+import optuna.storages._rdb.storage as optuna_storage
+import torch._dynamo  # noqa: F401
+
+import analysis.report  # noqa: F401
+from introvae import run, trainer
+from sweeps import objective, slots, storage, study, workers
+from sweeps.cli import main
+
+SWEEP = {module.__file__ for module in (objective, slots, storage, study, workers, optuna_storage)}
+FILES = (SWEEP | {run.__file__, trainer.__file__}, SWEEP)  # every second moment is one of the sweep's own
+
+
+def lines(files: set[str | None], last: int) -> Callable[[FrameType, str, Any], Any]:
+    """A trace function that ends the process at the `last` line of the files."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal seen
+        if event == "line":
+            seen += 1
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace if frame.f_code.co_filename in files else None
+
+    return trace
+
+
+def sweep(flags: list[str], out: Path, kind: int = 0, last: int = 0) -> int:
+    child = os.fork()
+    if not child:
+        if last:
+            sys.settrace(lines(FILES[kind], last))
+        os._exit(main([*flags, "--out", str(out)]))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
+    draws = random.Random(0)
+    assert sweep(flags, root / "whole") == 0
+    number, killed = 0, 0
+    while killed < kills:
+        code = sweep(flags, root / str(number), killed % 2, int(10 ** draws.uniform(2, 4)))
+        killed += code == -signal.SIGKILL
+        number += code == 0
+        assert code in (0, -signal.SIGKILL)
+    assert sweep(flags, root / str(number)) == 0
+
+
+if __name__ == "__main__":
+    kill_and_continue(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,75 @@
+"""A PostgreSQL server in a temporary folder, on 127.0.0.1 and a free port, for as long as it is needed."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+PASSWORD = "s3cret{x}%"
+QUOTED = "s3cret%7Bx%7D%25"  # in a URL
+
+
+class PostgreSQL:
+    """`url(name)` makes a database and gives its URL, with a password; `stop` and `start` are the server's."""
+
+    def __enter__(self) -> "PostgreSQL":
+        self.programs = programs()
+        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.data = self.folder / "data"
+        if os.getuid() == 0:  # the server refuses to run as root
+            shutil.chown(self.folder, "postgres", "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run("initdb", "-D", self.data, "-U", "tester", "-A", "scram-sha-256", f"--pwfile={password}", "--no-sync")
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def start(self) -> None:
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
+        self._run("pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop")
+
+    def url(self, database: str) -> str:
+        self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "tester", database)
+        return f"postgresql+psycopg://tester:{QUOTED}@127.0.0.1:{self.port}/{database}"
+
+    def _run(self, program: str, *words: object) -> None:
+        user = "postgres" if os.getuid() == 0 else None
+        command = [str(self.programs / program), *map(str, words)]
+        environment = {**os.environ, "PGPASSWORD": PASSWORD}
+        with tempfile.TemporaryFile() as output:  # the server keeps a pipe open
+            code = subprocess.run(
+                command, stdout=output, stderr=output, user=user, group=user, extra_groups=[] if user else None,
+                cwd="/", env=environment,
+            ).returncode  # fmt: skip
+            output.seek(0)
+            assert code == 0, output.read().decode()
+
+
+def programs() -> Path:
+    """Where the server's programs are; fails if PostgreSQL is not installed."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    folders = [path.parent for path in debian or map(Path, filter(None, [shutil.which("initdb")]))]
+    assert folders, "these tests start a PostgreSQL server; install it (the Debian package postgresql)"
+    return folders[-1]
+
+
+def wait_until(condition: object, seconds: float = 60) -> None:
+    """`condition()` becomes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

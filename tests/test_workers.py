@@ -1,0 +1,167 @@
+"""Worker processes: replaced when they die, ended when they hang, stopped when asked. Their trials only count."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import optuna
+import pytest
+from fillers import count
+from optuna.trial import FrozenTrial
+from postgresql import wait_until
+
+from introvae.errors import StoppedError
+from sweeps.slots import FINISHED, RETRY, Filler, Stop, given_up
+from sweeps.study import open_study
+from sweeps.workers import Interrupt, Supervisor, work
+
+
+class Counting:
+    """A worker's job: `trials` that count to `steps`; slot 1 does what `fault` says."""
+
+    isolate = False
+
+    def __init__(self, folder: Path, trials: int, steps: int = 5, fault: str = "") -> None:
+        self.folder, self.trials, self.steps, self.fault = folder, trials, steps, fault
+
+    def of_worker(self, index: int) -> "Counting":
+        if self.fault == "no start":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        pass
+
+    def filler(self, stop: Stop) -> Filler:
+        return Filler(open_study(self.folder, {}), self.trials, self.run_folder, partial(self.run, stop), stop)
+
+    def run_folder(self, slot: int) -> Path:
+        return self.folder / f"trial-{slot:03d}"
+
+    def run(self, stop: Stop, trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        if reason := given_up(trial.study, slot):
+            trial.set_user_attr("outcome", reason)
+            raise optuna.TrialPruned
+        if slot == 1:
+            if self.fault == "hangs":
+                time.sleep(600)
+            if self.fault == "crashes":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if self.fault == "is killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.fault == "CUDA":
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            if self.fault == "no space":
+                raise OSError(28, "No space left on device", "metrics.csv")
+        return count(self.folder, self.steps, trial, slot, reported, stop)
+
+
+class Isolated(Counting):
+    isolate = True
+
+
+def supervisor(job: Counting, stop: Stop = lambda: False, timeout: float | None = None) -> Supervisor:
+    return Supervisor(partial(work, job), open_study(job.folder, {}), stop, timeout)  # type: ignore[arg-type]
+
+
+def results(folder: Path) -> dict[int, str]:
+    """What each slot ended with."""
+    done = open_study(folder, {}).get_trials(states=FINISHED)
+    assert len({trial.user_attrs["slot"] for trial in done}) == len(done)
+    return {t.user_attrs["slot"]: t.user_attrs.get("outcome", "counted") for t in done}
+
+
+@pytest.mark.parametrize(("fault", "outcome"), [
+    ("", "counted"), ("hangs", "not done after 1 s"), ("crashes", "its process died (SIGSEGV)"),
+    ("is killed", "its process died (SIGKILL, out of memory?)"),
+    ("CUDA", "RuntimeError: CUDA error: device-side assert triggered"),
+])  # fmt: skip
+def test_a_trial_that_breaks_its_process_ends_with_a_reason(fault: str, outcome: str, tmp_path: Path) -> None:
+    supervisor(Counting(tmp_path / "s", 4, fault=fault), timeout=1).supervise(2)
+    assert results(tmp_path / "s") == {0: "counted", 1: outcome, 2: "counted", 3: "counted"}
+
+
+def test_workers_that_cannot_begin_are_given_up(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match=r"workers die before they have a trial \(SIGKILL\)"):
+        supervisor(Counting(tmp_path / "s", 1, fault="no start")).supervise(1)
+
+
+def test_what_one_worker_cannot_cope_with_stops_all_and_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        supervisor(Counting(tmp_path / "s", 4, fault="no space")).supervise(2)
+    supervisor(Counting(tmp_path / "s", 4)).supervise(2)
+    assert set(results(tmp_path / "s")) == {0, 1, 2, 3}
+
+
+def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> None:
+    job = Counting(tmp_path / "s", 3, steps=20)
+    watch = open_study(job.folder, {})
+
+    def kill() -> None:
+        wait_until(lambda: any(2 in trial.intermediate_values for trial in watch.trials))
+        trial = next(trial for trial in watch.trials if 2 in trial.intermediate_values)
+        os.kill(trial.user_attrs["pid"], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    supervisor(job).supervise(2)
+    killer.join()
+    assert set(results(job.folder)) == {0, 1, 2}
+    (retry,) = [trial for trial in watch.trials if RETRY in trial.user_attrs]
+    before = watch.trials[retry.user_attrs[RETRY]]
+    assert retry.user_attrs["first_step"] >= 2 and retry.params == before.params
+    assert retry.user_attrs["pid"] != before.user_attrs["pid"]
+
+
+def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
+    supervisor(Isolated(tmp_path / "s", 3, steps=2)).supervise(1)
+    assert len({trial.user_attrs["pid"] for trial in open_study(tmp_path / "s", {}).trials}) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_workers_with_checkpoints(number: signal.Signals, tmp_path: Path) -> None:
+    job = Counting(tmp_path / "s", 4, steps=1000)
+    checkpoints = [job.run_folder(slot) / "step" for slot in (0, 1)]
+    with Interrupt() as stop:
+        interrupt = threading.Thread(target=interrupt_once_there, args=(checkpoints, number))
+        interrupt.start()
+        supervisor(job, stop).supervise(2)
+        interrupt.join()
+    assert stop.received == number
+    assert [trial.state.name for trial in open_study(job.folder, {}).trials] == ["FAIL", "FAIL"]
+    assert all(int(path.read_text()) < 1000 for path in checkpoints)
+
+
+def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
+    job = Counting(tmp_path / "s", 2, fault="hangs")
+    lock = job.run_folder(1) / ".lock"
+
+    def interrupt() -> None:
+        for _ in range(2):
+            interrupt_once_there([lock], signal.SIGINT)
+            time.sleep(0.2)
+
+    with Interrupt() as stop, pytest.raises(KeyboardInterrupt):
+        threading.Thread(target=interrupt).start()
+        supervisor(job, stop).supervise(1)
+
+
+def interrupt_once_there(paths: list[Path], number: signal.Signals) -> None:
+    wait_until(lambda: all(path.exists() for path in paths))
+    os.kill(os.getpid(), number)
+
+
+def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
+    """They write their checkpoints first."""
+    job = Counting(tmp_path / "s", 2, steps=1000)
+    code = "import sys; from test_workers import *; supervisor(Counting(Path(sys.argv[1]), 2, 1000)).supervise(2)"
+    with subprocess.Popen([sys.executable, "-c", code, str(job.folder)], cwd=Path(__file__).parent) as parent:
+        wait_until(lambda: all((job.run_folder(slot) / "step").exists() for slot in (0, 1)))
+        parent.kill()
+    study = open_study(job.folder, {})
+    wait_until(lambda: [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"])
