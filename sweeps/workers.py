@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -30,30 +29,6 @@ from sweeps.study import open_study
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
 DEATHS = 3  # of the processes of one slot, or of processes without one, before it is given up
 LOOK_EVERY = 0.5  # seconds between looks at the clock
-
-
-class Interrupt:
-    """Becomes true with the first of the signals; the second raises KeyboardInterrupt. For use in a with statement."""
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def __call__(self) -> bool:
-        return bool(self.received)
-
-    def __enter__(self) -> "Interrupt":
-        self.before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
-        os.write(2, b"\nstopping with a checkpoint at the next log of each running trial; once more: now\n")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial
 from postgresql import wait_until
 
 from introvae.errors import StoppedError
+from sweeps.interrupt import Interrupt
 from sweeps.slots import FINISHED, RETRY, Filler, Stop, given_up
 from sweeps.study import open_study
-from sweeps.workers import Interrupt, Supervisor, work
+from sweeps.workers import Supervisor, work
 
 
 class Counting:

@@ -1,0 +1,127 @@
+"""A study from its configuration to its report: what introvae-sweep does, as a function."""
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import optuna
+import torch
+
+from analysis.report import CSV, GRID, best_and_worst, report_files, write_report
+from analysis.runs import read_runs
+from analysis.score import weights_of
+from analysis.spectrum import eigenvalues
+from analysis.table import ranked, text_table
+from introvae.data import ImageSet, load_images
+from introvae.device import choose_device
+from introvae.run import CHECKPOINT, lock
+from sweeps.config import StudyConfig
+from sweeps.disk import megabytes
+from sweeps.narrator import Narrator
+from sweeps.objective import Setup
+from sweeps.slots import Stop, missing_slots
+from sweeps.space import data_space, rounded, warmup_beta
+from sweeps.study import fingerprint
+from sweeps.workers import Job, Supervisor, work
+
+SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # which a study sets for its runs
+BEST_SHOWN = 5
+
+
+def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
+    """Begin a study or continue it until its trials are done, and write its report: what introvae-sweep does.
+
+    `stop` is asked again and again; once it is true, running trials write a checkpoint and the study returns as it
+    is. The same call continues it. Raises UserError for what cannot be, StoppedError for a database or disk that
+    does not come back.
+    """
+    setup = prepare(config)
+    with ExitStack() as held:
+        if config.storage is None:
+            held.enter_context(lock(setup.folder))
+        job = Job(
+            setup=setup, settings=settings(setup), trials=config.trials, narrate=Narrator(config.trials),
+            keep=config.keep, url=config.storage, grace=config.grace, workers=worker_count(config, setup),
+            isolate=config.isolate,
+        )  # fmt: skip
+        study = job.study()
+        ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
+        print(f"study {setup.folder}: {ranges}", flush=True)
+        if missing := missing_slots(study, config.trials):
+            if study.trials:
+                where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
+                print(f"continuing with trial {missing[0]}{where}", flush=True)
+            _fill(job, study, stop, config.trial_timeout)
+        if missing := missing_slots(study, config.trials):
+            print(f"introvae-sweep: {stopped(setup, config.trials, missing)}", file=sys.stderr)
+        else:
+            summarise(setup, config)
+    return study
+
+
+def prepare(config: StudyConfig) -> Setup:
+    """Load the images and settle everything that the trials share."""
+    train = config.train
+    device = choose_device(config.device)
+    images = load_images(train.data, train.image_size, train.channels, train.images_seed)
+    spectrum = eigenvalues(images.train)
+    space = data_space(spectrum, train.latent, config.alpha, config.beta, config.m)
+    space = replace(space, beta=(rounded(space.beta[0]), rounded(space.beta[1])))
+    beta = rounded(warmup_beta(space, spectrum, train.latent)) if train.warmup_beta is None else train.warmup_beta
+    train = replace(train, channels=images.channels, warmup_beta=beta)
+    name = config.study or f"{images.name}-{train.image_size}px"
+    return Setup(train, space, images, spectrum, config.out / name, device, weights_of(config.optimize))
+
+
+def settings(setup: Setup) -> dict[str, Any]:
+    """What a study is asked to be continued with."""
+    fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SEARCHED}
+    searched = {f"search.{name}": bounds for name, bounds in setup.space.to_dict().items()}
+    versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
+    return fixed | searched | versions | {"optimize": dict(setup.weights), "images": fingerprint(setup.images)}
+
+
+def worker_count(config: StudyConfig, setup: Setup) -> int:
+    """As asked for; else one for each GPU, one on a CPU."""
+    every_gpu = setup.device.type == "cuda" and config.device in ("auto", "cuda")
+    return config.workers or (torch.cuda.device_count() if every_gpu else 1)
+
+
+def _fill(job: Job, study: optuna.Study, stop: Stop, timeout: float | None) -> None:
+    """Train in this process if one is enough: CUDA's errors, a hung trial and --isolate take another one."""
+    setup = job.setup
+    cpu = setup.device.type != "cuda"
+    if job.workers == 1 and cpu and not job.isolate and timeout is None:
+        job = replace(job, setup=replace(setup, images=setup.images.to(setup.device)))
+        job.filler(stop).fill(job.on_trial)
+        return
+    if job.workers > 1 and cpu:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
+    images = ImageSet(setup.images.name, setup.images.train[:0], setup.images.validation[:0])
+    job = replace(job, setup=replace(setup, images=images))
+    Supervisor(partial(work, job), study, stop, timeout).supervise(job.workers)
+
+
+def has_checkpoint(setup: Setup, slot: int) -> bool:
+    return (setup.run_folder(slot) / CHECKPOINT).exists()
+
+
+def stopped(setup: Setup, trials: int, missing: list[int]) -> str:
+    """How far a study has come, and how it goes on."""
+    begun = ", ".join(str(slot) for slot in missing if has_checkpoint(setup, slot))
+    where = f", from the checkpoint of trial {begun}" if begun else ""
+    return f"stopped; {trials - len(missing)} of {trials} trials are done, and the same command goes on{where}"
+
+
+def summarise(setup: Setup, config: StudyConfig) -> None:
+    """The best trials, where the pictures are, and what to type next."""
+    folder = setup.folder
+    runs = ranked(read_runs(folder))
+    write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
+    print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
+    print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
+    print(f"on disk: {megabytes(folder):.0f} MB in {folder}")
+    print(f"next: introvae-report {config.out}")
