@@ -23,10 +23,9 @@ from introvae.progress import progress
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
+from sweeps.pruning import Stopped, Watch, rungs
 from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
-
-RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end is scored in any case
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,6 @@ class Setup:
 
     def run_folder(self, slot: int) -> Path:
         return self.folder / f"trial-{slot:03d}"
-
-    @property
-    def rungs(self) -> list[int]:
-        """Steps at which a trial is scored and may be pruned."""
-        warmup, rest = self.config.warmup_steps, self.config.steps - self.config.warmup_steps
-        return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {self.config.steps})
 
 
 def train_warmup(setup: Setup, stop: Callable[[], bool] = lambda: False) -> None:
@@ -87,14 +80,6 @@ def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConf
     if m is None:
         m = values["margin_ratio"] * vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder))
     return replace(config, m=rounded(m))
-
-
-class Stopped(Exception):
-    """A trial that ends before its last step, with its state ("pruned", "collapsed" or "failed") and why."""
-
-    def __init__(self, state: str, reason: str) -> None:
-        super().__init__(reason)
-        self.state = state
 
 
 def run_trial(
@@ -177,12 +162,21 @@ def _climb(
 ) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     real = scored_images(setup.images)
-    for rung in [*setup.rungs, trainer.config.steps]:
+    warmup = read_metrics(setup.warmup_folder) if trainer.config.warmup_steps else []
+    watch = Watch(trainer.config, vae_kl(trainer.config, setup.spectrum, warmup))
+    for row in read_metrics(trainer.folder):
+        watch(row)
+
+    def on_row(row: dict[str, float]) -> None:
+        on_log(row)
+        watch(row)
+
+    for rung in [*rungs(trainer.config), trainer.config.steps]:
         if trainer.step > rung:
             if rung in reported:
                 trial.report(reported[rung], rung)
             continue
-        trainer.run(rung, on_log, stop)
+        trainer.run(rung, on_row, stop)
         if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
         reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)

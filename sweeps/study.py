@@ -18,11 +18,11 @@ from introvae.config import differences
 from introvae.data import ImageSet
 from introvae.errors import UserError
 from introvae.randomness import derive
-from sweeps.slots import FINISHED, slot_of
+from sweeps.pruning import HalvingPruner
+from sweeps.slots import slot_of
 from sweeps.storage import open_database
 
 DATABASE = "study.db"
-KEPT_SHARE = 0.25  # of the trials that reach a rung
 GRACE = 300  # seconds without a sign of life after which a trial on another machine counts as dead
 
 
@@ -52,23 +52,6 @@ class SlotSampler(BaseSampler):
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         self.tpe.after_trial(study, trial, state, values)
-
-
-class HalvingPruner(optuna.pruners.BasePruner):
-    """Successive halving as trials come: go on from a rung if among the best quarter of all scores seen there.
-
-    Optuna's own also counts trials that were cut off, so a continued study would decide differently.
-    """
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        rung = trial.last_step
-        if rung is None:
-            return False
-        own = trial.intermediate_values[rung]
-        finished = study.get_trials(deepcopy=False, states=FINISHED)
-        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
-        better = sum(score > own for score in scores)
-        return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
 
 def open_study(

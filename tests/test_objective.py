@@ -88,7 +88,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     assert scores and scores["state"] == "complete" and scores["score"] == trial.value
     assert trial.user_attrs["slot"] == 3 and trial.user_attrs["outcome"] == "complete"
     assert trial.constraints == {"failed": -1.0}
-    assert list(trial.intermediate_values) == [304, 308, 315, 330]
+    assert list(trial.intermediate_values) == [302, 305, 310, 320, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
     assert read_config(folder) == trial_config(setup, 3, VALUES)
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
@@ -116,7 +116,7 @@ def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:
     trial = run(setup, Always())
     scores = read_scores(setup.run_folder(3))
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": -1.0}
-    assert scores and scores["state"] == "pruned" and "at step 304" in scores["reason"]
+    assert scores and scores["state"] == "pruned" and "at step 302" in scores["reason"]
     assert 0 < scores["score"] == pytest.approx(trial.value)
     assert not drawn(setup) and not latents_drawn(setup)
 
@@ -138,6 +138,11 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup) -> None:
     """A decoder that has seen five steps answers every input alike."""
     ends_infeasible(changed(setup, warmup_steps=0, warmup_beta=None, lr=1e-5), "collapsed", "input ignored")
     assert drawn(setup) and latents_drawn(setup)
+
+
+def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup) -> None:
+    ends_infeasible(changed(setup, kl_weight=1e4, lr=1e-2, steps=400), "collapsed", "posterior collapse (KL ")
+    assert read_metrics(setup.run_folder(3))[-1]["step"] < 400
 
 
 def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +177,10 @@ def test_a_trial_that_broke_its_process_is_not_trained_again(setup: Setup) -> No
 def test_a_trial_that_is_asked_to_stop_leaves_a_checkpoint(setup: Setup) -> None:
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(VALUES)
-    with pytest.raises(CutOff, match="at step 304"):
+    with pytest.raises(CutOff, match="at step 302"):
         study.optimize(lambda trial: run_trial(trial, setup, 3, {}, stop=lambda: True), n_trials=1)
     assert study.trials[0].state == optuna.trial.TrialState.FAIL
-    assert load_checkpoint(setup.run_folder(3))["step"] == 304  # type: ignore[index]
+    assert load_checkpoint(setup.run_folder(3))["step"] == 302  # type: ignore[index]
 
 
 def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
@@ -189,9 +194,3 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
     keep_best(study, lambda slot: tmp_path / str(slot), 2)
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
-
-
-def test_rungs_lie_between_the_warm_up_and_the_end(setup: Setup) -> None:
-    assert setup.rungs == [304, 308, 315]
-    assert changed(setup, steps=301).rungs == []
-    assert changed(setup, steps=303).rungs == [301, 302]

@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from introvae.errors import UserError
 from sweeps.slots import RETRY, missing_slots
-from sweeps.study import HalvingPruner, best_trial, open_study
+from sweeps.study import best_trial, open_study
 
 SETTINGS = {"steps": 10, "search.alpha": [0.1, 1.0]}
 
@@ -19,28 +19,6 @@ def finished(
     study.add_trial(
         optuna.create_trial(state=state, value=rungs[max(rungs)], user_attrs=attributes, intermediate_values=rungs)
     )
-
-
-def would_prune(study: optuna.Study, rungs: dict[int, float]) -> bool:
-    trial = study.ask()
-    for step, value in rungs.items():
-        trial.report(value, step)
-    decision = trial.should_prune()
-    study.tell(trial, state=TrialState.FAIL)
-    return decision
-
-
-def test_halving_keeps_the_best_quarter_of_a_rung() -> None:
-    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
-    assert not would_prune(study, {})
-    assert not would_prune(study, {10: 0.0})  # the first to come
-    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
-        finished(study, slot, {10: score}, pruned=slot % 2 == 0)
-    assert not would_prune(study, {10: 0.5})
-    assert not would_prune(study, {10: 0.37})  # second of eight
-    assert would_prune(study, {10: 0.33})  # third of eight
-    assert not would_prune(study, {10: 0.33, 20: 0.01})  # nobody has reached this rung
-    assert not would_prune(study, {10: 0.37})  # and those that were cut off never count
 
 
 def test_slots_are_filled_by_complete_and_pruned_trials(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Which trials are not worth going on with: successive halving between trials, and rules for a single one.
+
+What is compared is the score of the moving average of the weights, which is smooth: the score of the weights
+themselves rises and falls within a hundred steps. `benchmarks/sweep.py` says what both cost and save.
+"""
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from introvae.config import TrainConfig
+from sweeps.slots import FINISHED
+
+RUNG_SHARES = (1 / 12, 1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up
+KEPT_SHARE = 0.5  # of the trials that reach a rung
+LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
+RUNAWAY = 10.0  # times the margin, or a VAE's KL
+PATIENCE = 1 / 4  # of the steps after the warm-up, until the energy of fakes has to exceed that of real images
+
+Row = Mapping[str, float]
+
+
+class Stopped(Exception):
+    """A trial that ends before its last step, with its state ("pruned", "collapsed", "diverged") and why."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def rungs(config: TrainConfig) -> list[int]:
+    """Steps before the last at which a trial is scored and may be pruned."""
+    warmup, rest = config.warmup_steps, config.steps - config.warmup_steps
+    return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {config.steps})
+
+
+class HalvingPruner(optuna.pruners.BasePruner):
+    """Successive halving as trials come: go on from a rung if among the better half of all scores seen there.
+
+    Optuna's own also counts trials that were cut off, so a continued study would decide differently.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        rung = trial.last_step
+        if rung is None:
+            return False
+        own = trial.intermediate_values[rung]
+        finished = study.get_trials(deepcopy=False, states=FINISHED)
+        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+        better = sum(score > own for score in scores)
+        return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
+
+
+class Watch:
+    """Sees the rows of a run's metrics.csv, and raises Stopped once it is hopeless.
+
+    `vae_kl` in nats is what a VAE reaches at the run's beta.
+    """
+
+    def __init__(self, config: TrainConfig, vae_kl: float) -> None:
+        self.config, self.vae_kl = config, vae_kl
+        self.patience = config.warmup_steps + PATIENCE * (config.steps - config.warmup_steps)
+        self.reached = False  # whether fakes had more energy than real images
+
+    def __call__(self, row: Row) -> None:
+        if row["step"] <= self.config.warmup_steps:
+            return
+        real, fakes = row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
+        if real < LEAST_KL * self.vae_kl:
+            raise Stopped("collapsed", f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
+        if max(real, fakes) > RUNAWAY * max(self.config.m, self.vae_kl):
+            raise Stopped("diverged", f"runaway energy (KL {max(real, fakes):.3g} nats, m {self.config.m:.3g})")
+        self.reached = self.reached or fakes >= real
+        if row["step"] >= self.patience and not self.reached:
+            raise Stopped("pruned", f"margin never reached (fakes {fakes:.3g} nats, real images {real:.3g})")
