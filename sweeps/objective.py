@@ -32,7 +32,8 @@ from sweeps.space import Space, rounded
 class Setup:
     """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched.
 
-    `weights` of the score's parts say what is optimised.
+    `weights` of the score's parts say what is optimised. Without `prune` every trial is trained to its last step
+    unless it diverges, and its attribute "hopeless" holds the [step, reason] at which a rule would have ended it.
     """
 
     config: TrainConfig
@@ -42,6 +43,7 @@ class Setup:
     folder: Path
     device: torch.device
     weights: Mapping[str, float]
+    prune: bool = True
 
     @property
     def warmup_folder(self) -> Path:
@@ -139,6 +141,7 @@ def _train_and_score(
         state, reason = stopped.state, str(stopped)
     except DivergedError as error:
         state, reason = "diverged", str(error)
+    trial.set_user_attr("last_step", trainer.step)
     scores: dict[str, Any] = {"state": state, "reason": reason}
     if state != "diverged":
         rows = read_metrics(folder)
@@ -161,17 +164,17 @@ def _climb(
     stop: Callable[[], bool],
 ) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
+    config = trainer.config
     real = scored_images(setup.images)
-    warmup = read_metrics(setup.warmup_folder) if trainer.config.warmup_steps else []
-    watch = Watch(trainer.config, vae_kl(trainer.config, setup.spectrum, warmup))
+    judge = _Judge(trial, setup, config)
     for row in read_metrics(trainer.folder):
-        watch(row)
+        judge.row(row)
 
     def on_row(row: dict[str, float]) -> None:
         on_log(row)
-        watch(row)
+        judge.row(row)
 
-    for rung in [*rungs(trainer.config), trainer.config.steps]:
+    for rung in [*rungs(config), config.steps]:
         if trainer.step > rung:
             if rung in reported:
                 trial.report(reported[rung], rung)
@@ -179,11 +182,42 @@ def _climb(
         trainer.run(rung, on_row, stop)
         if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
-        reconstructions, samples = outputs(trainer.evaluated, real, trainer.config.latent)
+        reconstructions, samples = outputs(trainer.evaluated, real, config.latent)
         score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
         trial.report(score, rung)
-        failure = image_collapse(real, reconstructions, samples)
-        if failure:
-            raise Stopped("collapsed", f"{failure} at step {rung}")
-        if rung < trainer.config.steps and trial.should_prune():
-            raise Stopped("pruned", f"score {score:.3f} at step {rung}")
+        judge.images(rung, score, image_collapse(real, reconstructions, samples))
+
+
+class _Judge:
+    """Ends a trial where a rule or the pruner says so; without `setup.prune` it notes what the rules say."""
+
+    def __init__(self, trial: optuna.Trial, setup: Setup, config: TrainConfig) -> None:
+        self.trial, self.prune, self.last = trial, setup.prune, config.steps
+        warmup = read_metrics(setup.warmup_folder) if config.warmup_steps else []
+        self.watch = Watch(config, vae_kl(config, setup.spectrum, warmup))
+        self.noted: dict[str, tuple[int, str]] = {}
+
+    def row(self, row: dict[str, float]) -> None:
+        """Raises Stopped at a row of metrics.csv that is hopeless."""
+        try:
+            self.watch(row)
+        except Stopped as stopped:
+            self._end(int(row["step"]), stopped)
+
+    def images(self, step: int, score: float, collapse: str) -> None:
+        """Raises Stopped for a score that is not among the better ones, or images that have collapsed."""
+        if collapse:
+            stopped = Stopped("collapsed", f"{collapse} at step {step}")
+            if step == self.last:
+                raise stopped
+            self._end(step, stopped)
+        if self.prune and step < self.last and self.trial.should_prune():
+            raise Stopped("pruned", f"score {score:.3f} at step {step}")
+
+    def _end(self, step: int, stopped: Stopped) -> None:
+        if self.prune:
+            raise stopped
+        rule = str(stopped).partition(" (")[0]
+        if rule not in self.noted:
+            self.noted[rule] = step, str(stopped)
+            self.trial.set_user_attr("hopeless", list(self.noted.values()))

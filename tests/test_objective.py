@@ -145,6 +145,23 @@ def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup)
     assert read_metrics(setup.run_folder(3))[-1]["step"] < 400
 
 
+def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup) -> None:
+    hopeless = replace(changed(setup, kl_weight=1e4, lr=1e-2, steps=400), prune=False)
+    trial = run(hopeless)
+    rules = {reason.partition(" (")[0]: step for step, reason in trial.user_attrs["hopeless"]}
+    assert "posterior collapse" in rules and "input ignored" in rules and max(rules.values()) < 400
+    assert trial.user_attrs["last_step"] == 400 and max(trial.intermediate_values) == 400
+    assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": 1.0}
+
+
+def test_without_pruning_no_trial_is_pruned(setup: Setup) -> None:
+    class Always(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    assert run(replace(setup, prune=False), Always()).state == optuna.trial.TrialState.COMPLETE
+
+
 def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
