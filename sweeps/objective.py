@@ -33,7 +33,7 @@ class Setup:
     """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched.
 
     `weights` of the score's parts say what is optimised. Without `prune` every trial is trained to its last step
-    unless it diverges, and its attribute "hopeless" holds the [step, reason] at which a rule would have ended it.
+    unless it diverges.
     """
 
     config: TrainConfig
@@ -166,13 +166,17 @@ def _climb(
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     config = trainer.config
     real = scored_images(setup.images)
-    judge = _Judge(trial, setup, config)
-    for row in read_metrics(trainer.folder):
-        judge.row(row)
+    warmup = read_metrics(setup.warmup_folder) if config.warmup_steps else []
+    watch = Watch(config, vae_kl(config, setup.spectrum, warmup))
 
     def on_row(row: dict[str, float]) -> None:
         on_log(row)
-        judge.row(row)
+        if setup.prune:
+            watch(row)
+
+    if setup.prune:
+        for row in read_metrics(trainer.folder):
+            watch(row)
 
     for rung in [*rungs(config), config.steps]:
         if trainer.step > rung:
@@ -185,39 +189,8 @@ def _climb(
         reconstructions, samples = outputs(trainer.evaluated, real, config.latent)
         score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
         trial.report(score, rung)
-        judge.images(rung, score, image_collapse(real, reconstructions, samples))
-
-
-class _Judge:
-    """Ends a trial where a rule or the pruner says so; without `setup.prune` it notes what the rules say."""
-
-    def __init__(self, trial: optuna.Trial, setup: Setup, config: TrainConfig) -> None:
-        self.trial, self.prune, self.last = trial, setup.prune, config.steps
-        warmup = read_metrics(setup.warmup_folder) if config.warmup_steps else []
-        self.watch = Watch(config, vae_kl(config, setup.spectrum, warmup))
-        self.noted: dict[str, tuple[int, str]] = {}
-
-    def row(self, row: dict[str, float]) -> None:
-        """Raises Stopped at a row of metrics.csv that is hopeless."""
-        try:
-            self.watch(row)
-        except Stopped as stopped:
-            self._end(int(row["step"]), stopped)
-
-    def images(self, step: int, score: float, collapse: str) -> None:
-        """Raises Stopped for a score that is not among the better ones, or images that have collapsed."""
-        if collapse:
-            stopped = Stopped("collapsed", f"{collapse} at step {step}")
-            if step == self.last:
-                raise stopped
-            self._end(step, stopped)
-        if self.prune and step < self.last and self.trial.should_prune():
-            raise Stopped("pruned", f"score {score:.3f} at step {step}")
-
-    def _end(self, step: int, stopped: Stopped) -> None:
-        if self.prune:
-            raise stopped
-        rule = str(stopped).partition(" (")[0]
-        if rule not in self.noted:
-            self.noted[rule] = step, str(stopped)
-            self.trial.set_user_attr("hopeless", list(self.noted.values()))
+        collapse = image_collapse(real, reconstructions, samples)
+        if collapse and (setup.prune or rung == config.steps):
+            raise Stopped("collapsed", f"{collapse} at step {rung}")
+        if setup.prune and rung < config.steps and trial.should_prune():
+            raise Stopped("pruned", f"score {score:.3f} at step {rung}")

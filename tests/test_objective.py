@@ -146,10 +146,7 @@ def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup)
 
 
 def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup) -> None:
-    hopeless = replace(changed(setup, kl_weight=1e4, lr=1e-2, steps=400), prune=False)
-    trial = run(hopeless)
-    rules = {reason.partition(" (")[0]: step for step, reason in trial.user_attrs["hopeless"]}
-    assert "posterior collapse" in rules and "input ignored" in rules and max(rules.values()) < 400
+    trial = run(replace(changed(setup, kl_weight=1e4, lr=1e-2, steps=400), prune=False))
     assert trial.user_attrs["last_step"] == 400 and max(trial.intermediate_values) == 400
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": 1.0}
 

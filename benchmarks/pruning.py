@@ -1,0 +1,173 @@
+"""What pruning saves and costs: 50 quasi-random points trained in full, against the same points pruned.
+
+    python benchmarks/pruning.py --out FOLDER [--seeds 3] [--workers 2]
+
+A small setting (ORL faces at 16 px), an hour or so on two cores. Each point is trained to its end, and scored every 25
+steps. A pruned trial is bit for bit the beginning of the full one, so that what a study of the same points would have
+done follows from these scores and energies, by the study's own pruner and rules:
+
+price: the pruned study's training steps, its warm-up counted once, as a share of those of 50 separate trainings, each
+    with its warm-up; and, warm-ups left out, the share of the adversarial steps.
+quality: (found - median) / (best - median) of the full-length scores, found being that of the pruned study's winner.
+rules: how many of the full trainings each one ends, and the best rank that one of these had at its end.
+
+What has been trained stays in FOLDER; the same command goes on with it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of tiny networks; several processes use more cores
+
+import optuna
+import torch
+from optuna.samplers import QMCSampler
+
+from analysis.collapse import image_collapse
+from analysis.outputs import outputs, scored_images
+from analysis.score import score_images
+from analysis.spectrum import vae_kl
+from introvae.config import TrainConfig
+from introvae.errors import DivergedError
+from introvae.run import read_metrics, write_atomically
+from introvae.trainer import Trainer
+from sweeps.config import StudyConfig
+from sweeps.objective import Setup, train_warmup, trial_config
+from sweeps.pruning import HalvingPruner, Stopped, Watch, rungs
+from sweeps.run import prepare
+
+TRAIN = TrainConfig(
+    image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=1200, log_every=25,
+    checkpoint_every=600, picture_every=600,
+)  # fmt: skip
+POINTS = 50
+Point = dict[str, Any]
+
+
+def study_of(seed: int, out: Path) -> Setup:
+    return prepare(StudyConfig(train=replace(TRAIN, seed=seed), study=f"seed-{seed}", out=out, device="cpu"))
+
+
+def points(setup: Setup) -> list[dict[str, float]]:
+    """Quasi-random values of alpha, beta and the margin ratio."""
+    study = optuna.create_study(sampler=QMCSampler(seed=setup.config.seed, scramble=True))
+    drawn = []
+    for _ in range(POINTS):
+        trial = study.ask()
+        drawn.append(setup.space.suggest(trial))
+        study.tell(trial, 0.0)
+    return drawn
+
+
+def train_in_full(seed: int, out: Path, slot: int) -> Point:
+    """The run of a slot: scores by step of its weights and of their average, and the step and name of each rule."""
+    torch.set_num_threads(1)
+    setup = study_of(seed, out)
+    config = trial_config(setup, slot, points(setup)[slot])
+    real = scored_images(setup.images)
+    watch = Watch(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder)))
+    rules: dict[str, int] = {}
+    scores: dict[int, tuple[float, float]] = {}
+
+    def on_log(row: dict[str, float]) -> None:
+        step = int(row["step"])
+        try:
+            watch(row)
+        except Stopped as stopped:
+            rules.setdefault(str(stopped).partition(" (")[0], step)
+        now = []
+        for model in (trainer.model, trainer.evaluated):
+            reconstructions, samples = outputs(model.eval(), real, config.latent)
+            now.append(score_images(real, reconstructions, samples).score)
+        trainer.model.train()
+        scores[step] = now[0], now[1]
+        if step in rungs(config) and (collapse := image_collapse(real, reconstructions, samples)):
+            rules.setdefault(collapse.partition(" (")[0], step)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder)
+        try:
+            trainer.run(on_log=on_log)
+        except DivergedError:
+            rules["not finite"] = trainer.step
+            scores[config.steps] = 0.0, 0.0
+    return {"slot": slot, "alpha": config.alpha, "beta": config.beta, "m": config.m, "scores": scores, "rules": rules}
+
+
+def trained(seed: int, out: Path, pool: ProcessPoolExecutor) -> list[Point]:
+    """All points of a seed, in the order of their slots."""
+    setup = study_of(seed, out)
+    train_warmup(setup)
+    files = [setup.folder / f"{slot:02d}.json" for slot in range(POINTS)]
+    missing = [slot for slot, file in enumerate(files) if not file.exists()]
+    for point in pool.map(train_in_full, [seed] * len(missing), [out] * len(missing), missing):
+        write_atomically(files[point["slot"]], json.dumps(point).encode())
+        print(f"seed {seed}, point {point['slot']}: {list(point['scores'].values())[-1][1]:.3f}", flush=True)
+    return [json.loads(file.read_text()) for file in files]
+
+
+def pruned(trainings: Sequence[Point]) -> tuple[list[int], list[int]]:
+    """The adversarial steps of each training, had it been pruned, and those that had come to their end."""
+    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
+    steps, complete = [], []
+    for index, full in enumerate(trainings):
+        trial, end = study.ask(), TRAIN.steps
+        for rung in [*rungs(TRAIN), TRAIN.steps]:
+            if (ruled_out := min(full["rules"].values(), default=rung)) < rung:
+                end = ruled_out
+                break
+            trial.report(full["scores"][str(rung)][1], rung)
+            if rung in full["rules"].values() or (rung < TRAIN.steps and trial.should_prune()):
+                end = rung
+                break
+        else:
+            complete.append(index)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        steps.append(end - TRAIN.warmup_steps)
+    return steps, complete
+
+
+def report(seed: int, trainings: Sequence[Point]) -> None:
+    final = [training["scores"][str(TRAIN.steps)][1] for training in trainings]
+    steps, complete = pruned(trainings)
+    found, best, median = max(final[index] for index in complete), max(final), statistics.median(final)
+    price = (TRAIN.warmup_steps + sum(steps)) / (POINTS * TRAIN.steps)
+    share = sum(steps) / (POINTS * (TRAIN.steps - TRAIN.warmup_steps))
+    print(
+        f"seed {seed}: price {price:.1%} ({share:.1%} of the adversarial steps), quality "
+        f"{(found - median) / (best - median):.3f} (found {found:.3f}, best {best:.3f}, median {median:.3f}), "
+        f"{len(complete)} of {POINTS} complete"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="holds what has been trained")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="[3]")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with ProcessPoolExecutor(args.workers) as pool:
+        seeds = [trained(seed, args.out, pool) for seed in range(args.seeds)]
+    ranks: defaultdict[str, list[int]] = defaultdict(list)
+    for seed, trainings in enumerate(seeds):
+        report(seed, trainings)
+        final = [training["scores"][str(TRAIN.steps)][1] for training in trainings]
+        for training, score in zip(trainings, final, strict=True):
+            for rule in training["rules"]:
+                ranks[rule].append(1 + sum(other > score for other in final))
+    for rule, of_rule in ranks.items():
+        print(f"{rule}: {len(of_rule)} of {args.seeds * POINTS} trainings, the best of them of rank {min(of_rule)}")
+
+
+if __name__ == "__main__":
+    main()
