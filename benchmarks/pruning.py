@@ -1,20 +1,15 @@
 """What pruning saves and costs: 50 quasi-random points trained in full, against the same points pruned.
 
-    python benchmarks/pruning.py --out FOLDER [--seeds 3] [--workers 2]
-
-A small setting (ORL faces at 16 px), an hour or so on two cores. Each point is trained to its end, and scored every 25
-steps. A pruned trial is bit for bit the beginning of the full one, so that what a study of the same points would have
-done follows from these scores and energies, by the study's own pruner and rules:
+`benchmarks/sweep.py` runs it. A small setting (ORL faces at 16 px), an hour or so on two cores. Each point is trained
+to its end, and scored every 25 steps. A pruned trial is bit for bit the beginning of the full one, so that what a study
+of the same points would have done follows from these scores and energies, by the study's own pruner and rules:
 
 price: the pruned study's training steps, its warm-up counted once, as a share of those of 50 separate trainings, each
     with its warm-up; and, warm-ups left out, the share of the adversarial steps.
 quality: (found - median) / (best - median) of the full-length scores, found being that of the pruned study's winner.
 rules: how many of the full trainings each one ends, and the best rank that one of these had at its end.
-
-What has been trained stays in FOLDER; the same command goes on with it.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -149,25 +144,17 @@ def report(seed: int, trainings: Sequence[Point]) -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="holds what has been trained")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="[3]")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
-    args = parser.parse_args()
+def run(out: Path, seeds: int, workers: int) -> None:
+    """Train what is missing, and print the figures."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with ProcessPoolExecutor(args.workers) as pool:
-        seeds = [trained(seed, args.out, pool) for seed in range(args.seeds)]
+    with ProcessPoolExecutor(workers) as pool:
+        trainings = [trained(seed, out, pool) for seed in range(seeds)]
     ranks: defaultdict[str, list[int]] = defaultdict(list)
-    for seed, trainings in enumerate(seeds):
-        report(seed, trainings)
-        final = [training["scores"][str(TRAIN.steps)][1] for training in trainings]
-        for training, score in zip(trainings, final, strict=True):
+    for seed, of_seed in enumerate(trainings):
+        report(seed, of_seed)
+        final = [training["scores"][str(TRAIN.steps)][1] for training in of_seed]
+        for training, score in zip(of_seed, final, strict=True):
             for rule in training["rules"]:
                 ranks[rule].append(1 + sum(other > score for other in final))
     for rule, of_rule in ranks.items():
-        print(f"{rule}: {len(of_rule)} of {args.seeds * POINTS} trainings, the best of them of rank {min(of_rule)}")
-
-
-if __name__ == "__main__":
-    main()
+        print(f"{rule}: {len(of_rule)} of {seeds * POINTS} trainings, the best of them of rank {min(of_rule)}")
