@@ -37,7 +37,7 @@ from introvae.run import read_metrics, write_atomically
 from introvae.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.objective import Setup, train_warmup, trial_config
-from sweeps.pruning import HalvingPruner, Stopped, Watch, rungs
+from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.run import prepare
 
 TRAIN = TrainConfig(
@@ -69,14 +69,14 @@ def train_in_full(seed: int, out: Path, slot: int) -> Point:
     setup = study_of(seed, out)
     config = trial_config(setup, slot, points(setup)[slot])
     real = scored_images(setup.images)
-    watch = Watch(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder)))
+    check = Rules(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder)))
     rules: dict[str, int] = {}
     scores: dict[int, tuple[float, float]] = {}
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"])
         try:
-            watch(row)
+            check(row)
         except Stopped as stopped:
             rules.setdefault(str(stopped).partition(" (")[0], step)
         now = []

@@ -23,7 +23,7 @@ from introvae.progress import progress
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
-from sweeps.pruning import Stopped, Watch, rungs
+from sweeps.pruning import Rules, Stopped, rungs
 from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
 
@@ -167,16 +167,16 @@ def _climb(
     config = trainer.config
     real = scored_images(setup.images)
     warmup = read_metrics(setup.warmup_folder) if config.warmup_steps else []
-    watch = Watch(config, vae_kl(config, setup.spectrum, warmup))
+    check = Rules(config, vae_kl(config, setup.spectrum, warmup))
 
     def on_row(row: dict[str, float]) -> None:
         on_log(row)
         if setup.prune:
-            watch(row)
+            check(row)
 
     if setup.prune:
         for row in read_metrics(trainer.folder):
-            watch(row)
+            check(row)
 
     for rung in [*rungs(config), config.steps]:
         if trainer.step > rung:

@@ -52,8 +52,8 @@ class HalvingPruner(optuna.pruners.BasePruner):
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
 
-class Watch:
-    """Sees the rows of a run's metrics.csv, and raises Stopped once it is hopeless.
+class Rules:
+    """Looks at the rows of a run's metrics.csv, and raises Stopped once it is hopeless.
 
     `vae_kl` in nats is what a VAE reaches at the run's beta.
     """

@@ -7,7 +7,7 @@ import pytest
 from conftest import tiny_config
 from optuna.trial import TrialState
 
-from sweeps.pruning import HalvingPruner, Stopped, Watch, rungs
+from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
 
 VAE_KL = 20.0
 HEALTHY = (30.0, 35.0, 28.0)  # KL of real images, reconstructions and samples, in nats
@@ -44,12 +44,12 @@ def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
 
 def fate(*energies: tuple[float, float, float], m: float = 60.0) -> tuple[int, str, str] | None:
     """Step, state and reason after which a run is stopped that logs these energies in 100 steps after its warm-up."""
-    watch = Watch(tiny_config(m=m, warmup_steps=100, steps=200), VAE_KL)
-    watch({"step": 100, "kl_real": 0.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})  # of the warm-up
+    check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), VAE_KL)
+    check({"step": 100, "kl_real": 0.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})  # of the warm-up
     for row, (real, reconstruction, sample) in enumerate(energies, 1):
         step = 100 + 5 * row
         try:
-            watch({"step": step, "kl_real": real, "kl_reconstruction": reconstruction, "kl_sample": sample})
+            check({"step": step, "kl_real": real, "kl_reconstruction": reconstruction, "kl_sample": sample})
         except Stopped as stopped:
             return step, stopped.state, str(stopped)
     return None
