@@ -139,7 +139,7 @@ def engine_options(url: str) -> dict[str, Any]:
     if address.get_backend_name() == "sqlite":
         return {"creator": functools.partial(_connect_sqlite, address.database or "")}
     arguments = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    return {"pool_pre_ping": True, "pool_size": 1, "connect_args": arguments}
+    return {"pool_size": 2, "connect_args": arguments}  # one for the signs of life
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:
