@@ -80,12 +80,16 @@ class Database(RDBStorage):
         template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            super().__init__(
-                template,
-                engine_options(url),
-                heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
-                grace_period=grace,
-            )
+            try:
+                super().__init__(
+                    template,
+                    engine_options(url),
+                    heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
+                    grace_period=grace,
+                )
+            except Exception:
+                self.engine.dispose()
+                raise
         weakref.finalize(self, self.engine.dispose)  # which tells the server
 
     def outage(self, error: BaseException) -> str | None:

@@ -1,18 +1,13 @@
-"""Workers that fill a study's slots with trials that only count: a script for test_workers.py and test_storage.py.
-
-    python fillers.py FOLDER URL WORKERS TOTAL KILLS STEPS
-
-Each worker is a process of its own, forked from this one, which has done the slow imports. KILLS of them are killed
-with SIGKILL, each in the midst of a trial. A trial counts to STEPS with a checkpoint at each.
-"""
+"""Workers that fill a study's slots with trials that only count, with a checkpoint at each step."""
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import optuna
+from forks import ended, forked
+from optuna.trial import TrialState
 
 from introvae.run import write_atomically
 from sweeps.slots import DRAWN, CutOff, Filler, Stop
@@ -54,26 +49,18 @@ def fill(folder: Path, url: str, total: int, steps: int) -> None:
     ).fill(lambda study, trial: None)  # fmt: skip
 
 
-def main(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> int:
-    pids = []
-    for _ in range(workers):
-        pids.append(os.fork())
-        if not pids[-1]:
-            fill(folder, url, total, steps)
-            os._exit(0)
+def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> None:
+    """As many processes fill the study together; `kills` of them are killed, each in the midst of a trial."""
+    pids = [forked(lambda: fill(folder, url, total, steps)) for _ in range(workers)]
     study = open_study(folder, {}, url=url)
     killed: set[int] = set()
     while len(killed) < kills:
-        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             pid = trial.user_attrs.get("pid")
-            if pid and pid not in killed and len(killed) < kills and 2 in trial.intermediate_values:
-                os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
-                break
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    return 0 if sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills) else 1
-
-
-if __name__ == "__main__":
-    path, url, *numbers = sys.argv[1:]
-    sys.exit(main(Path(path), url, *map(int, numbers)))
+            if pid and 2 in trial.intermediate_values and pid not in killed and len(killed) < kills:
+                os.kill(pid, signal.SIGSTOP)
+                in_the_midst = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps
+                os.kill(pid, signal.SIGKILL if in_the_midst else signal.SIGCONT)
+                killed |= {pid} if in_the_midst else set()
+    codes = [ended(pid) for pid in pids]
+    assert sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills)
