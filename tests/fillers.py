@@ -3,15 +3,19 @@
 import os
 import signal
 import time
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import optuna
 from forks import ended, forked
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.run import write_atomically
-from sweeps.slots import DRAWN, CutOff, Filler, Stop
+from sweeps import slots
+from sweeps.slots import DRAWN, CutOff, Filler, Stop, given_up
 from sweeps.study import open_study
+from sweeps.workers import Supervisor, work
 
 STEP = 0.02  # seconds
 
@@ -38,6 +42,58 @@ def count(
     if slot % 2:
         raise optuna.TrialPruned
     return x
+
+
+@dataclass
+class Counting:
+    """A worker's job: `trials` that count to `steps`; a slot among `faults` does what is said there."""
+
+    folder: Path
+    trials: int
+    steps: int = 5
+    faults: dict[int, str] = field(default_factory=dict)
+    starts: bool = True
+    isolate: bool = False
+
+    def of_worker(self, index: int) -> "Counting":
+        if not self.starts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        slots.LOOK_EVERY = 0.1
+        return self
+
+    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        pass
+
+    def filler(self, stop: Stop) -> Filler:
+        return Filler(open_study(self.folder, {}), self.trials, self.run_folder, partial(self.run, stop), stop)
+
+    def run_folder(self, slot: int) -> Path:
+        return self.folder / f"trial-{slot:03d}"
+
+    def run(self, stop: Stop, trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        if reason := given_up(trial.study, slot):
+            trial.set_user_attr("outcome", reason)
+            raise optuna.TrialPruned
+        fault = self.faults.get(slot)
+        if fault == "hangs":
+            time.sleep(600)
+        if fault == "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "CUDA":
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        if fault == "no space":
+            raise OSError(28, "No space left on device", "metrics.csv")
+        return count(self.folder, self.steps, trial, slot, reported, stop)
+
+
+def supervisor(job: Counting, stop: Stop = lambda: False, timeout: float | None = None) -> Supervisor:
+    return Supervisor(partial(work, job), open_study(job.folder, {}), stop, timeout)  # type: ignore[arg-type]
+
+
+def supervise(job: Counting, workers: int) -> None:
+    supervisor(job).supervise(workers)
 
 
 def fill(folder: Path, url: str, total: int, steps: int) -> None:

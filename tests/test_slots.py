@@ -24,6 +24,11 @@ def draw(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
     return x
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.slots.LOOK_EVERY", 0.05)
+
+
 class Worker(Filler):
     """With the study in `path`, as another process would open it."""
 
