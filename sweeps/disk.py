@@ -10,15 +10,19 @@ from introvae.run import CHECKPOINT, PREVIOUS
 from sweeps.slots import FINISHED
 
 
-def keep_best(study: optuna.Study, folder: Callable[[int], Path], count: int) -> None:
-    """Remove the checkpoints of the finished trials that are not among the `count` best complete ones."""
+def keep_best(study: optuna.Study, folder: Callable[[int], Path], count: int, removed: set[int]) -> None:
+    """Remove the checkpoints of the finished trials that are not among the `count` best complete ones.
+
+    `removed` are the slots that lost theirs in earlier calls; this one adds to them.
+    """
     finished = study.get_trials(deepcopy=False, states=FINISHED)
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=True)[:count]
-    for trial in finished:
-        if trial not in best:
-            for name in (CHECKPOINT, PREVIOUS):
-                (folder(trial.user_attrs["slot"]) / name).unlink(missing_ok=True)
+    spare = {trial.user_attrs["slot"] for trial in finished} - {trial.user_attrs["slot"] for trial in best} - removed
+    for slot in spare:
+        for name in (CHECKPOINT, PREVIOUS):
+            (folder(slot) / name).unlink(missing_ok=True)
+    removed |= spare
 
 
 def megabytes(folder: Path) -> float:

@@ -97,7 +97,6 @@ def run_trial(
     is pruned, and for one that diverged, collapsed or failed, which is infeasible as well; CutOff once `stop` is true.
     A run failed if memory did not suffice, or if it broke its process when it was tried before.
     """
-    trial.set_user_attr("slot", slot)
     config = trial_config(setup, slot, setup.space.suggest(trial))
     trial.set_user_attr(DRAWN, config.m)
     scores: dict[str, Any] = {"state": "complete", "reason": "", "score": 0.0}

@@ -48,20 +48,20 @@ ENDED = (NoneType, UpdateFinishedTrialError, optuna.TrialPruned, CutOff)
 
 def slots(study: optuna.Study) -> dict[int, list[FrozenTrial]]:
     """The trials of each slot, oldest first."""
+    return by_slot(study.get_trials(deepcopy=False))
+
+
+def by_slot(trials: list[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """All trials of a study, in the order of their numbers, as `slots` gives them."""
     found: dict[int, list[FrozenTrial]] = {}
     fresh = 0
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         if RETRY in trial.user_attrs:
             found[trial.user_attrs["slot"]].append(trial)
         else:
             found[fresh] = [trial]
             fresh += 1
     return found
-
-
-def slot_of(study: optuna.Study, number: int) -> int:
-    """The slot of the trial with this number."""
-    return next(slot for slot, trials in slots(study).items() if any(t.number == number for t in trials))
 
 
 def finished_slots(study: optuna.Study) -> set[int]:
@@ -117,8 +117,7 @@ class Filler:
             self.claim.enter_context(patient_lock(self.folder(0).parent / ".claim", self.stop))
             if self.stop():
                 return False
-            self._fail_dead()
-            found = slots(self.study)
+            found = by_slot(self._without_dead())
             if all(any(t.state in FINISHED for t in found.get(slot, ())) for slot in range(self.total)):
                 return False
             waiting = any(trial.state == TrialState.WAITING for trials in found.values() for trial in trials)
@@ -163,15 +162,17 @@ class Filler:
         self.claim.close()
         return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
 
-    def _fail_dead(self) -> None:
-        """Trials whose owner is gone become FAIL."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._is_dead(trial):
-                with suppress(ValueError, UpdateFinishedTrialError):  # somebody else was quicker
-                    self.study.tell(trial.number, state=TrialState.FAIL)
+    def _without_dead(self) -> list[FrozenTrial]:
+        """All trials, once those whose owner is gone have become FAIL."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
+        trials = self.study.get_trials(deepcopy=False)
+        dead = [trial for trial in trials if trial.state == TrialState.RUNNING and self._is_dead(trial)]
+        for trial in dead:
+            with suppress(ValueError, UpdateFinishedTrialError):  # somebody else was quicker
+                self.study.tell(trial.number, state=TrialState.FAIL)
+        return self.study.get_trials(deepcopy=False) if dead else trials
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         host = trial.user_attrs.get("host")

@@ -80,12 +80,16 @@ class Database(RDBStorage):
         template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            super().__init__(
-                template,
-                engine_options(url),
-                heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
-                grace_period=grace,
-            )
+            try:
+                super().__init__(
+                    template,
+                    engine_options(url),
+                    heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
+                    grace_period=grace,
+                )
+            except Exception:
+                self.engine.dispose()
+                raise
         weakref.finalize(self, self.engine.dispose)  # which tells the server
 
     def outage(self, error: BaseException) -> str | None:
@@ -139,7 +143,7 @@ def engine_options(url: str) -> dict[str, Any]:
     if address.get_backend_name() == "sqlite":
         return {"creator": functools.partial(_connect_sqlite, address.database or "")}
     arguments = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-    return {"pool_pre_ping": True, "pool_size": 1, "connect_args": arguments}
+    return {"pool_size": 2, "connect_args": arguments}  # one for the signs of life
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:

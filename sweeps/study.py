@@ -19,7 +19,6 @@ from introvae.data import ImageSet
 from introvae.errors import UserError
 from introvae.randomness import derive
 from sweeps.pruning import HalvingPruner
-from sweeps.slots import slot_of
 from sweeps.storage import open_database
 
 DATABASE = "study.db"
@@ -27,17 +26,17 @@ GRACE = 300  # seconds without a sign of life after which a trial on another mac
 
 
 class SlotSampler(BaseSampler):
-    """TPE whose draws are a function of the study's seed, the trial's slot and the trials that are finished."""
+    """TPE whose draws are a function of the study's seed, the trial's slot and the trials that are finished.
+
+    The slot is a trial's attribute before its first parameter is drawn.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.tpe = TPESampler()
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.tpe = TPESampler(seed=derive(self.seed, "sampler", slot_of(study, trial.number)) % 2**32)
-        self.tpe.before_trial(study, trial)
-
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        self.tpe = TPESampler(seed=derive(self.seed, "sampler", trial.user_attrs["slot"]) % 2**32)
         return self.tpe.infer_relative_search_space(study, trial)
 
     def sample_relative(

@@ -9,7 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -44,13 +44,14 @@ class Job:
     grace: int
     workers: int = 1
     isolate: bool = False
+    removed: set[int] = field(default_factory=set)  # slots whose checkpoints are gone, as far as this process knows
 
     def study(self) -> optuna.Study:
         return open_study(self.setup.folder, self.settings, self.setup.config.seed, self.url, self.grace)
 
     def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if self.keep is not None:
-            keep_best(study, self.setup.run_folder, self.keep)
+            keep_best(study, self.setup.run_folder, self.keep, self.removed)
         self.narrate(study, trial)
 
     def filler(self, stop: Stop) -> Filler:

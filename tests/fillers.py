@@ -1,22 +1,21 @@
-"""Workers that fill a study's slots with trials that only count: a script for test_workers.py and test_storage.py.
-
-    python fillers.py FOLDER URL WORKERS TOTAL KILLS STEPS
-
-Each worker is a process of its own, forked from this one, which has done the slow imports. KILLS of them are killed
-with SIGKILL, each in the midst of a trial. A trial counts to STEPS with a checkpoint at each.
-"""
+"""Workers that fill a study's slots with trials that only count, with a checkpoint at each step."""
 
 import os
 import signal
-import sys
 import time
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import optuna
+from forks import ended, forked
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.run import write_atomically
-from sweeps.slots import DRAWN, CutOff, Filler, Stop
+from sweeps import slots
+from sweeps.slots import DRAWN, CutOff, Filler, Stop, given_up
 from sweeps.study import open_study
+from sweeps.workers import Supervisor, work
 
 STEP = 0.02  # seconds
 
@@ -45,6 +44,58 @@ def count(
     return x
 
 
+@dataclass
+class Counting:
+    """A worker's job: `trials` that count to `steps`; a slot among `faults` does what is said there."""
+
+    folder: Path
+    trials: int
+    steps: int = 5
+    faults: dict[int, str] = field(default_factory=dict)
+    starts: bool = True
+    isolate: bool = False
+
+    def of_worker(self, index: int) -> "Counting":
+        if not self.starts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        slots.LOOK_EVERY = 0.1
+        return self
+
+    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        pass
+
+    def filler(self, stop: Stop) -> Filler:
+        return Filler(open_study(self.folder, {}), self.trials, self.run_folder, partial(self.run, stop), stop)
+
+    def run_folder(self, slot: int) -> Path:
+        return self.folder / f"trial-{slot:03d}"
+
+    def run(self, stop: Stop, trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        if reason := given_up(trial.study, slot):
+            trial.set_user_attr("outcome", reason)
+            raise optuna.TrialPruned
+        fault = self.faults.get(slot)
+        if fault == "hangs":
+            time.sleep(600)
+        if fault == "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "CUDA":
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        if fault == "no space":
+            raise OSError(28, "No space left on device", "metrics.csv")
+        return count(self.folder, self.steps, trial, slot, reported, stop)
+
+
+def supervisor(job: Counting, stop: Stop = lambda: False, timeout: float | None = None) -> Supervisor:
+    return Supervisor(partial(work, job), open_study(job.folder, {}), stop, timeout)  # type: ignore[arg-type]
+
+
+def supervise(job: Counting, workers: int) -> None:
+    supervisor(job).supervise(workers)
+
+
 def fill(folder: Path, url: str, total: int, steps: int) -> None:
     study = open_study(folder, {}, url=url)
     one_machine = url.startswith("sqlite")
@@ -54,26 +105,18 @@ def fill(folder: Path, url: str, total: int, steps: int) -> None:
     ).fill(lambda study, trial: None)  # fmt: skip
 
 
-def main(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> int:
-    pids = []
-    for _ in range(workers):
-        pids.append(os.fork())
-        if not pids[-1]:
-            fill(folder, url, total, steps)
-            os._exit(0)
+def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> None:
+    """As many processes fill the study together; `kills` of them are killed, each in the midst of a trial."""
+    pids = [forked(lambda: fill(folder, url, total, steps)) for _ in range(workers)]
     study = open_study(folder, {}, url=url)
     killed: set[int] = set()
     while len(killed) < kills:
-        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             pid = trial.user_attrs.get("pid")
-            if pid and pid not in killed and len(killed) < kills and 2 in trial.intermediate_values:
-                os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
-                break
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    return 0 if sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills) else 1
-
-
-if __name__ == "__main__":
-    path, url, *numbers = sys.argv[1:]
-    sys.exit(main(Path(path), url, *map(int, numbers)))
+            if pid and 2 in trial.intermediate_values and pid not in killed and len(killed) < kills:
+                os.kill(pid, signal.SIGSTOP)
+                in_the_midst = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps
+                os.kill(pid, signal.SIGKILL if in_the_midst else signal.SIGCONT)
+                killed |= {pid} if in_the_midst else set()
+    codes = [ended(pid) for pid in pids]
+    assert sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills)

@@ -1,9 +1,13 @@
 """What the benchmarks compare with is what they say."""
 
+from pathlib import Path
+
 import pytest
+import sqlalchemy
 import torch
 from orders import UncheckedAdam, authors_step, soft_introvae_step
 from step import CONTENDERS, prepare, saved_bytes
+from study import fill
 from test_step import INTROVAE, SOFT, PassCounter, draws, inner_convolution, make, passes
 from torch import Tensor
 
@@ -75,3 +79,24 @@ def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
 
     assert saved_bytes(one) == saved_bytes(two) == saved_bytes(in_turn) == 400
     assert saved_bytes(together) == 800
+
+
+def statements(folder: Path, before: int) -> int:
+    """What a trial asks the database of a study that has so many, signs of life aside."""
+    asked: list[str] = []
+
+    def note(*seen: object) -> None:
+        if "trial_heartbeats" not in str(seen[2]):
+            asked.append(str(seen[2]))
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        fill(folder / str(before), None, before, 2)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+    *_, second, third = (index for index, text in enumerate(asked) if text.startswith("INSERT INTO trials "))
+    return third - second
+
+
+def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> None:
+    assert statements(tmp_path, 100) == statements(tmp_path, 10) <= 130

@@ -86,7 +86,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     folder = setup.run_folder(3)
     scores = read_scores(folder)
     assert scores and scores["state"] == "complete" and scores["score"] == trial.value
-    assert trial.user_attrs["slot"] == 3 and trial.user_attrs["outcome"] == "complete"
+    assert trial.user_attrs["outcome"] == "complete"
     assert trial.constraints == {"failed": -1.0}
     assert list(trial.intermediate_values) == [302, 305, 310, 320, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
@@ -205,6 +205,6 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
         for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.csv"):
             (tmp_path / str(slot)).mkdir(exist_ok=True)
             (tmp_path / str(slot) / name).touch()
-    keep_best(study, lambda slot: tmp_path / str(slot), 2)
+    keep_best(study, lambda slot: tmp_path / str(slot), 2, set())
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import script
+from fillers import fill_and_kill
+from forks import ended, forked
 from optuna.trial import FrozenTrial, TrialState
 from postgresql import PostgreSQL, wait_until
 
@@ -16,13 +17,16 @@ from introvae.run import lock
 from sweeps.slots import DRAWN, FINISHED, RETRY, CutOff, Filler, finished_slots, slots
 from sweeps.study import open_study
 
-TESTS = Path(__file__).parent
-
 
 def draw(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
     x = trial.suggest_float("x", 0, 1)
     trial.set_user_attr(DRAWN, x)
     return x
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.slots.LOOK_EVERY", 0.05)
 
 
 class Worker(Filler):
@@ -159,14 +163,13 @@ def test_on_another_machine_only_silence_proves_death(tmp_path: Path) -> None:
 def test_silence_on_another_machine_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s"
     open_study(path, {})
-    child = os.fork()
-    if not child:
-        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
-        Worker(path, 1, hang, grace=1).go()
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        child = forked(lambda: Worker(path, 1, hang, grace=1).go() and None)
     watch = open_study(path, {})
     wait_until(lambda: any("pid" in trial.user_attrs for trial in watch.trials))
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    assert ended(child) == -signal.SIGKILL
     assert Worker(path, 1, one_machine=False, grace=1).go() == [0]
     assert [(t.state.name, t.user_attrs["host"] == "elsewhere") for t in watch.trials] == [
         ("FAIL", True),
@@ -205,8 +208,7 @@ def test_the_total_is_exact_on_postgresql(
 
 def assert_filled(folder: Path, url: str, workers: int, total: int, kills: int) -> None:
     """Every slot is filled once, and killed trials went on from their checkpoints in other processes."""
-    result = script(str(TESTS / "fillers.py"), str(folder), url, str(workers), str(total), str(kills), "8")
-    assert result.returncode == 0, result.stderr
+    fill_and_kill(folder, url, workers, total, kills, 8)
     study = open_study(folder, {}, url=url)
     done = study.get_trials(states=FINISHED)
     assert sorted(trial.user_attrs["slot"] for trial in done) == list(range(total))

@@ -1,73 +1,20 @@
 """Worker processes: replaced when they die, ended when they hang, stopped when asked. Their trials only count."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
-import optuna
 import pytest
-from fillers import count
-from optuna.trial import FrozenTrial
+from fillers import Counting, supervise, supervisor
 from postgresql import wait_until
 
 from introvae.errors import StoppedError
 from sweeps.interrupt import Interrupt
-from sweeps.slots import FINISHED, RETRY, Filler, Stop, given_up
+from sweeps.slots import FINISHED, RETRY
 from sweeps.study import open_study
-from sweeps.workers import Supervisor, work
-
-
-class Counting:
-    """A worker's job: `trials` that count to `steps`; slot 1 does what `fault` says."""
-
-    isolate = False
-
-    def __init__(self, folder: Path, trials: int, steps: int = 5, fault: str = "") -> None:
-        self.folder, self.trials, self.steps, self.fault = folder, trials, steps, fault
-
-    def of_worker(self, index: int) -> "Counting":
-        if self.fault == "no start":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self
-
-    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        pass
-
-    def filler(self, stop: Stop) -> Filler:
-        return Filler(open_study(self.folder, {}), self.trials, self.run_folder, partial(self.run, stop), stop)
-
-    def run_folder(self, slot: int) -> Path:
-        return self.folder / f"trial-{slot:03d}"
-
-    def run(self, stop: Stop, trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-        if reason := given_up(trial.study, slot):
-            trial.set_user_attr("outcome", reason)
-            raise optuna.TrialPruned
-        if slot == 1:
-            if self.fault == "hangs":
-                time.sleep(600)
-            if self.fault == "crashes":
-                os.kill(os.getpid(), signal.SIGSEGV)
-            if self.fault == "is killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.fault == "CUDA":
-                raise RuntimeError("CUDA error: device-side assert triggered")
-            if self.fault == "no space":
-                raise OSError(28, "No space left on device", "metrics.csv")
-        return count(self.folder, self.steps, trial, slot, reported, stop)
-
-
-class Isolated(Counting):
-    isolate = True
-
-
-def supervisor(job: Counting, stop: Stop = lambda: False, timeout: float | None = None) -> Supervisor:
-    return Supervisor(partial(work, job), open_study(job.folder, {}), stop, timeout)  # type: ignore[arg-type]
 
 
 def results(folder: Path) -> dict[int, str]:
@@ -77,24 +24,24 @@ def results(folder: Path) -> dict[int, str]:
     return {t.user_attrs["slot"]: t.user_attrs.get("outcome", "counted") for t in done}
 
 
-@pytest.mark.parametrize(("fault", "outcome"), [
-    ("", "counted"), ("hangs", "not done after 1 s"), ("crashes", "its process died (SIGSEGV)"),
-    ("is killed", "its process died (SIGKILL, out of memory?)"),
-    ("CUDA", "RuntimeError: CUDA error: device-side assert triggered"),
-])  # fmt: skip
-def test_a_trial_that_breaks_its_process_ends_with_a_reason(fault: str, outcome: str, tmp_path: Path) -> None:
-    supervisor(Counting(tmp_path / "s", 4, fault=fault), timeout=1).supervise(2)
-    assert results(tmp_path / "s") == {0: "counted", 1: outcome, 2: "counted", 3: "counted"}
+def test_a_trial_that_breaks_its_process_ends_with_a_reason(tmp_path: Path) -> None:
+    faults = {1: "hangs", 2: "crashes", 3: "is killed", 4: "CUDA"}
+    supervisor(Counting(tmp_path / "s", 6, faults=faults), timeout=2).supervise(2)
+    assert results(tmp_path / "s") == {
+        0: "counted", 1: "not done after 2 s", 2: "its process died (SIGSEGV)",
+        3: "its process died (SIGKILL, out of memory?)", 4: "RuntimeError: CUDA error: device-side assert triggered",
+        5: "counted",
+    }  # fmt: skip
 
 
 def test_workers_that_cannot_begin_are_given_up(tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match=r"workers die before they have a trial \(SIGKILL\)"):
-        supervisor(Counting(tmp_path / "s", 1, fault="no start")).supervise(1)
+        supervisor(Counting(tmp_path / "s", 1, starts=False)).supervise(1)
 
 
 def test_what_one_worker_cannot_cope_with_stops_all_and_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
-        supervisor(Counting(tmp_path / "s", 4, fault="no space")).supervise(2)
+        supervisor(Counting(tmp_path / "s", 4, faults={1: "no space"})).supervise(2)
     supervisor(Counting(tmp_path / "s", 4)).supervise(2)
     assert set(results(tmp_path / "s")) == {0, 1, 2, 3}
 
@@ -120,7 +67,7 @@ def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> N
 
 
 def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
-    supervisor(Isolated(tmp_path / "s", 3, steps=2)).supervise(1)
+    supervisor(Counting(tmp_path / "s", 3, steps=2, isolate=True)).supervise(1)
     assert len({trial.user_attrs["pid"] for trial in open_study(tmp_path / "s", {}).trials}) == 3
 
 
@@ -139,8 +86,8 @@ def test_a_signal_stops_the_workers_with_checkpoints(number: signal.Signals, tmp
 
 
 def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
-    job = Counting(tmp_path / "s", 2, fault="hangs")
-    lock = job.run_folder(1) / ".lock"
+    job = Counting(tmp_path / "s", 1, faults={0: "hangs"})
+    lock = job.run_folder(0) / ".lock"
 
     def interrupt() -> None:
         for _ in range(2):
@@ -160,9 +107,10 @@ def interrupt_once_there(paths: list[Path], number: signal.Signals) -> None:
 def test_workers_leave_when_their_parent_is_gone(tmp_path: Path) -> None:
     """They write their checkpoints first."""
     job = Counting(tmp_path / "s", 2, steps=1000)
-    code = "import sys; from test_workers import *; supervisor(Counting(Path(sys.argv[1]), 2, 1000)).supervise(2)"
-    with subprocess.Popen([sys.executable, "-c", code, str(job.folder)], cwd=Path(__file__).parent) as parent:
-        wait_until(lambda: all((job.run_folder(slot) / "step").exists() for slot in (0, 1)))
-        parent.kill()
+    parent = multiprocessing.get_context("forkserver").Process(target=supervise, args=(job, 2))
+    parent.start()
+    wait_until(lambda: all((job.run_folder(slot) / "step").exists() for slot in (0, 1)))
+    parent.kill()
+    parent.join()
     study = open_study(job.folder, {})
     wait_until(lambda: [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"])

@@ -1,0 +1,124 @@
+"""What a trial costs beyond its steps and its scoring, in studies of 10 and of 1,000 trials.
+
+    python benchmarks/study.py [--trials N] [--profile]
+
+The trials do all that a trial of introvae-sweep does with its study (three parameters, four scores, pruning asked,
+attributes and a constraint; locks, checkpoints of the best, the best so far), but train and score nothing. The study
+is in SQLite on this disk, and in a PostgreSQL server started for it. The first trial, which reads the study, is left
+out. Medians of the others: the time that passed, and the processor time of the worker in it.
+"""
+
+import argparse
+import cProfile
+import pstats
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+from postgresql import PostgreSQL
+
+from sweeps.disk import keep_best
+from sweeps.slots import DRAWN, Filler, finished_slots, given_up
+from sweeps.space import Space
+from sweeps.study import best_trial, open_study
+
+SIZES = (10, 1000)  # trials before those that are timed
+KEPT = 5
+RUNGS = (100, 200, 400)
+STEPS = 800
+SPACE = Space((0.05, 1.0), (5.0, 500.0), (1.0, 16.0))
+
+
+def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+    """sweeps.objective.run_trial without a run."""
+    score = random.Random(slot).random()
+    values = SPACE.suggest(trial)
+    trial.set_user_attr(DRAWN, values["margin_ratio"] * 10)
+    trial.set_user_attr("first_step", 0)
+    given_up(trial.study, slot)
+    asked = []
+    for rung in (*RUNGS, STEPS):
+        trial.report(score * rung / STEPS, rung)
+        asked.append(rung < STEPS and trial.should_prune())
+    pruned = asked[-2]
+    trial.set_user_attr("outcome", "pruned" if pruned else "complete")
+    trial.set_constraint("failed", -1.0)
+    if pruned:
+        raise optuna.TrialPruned
+    return score
+
+
+def earlier(slot: int) -> FrozenTrial:
+    """A trial as the above leaves it: one in four complete."""
+    rng = random.Random(slot)
+    score, complete = rng.random(), slot % 4 == 0
+    bounds = SPACE.to_dict()
+    return optuna.create_trial(
+        state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+        value=score,
+        params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
+        distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
+        user_attrs={"slot": slot, "host": "host", "pid": 1, DRAWN: 50.0, "first_step": 0, "outcome": "complete"},
+        intermediate_values={rung: score * rung / STEPS for rung in (*RUNGS, STEPS)},
+    )
+
+
+def fill(folder: Path, url: str | None, before: int, trials: int) -> list[tuple[float, float]]:
+    """Milliseconds that each of the trials took, and the worker's processor in it."""
+    study = open_study(folder, {}, url=url)
+    for slot in range(before):
+        study.add_trial(earlier(slot))
+    ends: list[tuple[float, float]] = []
+    removed: set[int] = set()
+
+    def on_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+        keep_best(study, run_folder, KEPT, removed)
+        finished_slots(study), best_trial(study)  # of which the command's line speaks
+        ends.append((1000 * time.perf_counter(), 1000 * time.process_time()))
+
+    def run_folder(slot: int) -> Path:
+        return folder / f"trial-{slot:03d}"
+
+    study = open_study(folder, {}, url=url)  # as a new process would
+    Filler(study, before + trials + 1, run_folder, trial, one_machine=url is None).fill(on_trial)
+    return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(ends)]
+
+
+@contextmanager
+def profiled(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    with cProfile.Profile() as profile:
+        yield
+    pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials that are timed [30]")
+    parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, PostgreSQL() as server:
+        for kind in ("SQLite", "PostgreSQL"):
+            medians = []
+            for before in SIZES:
+                url = server.url(f"study{before}") if kind == "PostgreSQL" else None
+                with profiled(args.profile):
+                    times = fill(Path(name) / f"{kind}-{before}", url, before, args.trials)
+                wall, processor = (statistics.median(column) for column in zip(*times, strict=True))
+                medians.append(wall)
+                print(f"{kind:<10} {before:5d} trials: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
+            print(f"{kind:<10} growth: {medians[1] / medians[0]:.1f}x")
+
+
+if __name__ == "__main__":
+    main()
