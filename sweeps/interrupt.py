@@ -26,4 +26,5 @@ class Interrupt:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
-        os.write(2, b"\nstopping with a checkpoint at the next log of each running trial; once more: now\n")
+        bars = b"\r\x1b[J" if os.isatty(2) else b"\n"  # cleared; the next row draws them again, below
+        os.write(2, bars + b"stopping with a checkpoint at the next log of each running trial; once more: now\n")

@@ -19,6 +19,7 @@ from introvae.errors import StoppedError
 from sweeps.interrupt import Interrupt
 from sweeps.slots import FINISHED, RETRY, Filler, Stop, given_up
 from sweeps.study import open_study
+from sweeps.watch import Show
 from sweeps.workers import Supervisor, work
 
 
@@ -30,7 +31,7 @@ class Counting:
     def __init__(self, folder: Path, trials: int, steps: int = 5, fault: str = "") -> None:
         self.folder, self.trials, self.steps, self.fault = folder, trials, steps, fault
 
-    def of_worker(self, index: int) -> "Counting":
+    def of_worker(self, index: int, show: Show) -> "Counting":
         if self.fault == "no start":
             os.kill(os.getpid(), signal.SIGKILL)
         return self
