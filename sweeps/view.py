@@ -1,12 +1,13 @@
 """What a study shows while it runs: in a terminal a bar for each worker below the lines of ended trials."""
 
 import io
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr
 from statistics import mean
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,6 +20,8 @@ from sweeps.watch import SECONDS, Finished, Message, Progress, Said
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 TEXT = "{desc}"
+ERASE = "\x1b[K"  # a terminal's line from the cursor on, where a ^C may stand that no bar has covered
+WIDTH = 48  # of what stands behind a bar, blanks included, so that the bar keeps its length
 LATEST = 20  # trials whose mean cost tells the time left, for pruning makes them shorter and shorter
 FEWEST = 3  # trials that tell it
 
@@ -47,6 +50,8 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
+        if self.live:
+            print(ERASE, end="", file=self.stderr, flush=True)
 
     def show(self, worker: int, message: Message | None) -> None:
         """What worker 0, 1, ... has to say; None if it has left."""
@@ -61,15 +66,12 @@ class View:
                 self._retext(self.bars[worker], "done", TEXT)
 
     def _bar(self, text: str, position: int, total: int, form: str) -> "tqdm[NoReturn]":
+        columns, rows = _room(self.stderr)
         bar: tqdm[NoReturn] = tqdm(
-            desc=text,
-            position=position,
-            total=total,
-            bar_format=form,
-            file=self.stderr,
-            leave=False,
-            dynamic_ncols=True,
-        )
+            desc=text, position=position, total=total, bar_format=form, file=self.stderr, leave=False,
+            ncols=columns, nrows=rows,
+        )  # fmt: skip
+        bar.dynamic_ncols = _room  # type: ignore[assignment]  # as tqdm itself does
         self.stack.callback(bar.close)
         return bar
 
@@ -82,7 +84,7 @@ class View:
         if self.live:
             bar = self.bars[worker]
             bar.n, bar.total = progress.step, progress.steps
-            bar.set_postfix_str(progress.text, refresh=False)
+            bar.set_postfix_str(progress.text.ljust(WIDTH - len(str(progress.step))), refresh=False)
             self._retext(bar, progress.label, BAR)
         elif progress.label == "warm-up":
             now = time.monotonic()
@@ -101,7 +103,13 @@ class View:
 
     def _print_above(self, text: str) -> None:
         with tqdm.external_write_mode(file=self.stderr):
-            print(text, file=self.stderr, flush=True)
+            print(f"{ERASE}{text}" if self.live else text, file=self.stderr, flush=True)
+
+
+def _room(terminal: TextIO) -> tuple[int, int]:
+    """The columns and rows for bars: one row stays for lines, three columns for the ^C that a terminal shows."""
+    columns, rows = os.get_terminal_size(terminal.fileno())
+    return max(1, (columns or 80) - 3), rows - 1
 
 
 class Lines(io.TextIOBase):

@@ -15,12 +15,12 @@ SECONDS = "seconds"  # the attribute of a trial: what its worker spent on each p
 PHASES = {
     "training": "steps",
     "warm-up": "warm-up",
-    "scoring": "scores at rungs",
-    "results": "measures and pictures of ended runs",
+    "scoring": "rungs",  # their scores
+    "results": "results",  # measures and pictures of ended runs
     "keeping": "log and checkpoints",
-    "study": "study",
-    "start": "start",
-    "waiting": "waiting for the warm-up",
+    "study": "study",  # database, sampler, pruner
+    "start": "start",  # imports, images, networks
+    "waiting": "waiting",  # for another worker's warm-up
 }
 
 
@@ -107,5 +107,5 @@ def breakdown(study: optuna.Study) -> str:
     if not total:
         return ""
     whole = sum(total.values())
-    parts = (f"{name} {total[phase]:.3g} s ({total[phase] / whole:.1%})" for phase, name in PHASES.items())
+    parts = (f"{name} {total[phase]:.1f} s ({total[phase] / whole:.1%})" for phase, name in PHASES.items())
     return f"time of the workers: {whole:.0f} s; {', '.join(parts)}"
