@@ -22,6 +22,7 @@ from introvae.memory import is_out_of_memory
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
 from introvae.trainer import Trainer
+from sweeps.dashboard import constrain, upload_picture
 from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
 from sweeps.watch import Watch
@@ -131,7 +132,8 @@ def run_trial(
     state, reason = scores["state"], scores["reason"]
     write_scores(setup.run_folder(slot), scores)
     trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)
-    trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed", "failed") else -1.0)
+    upload_picture(trial, setup.run_folder(slot))
+    constrain(trial, "failed", 1.0 if state in ("diverged", "collapsed", "failed") else -1.0)
     if state != "complete":
         raise optuna.TrialPruned(reason)
     return scores["optimized"]

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
@@ -15,8 +16,9 @@ from conftest import tiny_flags
 from optuna.trial import FrozenTrial, TrialState
 from terminal import Terminal
 
+from sweeps.cli import main
 from sweeps.view import View, duration, finished
-from sweeps.watch import Finished, Progress, Said
+from sweeps.watch import PHASES, Finished, Progress, Said, breakdown
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
 FIRST = Finished("trial 0: score 0.304, complete; alpha 0.279", "best 0.304 (trial 0)", 1)
@@ -165,6 +167,25 @@ def test_durations() -> None:
     assert [duration(x) for x in (0.4, 89, 91, 60 * 89, 60 * 91)] == ["0 s", "89 s", "2 min", "89 min", "1.5 h"]
 
 
+def test_a_quiet_sweep_prints_its_result_and_keeps_where_its_time_went(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--trials", "1", "--out", str(tmp_path)]
+    start = time.monotonic()
+    assert main([*flags, "--quiet"]) == 0
+    took = time.monotonic() - start
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    first, *_, last = shown.out.strip().splitlines()
+    assert first.startswith("run ") and last.startswith("next: ")
+    folder = tmp_path / "orl-faces-16px"
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
+    seconds = study.trials[0].user_attrs["seconds"]
+    assert {name for name, spent in seconds.items() if spent > 0} == set(PHASES)
+    assert 0.3 * took < sum(seconds.values()) < took  # the report comes after it
+    assert breakdown(study) in shown.out
+
+
 def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -> None:
     flags = [*tiny_flags("beta", "m", "steps"), "--steps", "100000"]
     words = ["-m", "sweeps.cli", "--trials", "3", "--out", str(tmp_path), "--device", "cpu", *flags]
@@ -179,6 +200,8 @@ def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -
             process.wait(60)
         lines = terminal.lines()
     assert process.returncode == 130
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'orl-faces-16px' / 'study.db'}")
+    assert study.trials[0].user_attrs["seconds"]["training"] > 0
     text = "".join(line.ljust(80) for line in lines if "search" not in line)
     assert "|" not in text and "trial-000" not in text
     assert lines[-3] == "stopping with a checkpoint at the next log of each trial; once more: now"
