@@ -22,7 +22,7 @@ def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterat
         with tqdm(total=steps, initial=initial, desc=label, leave=lines, unit="step", dynamic_ncols=True) as bar:
 
             def advance(row: dict[str, float]) -> None:
-                bar.set_postfix_str(_describe(row), refresh=False)
+                bar.set_postfix_str(describe(row), refresh=False)
                 bar.update(int(row["step"]) - bar.n)
 
             yield advance
@@ -35,13 +35,14 @@ def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterat
         now, step = time.monotonic(), int(row["step"])
         if lines and (now - shown >= LINE_EVERY or step == steps):
             left = (now - start) / (step - initial) * (steps - step)
-            print(f"{label}: step {step}/{steps}, {_describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{label}: step {step}/{steps}, {describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
             shown = now
 
     yield line
 
 
-def _describe(row: dict[str, float]) -> str:
+def describe(row: dict[str, float]) -> str:
+    """Loss, KLs and images/s of a row of metrics.csv."""
     kls = "/".join(
         f"{row[name]:.1f}" for name in ("kl_real", "kl_reconstruction", "kl_sample") if row[name] == row[name]
     )

@@ -102,8 +102,8 @@ class Trainer:
             self.state.advance()
             count += 1
             if self.step % config.log_every == 0 or self.step == last:
-                speed = count * config.batch_size / (time.perf_counter() - since)
-                row = self._row(weights, (sums / count).tolist(), speed)
+                means = (sums / count).tolist()  # which waits for the device to be done
+                row = self._row(weights, means, count * config.batch_size / (time.perf_counter() - since))
                 self._check_finite(int(bad), row)
                 stopped = stop()
                 if self.log:

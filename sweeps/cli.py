@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import time
 from argparse import ArgumentTypeError
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
     "1 to 16 times the KL in nats that a VAE reaches at the trial's beta."
 )
-NO_FLAG = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # of a training; the study sets them
+NO_FLAG = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights",  # of a training; the study sets them,
+           "beta_neg", "gamma_r")  # or a Soft-IntroVAE has them  # fmt: skip
 
 
 class SweepParser(Parser):
@@ -57,6 +59,7 @@ def command_line() -> Parser:
     parser.add_argument("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
     parser.add_argument("--isolate", action="store_true", help="a process of its own for each trial")
     parser.add_argument("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
+    parser.add_argument("--quiet", action="store_true", help="show only the result, and errors")
     add_config_options(parser, leave_out=NO_FLAG)
     return parser
 
@@ -88,6 +91,7 @@ def until_the_disk_is_full(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """The exit code: 0, or that of the signal that stopped the study."""
+    began = time.monotonic()
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     config = StudyConfig(train=config_from(searched), **asked)
@@ -96,7 +100,7 @@ def sweep(args: argparse.Namespace) -> int:
     from sweeps.slots import missing_slots
 
     with Interrupt() as stop:
-        study = run_study(config, stop)
+        study = run_study(config, stop, began)
     return 128 + stop.received if stop.received and missing_slots(study, config.trials) else 0
 
 

@@ -35,6 +35,7 @@ class StudyConfig:
     keep: int | None = 5  # checkpoints of so many best trials; None for all
     isolate: bool = False  # a process of its own for each trial
     trial_timeout: float | None = None  # seconds
+    quiet: bool = False  # shows only the result, and what goes wrong
 
     def __post_init__(self) -> None:
         for name in AT_LEAST_1:

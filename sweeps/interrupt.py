@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM: the first asks, the second ends."""
 
-import os
 import signal
+import sys
+import threading
 from types import FrameType
 
 
@@ -26,4 +27,8 @@ class Interrupt:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
-        os.write(2, b"\nstopping with a checkpoint at the next log of each running trial; once more: now\n")
+        threading.Thread(target=_say).start()  # which waits, should this interrupt the drawing of a bar
+
+
+def _say() -> None:
+    print("stopping with a checkpoint at the next log of each trial; once more: now", file=sys.stderr, flush=True)

@@ -19,13 +19,14 @@ from introvae.config import TrainConfig
 from introvae.data import ImageSet
 from introvae.errors import DivergedError, OutOfMemoryError
 from introvae.memory import is_out_of_memory
-from introvae.progress import progress
 from introvae.randomness import derive
 from introvae.run import read_metrics, write_scores
-from introvae.trainer import OnLog, Trainer
+from introvae.trainer import Trainer
+from sweeps.dashboard import constrain, upload_picture
 from sweeps.pruning import Rules, Stopped, rungs
 from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
+from sweeps.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,23 @@ class Setup:
         return self.folder / f"trial-{slot:03d}"
 
 
-def train_warmup(setup: Setup, stop: Callable[[], bool] = lambda: False) -> None:
+def train_warmup(setup: Setup, stop: Callable[[], bool] = lambda: False, watch: Watch | None = None) -> None:
     """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins.
 
     Other workers wait until the first one has trained it, or `stop` is true.
     """
     config = setup.config
     config = replace(config, alpha=0.0, steps=config.warmup_steps)
+    watch = watch or Watch()
+    watch.enter("waiting")
     with patient_lock(setup.warmup_folder, stop):
         if stop():
             return
+        watch.enter("start")
         trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
-        with progress(config.steps, trainer.step, "warm-up") as on_log:
-            trainer.run(on_log=on_log, stop=stop)
+        watch.enter("keeping")
+        trainer.run(on_log=watch.follow("warm-up", trainer, "warm-up"), stop=stop)
+    watch.enter("study")
 
 
 def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConfig:
@@ -90,6 +95,7 @@ def run_trial(
     slot: int,
     reported: dict[int, float],
     stop: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> float:
     """Train the slot's run, continuing it where it was cut off, and give its score in [0, 1].
 
@@ -102,7 +108,7 @@ def run_trial(
     scores: dict[str, Any] = {"state": "complete", "reason": "", "score": 0.0}
     scores |= {"optimized": 0.0, "weights": dict(setup.weights)}
     try:
-        scores |= _train_and_score(trial, setup, slot, config, reported, stop)
+        scores |= _train_and_score(trial, setup, slot, config, reported, stop, watch or Watch())
     except OutOfMemoryError as error:
         scores |= {"state": "failed", "reason": str(error)}
     except (RuntimeError, MemoryError) as error:
@@ -112,7 +118,8 @@ def run_trial(
     state, reason = scores["state"], scores["reason"]
     write_scores(setup.run_folder(slot), scores)
     trial.set_user_attr("outcome", f"{state}: {reason}" if reason else state)
-    trial.set_constraint("failed", 1.0 if state in ("diverged", "collapsed", "failed") else -1.0)
+    upload_picture(trial, setup.run_folder(slot))
+    constrain(trial, "failed", 1.0 if state in ("diverged", "collapsed", "failed") else -1.0)
     if state != "complete":
         raise optuna.TrialPruned(reason)
     return scores["optimized"]
@@ -125,22 +132,25 @@ def _train_and_score(
     config: TrainConfig,
     reported: dict[int, float],
     stop: Callable[[], bool],
+    watch: Watch,
 ) -> dict[str, Any]:
     """What becomes of the run: state, reason, score and measures."""
     folder = setup.run_folder(slot)
     if reason := given_up(trial.study, slot):
         return {"state": "failed", "reason": reason}
+    watch.enter("start")
     trainer = Trainer(config, setup.images, folder, setup.device, setup.warmup_folder if config.warmup_steps else None)
+    watch.enter("study")
     trial.set_user_attr("first_step", trainer.step)
     state, reason = "complete", ""
     try:
-        with progress(config.steps, trainer.step, folder.name, lines=False) as on_log:
-            _climb(trial, trainer, setup, reported, on_log, stop)
+        _climb(trial, trainer, setup, reported, watch, stop)
     except Stopped as stopped:
         state, reason = stopped.state, str(stopped)
     except DivergedError as error:
         state, reason = "diverged", str(error)
     trial.set_user_attr("last_step", trainer.step)
+    watch.enter("results")
     scores: dict[str, Any] = {"state": state, "reason": reason}
     if state != "diverged":
         rows = read_metrics(folder)
@@ -151,6 +161,7 @@ def _train_and_score(
         write_latent_pictures(trainer.evaluated, setup.images, folder)
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()
+    watch.enter("study")
     return scores
 
 
@@ -159,12 +170,12 @@ def _climb(
     trainer: Trainer,
     setup: Setup,
     reported: dict[int, float],
-    on_log: OnLog,
+    watch: Watch,
     stop: Callable[[], bool],
 ) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     config = trainer.config
-    real = scored_images(setup.images)
+    real, on_log = scored_images(setup.images), watch.follow(trainer.folder.name, trainer)
     warmup = read_metrics(setup.warmup_folder) if config.warmup_steps else []
     check = Rules(config, vae_kl(config, setup.spectrum, warmup))
 
@@ -182,13 +193,16 @@ def _climb(
             if rung in reported:
                 trial.report(reported[rung], rung)
             continue
+        watch.enter("keeping")
         trainer.run(rung, on_row, stop)
+        watch.enter("scoring")
         if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
         reconstructions, samples = outputs(trainer.evaluated, real, config.latent)
         score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
-        trial.report(score, rung)
         collapse = image_collapse(real, reconstructions, samples)
+        watch.enter("study")
+        trial.report(score, rung)
         if collapse and (setup.prune or rung == config.steps):
             raise Stopped("collapsed", f"{collapse} at step {rung}")
         if setup.prune and rung < config.steps and trial.should_prune():

@@ -20,45 +20,49 @@ from introvae.device import choose_device
 from introvae.run import CHECKPOINT, lock
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
-from sweeps.narrator import Narrator
 from sweeps.objective import Setup
 from sweeps.slots import Stop, missing_slots
 from sweeps.space import data_space, rounded, warmup_beta
 from sweeps.study import fingerprint
+from sweeps.view import View
+from sweeps.watch import Watch, breakdown
 from sweeps.workers import Job, Supervisor, work
 
 SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # which a study sets for its runs
 BEST_SHOWN = 5
 
 
-def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
+def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | None = None) -> optuna.Study:
     """Begin a study or continue it until its trials are done, and write its report: what introvae-sweep does.
 
     `stop` is asked again and again; once it is true, running trials write a checkpoint and the study returns as it
-    is. The same call continues it. Raises UserError for what cannot be, StoppedError for a database or disk that
-    does not come back.
+    is. The same call continues it. `began` is the time.monotonic() from which its time is counted. Raises UserError
+    for what cannot be, StoppedError for a database or disk that does not come back.
     """
+    watch = Watch(began=began)
     setup = prepare(config)
     with ExitStack() as held:
         if config.storage is None:
             held.enter_context(lock(setup.folder))
         job = Job(
-            setup=setup, settings=settings(setup), trials=config.trials, narrate=Narrator(config.trials),
+            setup=setup, settings=settings(setup), trials=config.trials,
             keep=config.keep, url=config.storage, grace=config.grace, workers=worker_count(config, setup),
-            isolate=config.isolate,
+            isolate=config.isolate, watch=watch,
         )  # fmt: skip
         study = job.study()
         ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
-        print(f"study {setup.folder}: {ranges}", flush=True)
+        say = partial(print, flush=True) if not config.quiet else lambda line: None
+        say(f"study {setup.folder}: {ranges}")
         if missing := missing_slots(study, config.trials):
             if study.trials:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
-                print(f"continuing with trial {missing[0]}{where}", flush=True)
-            _fill(job, study, stop, config.trial_timeout)
+                say(f"continuing with trial {missing[0]}{where}")
+            with View(config.trials, config.trials - len(missing), job.workers, config.quiet) as view:
+                _fill(job, study, stop, config.trial_timeout, view)
         if missing := missing_slots(study, config.trials):
             print(f"introvae-sweep: {stopped(setup, config.trials, missing)}", file=sys.stderr)
         else:
-            summarise(setup, config)
+            summarise(setup, config, study)
     return study
 
 
@@ -90,19 +94,20 @@ def worker_count(config: StudyConfig, setup: Setup) -> int:
     return config.workers or (torch.cuda.device_count() if every_gpu else 1)
 
 
-def _fill(job: Job, study: optuna.Study, stop: Stop, timeout: float | None) -> None:
+def _fill(job: Job, study: optuna.Study, stop: Stop, timeout: float | None, view: View) -> None:
     """Train in this process if one is enough: CUDA's errors, a hung trial and --isolate take another one."""
     setup = job.setup
     cpu = setup.device.type != "cuda"
     if job.workers == 1 and cpu and not job.isolate and timeout is None:
         job = replace(job, setup=replace(setup, images=setup.images.to(setup.device)))
+        job.watch.show = partial(view.show, 0)
         job.filler(stop).fill(job.on_trial)
         return
     if job.workers > 1 and cpu:
         os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
     images = ImageSet(setup.images.name, setup.images.train[:0], setup.images.validation[:0])
     job = replace(job, setup=replace(setup, images=images))
-    Supervisor(partial(work, job), study, stop, timeout).supervise(job.workers)
+    Supervisor(partial(work, job), study, stop, timeout, view.show).supervise(job.workers)
 
 
 def has_checkpoint(setup: Setup, slot: int) -> bool:
@@ -116,12 +121,14 @@ def stopped(setup: Setup, trials: int, missing: list[int]) -> str:
     return f"stopped; {trials - len(missing)} of {trials} trials are done, and the same command goes on{where}"
 
 
-def summarise(setup: Setup, config: StudyConfig) -> None:
-    """The best trials, where the pictures are, and what to type next."""
+def summarise(setup: Setup, config: StudyConfig, study: optuna.Study) -> None:
+    """The best trials, where the pictures are, where the time went, and what to type next."""
     folder = setup.folder
     runs = ranked(read_runs(folder))
     write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
     print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
     print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
+    if seconds := breakdown(study):
+        print(seconds)
     print(f"on disk: {megabytes(folder):.0f} MB in {folder}")
     print(f"next: introvae-report {config.out}")

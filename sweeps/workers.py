@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -23,8 +24,10 @@ from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup
-from sweeps.slots import Filler, OnTrial, Stop, give_up
+from sweeps.slots import Filler, Stop, give_up
 from sweeps.study import open_study
+from sweeps.view import Lines, finished
+from sweeps.watch import SECONDS, Message, Said, Show, Watch
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
 DEATHS = 3  # of the processes of one slot, or of processes without one, before it is given up
@@ -38,13 +41,13 @@ class Job:
     setup: Setup
     settings: dict[str, Any]
     trials: int
-    narrate: OnTrial
     keep: int | None  # checkpoints of so many best trials; None for all
     url: str | None
     grace: int
     workers: int = 1
     isolate: bool = False
     removed: set[int] = field(default_factory=set)  # slots whose checkpoints are gone, as far as this process knows
+    watch: Watch = field(default_factory=Watch)  # of the process that does it
 
     def study(self) -> optuna.Study:
         return open_study(self.setup.folder, self.settings, self.setup.config.seed, self.url, self.grace)
@@ -52,21 +55,25 @@ class Job:
     def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if self.keep is not None:
             keep_best(study, self.setup.run_folder, self.keep, self.removed)
-        self.narrate(study, trial)
+        self.watch.show(finished(study, trial, self.trials))
 
     def filler(self, stop: Stop) -> Filler:
         """Once the warm-up is there."""
         if self.setup.config.warmup_steps:
-            train_warmup(self.setup, stop)
+            train_warmup(self.setup, stop, self.watch)
 
         def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-            return run_trial(trial, self.setup, slot, reported, stop)
+            try:
+                return run_trial(trial, self.setup, slot, reported, stop, self.watch)
+            finally:
+                trial.set_user_attr(SECONDS, self.watch.take())
 
         one_machine = self.url is None or self.url.startswith("sqlite")
         return Filler(self.study(), self.trials, self.setup.run_folder, run, stop, one_machine, self.grace)
 
-    def of_worker(self, index: int) -> "Job":
-        """The same with its images, in the process of worker `index`."""
+    def of_worker(self, index: int, show: Show) -> "Job":
+        """The same with its images, in the process of worker `index`, which tells of itself through `show`."""
+        watch = Watch(show)
         config, name = self.setup.config, str(self.setup.device)
         if self.workers > 1 and self.setup.device.type == "cpu":
             torch.set_num_threads(1)
@@ -74,16 +81,22 @@ class Job:
             name = f"cuda:{index % torch.cuda.device_count()}"
         device = choose_device(name)
         images = load_images(config.data, config.image_size, config.channels, config.images_seed).to(device)
-        return replace(self, setup=replace(self.setup, images=images, device=device))
+        return replace(self, setup=replace(self.setup, images=images, device=device), watch=watch)
 
 
 def work(job: Job, index: int, pipe: Connection) -> None:
-    """A worker process. It sends the slot that it trains, or None; its last word is "done", an exception, or "again"
-    for another process in its place.
+    """A worker process. It sends the slot that it trains, or None, and what there is to show; its last word is "done",
+    an exception, or "again" for another process in its place.
     """
     stop = _leave_with_parent()
+
+    def show(message: Message) -> None:
+        with suppress(BrokenPipeError):  # `stop` tells that the parent is gone, and a checkpoint comes first
+            pipe.send(message)
+
+    sys.stderr = Lines(lambda line: show(Said(line)))
     try:
-        job = job.of_worker(index)
+        job = job.of_worker(index, show)
         pipe.send(_fill(job.filler(stop), job, pipe))
     except Exception as error:
         error.add_note(traceback.format_exc())  # which does not travel by itself
@@ -144,8 +157,13 @@ class Supervisor:
         study: optuna.Study,
         stop: Stop,
         timeout: float | None = None,
+        show: Callable[[int, Message | None], None] = lambda worker, message: None,
     ) -> None:
-        """`start(index, pipe)` is what each worker process does; `timeout` is in seconds for each trial."""
+        """`start(index, pipe)` is what each worker process does; `timeout` is in seconds for each trial.
+
+        `show` gets what worker `index` has to show, and None once it has left.
+        """
+        self.show = show
         self.start, self.study, self.stop, self.timeout = start, study, stop, timeout
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["sweeps.workers"])  # slow imports, once for all workers
@@ -185,9 +203,12 @@ class Supervisor:
         except (EOFError, ConnectionResetError):
             del self.workers[pipe]
             worker.process.join()
+            self.show(worker.index, None)
             self._replace(worker)
             return
-        if isinstance(message, int | None):
+        if isinstance(message, Message):
+            self.show(worker.index, message)
+        elif isinstance(message, int | None):
             worker.slot, worker.since = message, time.monotonic()
         elif isinstance(message, Exception):
             self.error = self.error or message

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from introvae.run import write_atomically
 from sweeps import slots
 from sweeps.slots import DRAWN, CutOff, Filler, Stop, given_up
 from sweeps.study import open_study
+from sweeps.watch import Show
 from sweeps.workers import Supervisor, work
 
 STEP = 0.02  # seconds
@@ -55,7 +57,7 @@ class Counting:
     starts: bool = True
     isolate: bool = False
 
-    def of_worker(self, index: int) -> "Counting":
+    def of_worker(self, index: int, show: Show) -> "Counting":
         if not self.starts:
             os.kill(os.getpid(), signal.SIGKILL)
         slots.LOOK_EVERY = 0.1
@@ -83,6 +85,8 @@ class Counting:
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "CUDA":
             raise RuntimeError("CUDA error: device-side assert triggered")
+        if fault == "complains":
+            print("the database does not answer", file=sys.stderr)
         if fault == "no space":
             raise OSError(28, "No space left on device", "metrics.csv")
         return count(self.folder, self.steps, trial, slot, reported, stop)

@@ -16,6 +16,7 @@ from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.pictures import last_picture
 from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from sweeps.dashboard import ARTIFACTS
 from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup, trial_config
 from sweeps.slots import CutOff, give_up
@@ -87,7 +88,9 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     scores = read_scores(folder)
     assert scores and scores["state"] == "complete" and scores["score"] == trial.value
     assert trial.user_attrs["outcome"] == "complete"
-    assert trial.constraints == {"failed": -1.0}
+    assert trial.constraints == {"failed": trial.user_attrs["constraint failed"]} == {"failed": -1.0}
+    (picture,) = (setup.folder / ARTIFACTS).iterdir()
+    assert picture.read_bytes() == (folder / "images" / "step-000330.png").read_bytes()
     assert list(trial.intermediate_values) == [302, 305, 310, 320, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
     assert read_config(folder) == trial_config(setup, 3, VALUES)

@@ -15,6 +15,7 @@ from introvae.errors import StoppedError
 from sweeps.interrupt import Interrupt
 from sweeps.slots import FINISHED, RETRY
 from sweeps.study import open_study
+from sweeps.watch import Message, Said
 
 
 def results(folder: Path) -> dict[int, str]:
@@ -64,6 +65,17 @@ def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> N
     before = watch.trials[retry.user_attrs[RETRY]]
     assert retry.user_attrs["first_step"] >= 2 and retry.params == before.params
     assert retry.user_attrs["pid"] != before.user_attrs["pid"]
+
+
+def test_what_a_worker_writes_to_stderr_is_shown_by_its_parent(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[tuple[int, Message | None]] = []
+    watched = supervisor(Counting(tmp_path / "s", 2, faults={1: "complains"}))
+    watched.show = lambda worker, message: shown.append((worker, message))
+    watched.supervise(1)
+    assert shown == [(0, Said("the database does not answer")), (0, None)]
+    assert capfd.readouterr().err == ""
 
 
 def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:

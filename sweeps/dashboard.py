@@ -1,0 +1,32 @@
+"""What a study keeps for optuna-dashboard, which shows user attributes and artifacts of a trial.
+
+optuna-dashboard sqlite:///predictions/STUDY/study.db --artifact-dir predictions/STUDY/artifacts
+"""
+
+from pathlib import Path
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+
+from introvae.pictures import last_picture
+
+ARTIFACTS = "artifacts"  # a folder of the study's
+
+
+def constrain(trial: optuna.Trial, name: str, value: float) -> None:
+    """A named constraint, met if the value is at most 0; also as an attribute, since dashboards show no other yet."""
+    trial.set_constraint(name, value)
+    trial.set_user_attr(f"constraint {name}", value)
+
+
+def upload_picture(trial: optuna.Trial, run: Path) -> None:
+    """The last picture of a run folder, if it has one, becomes an artifact of its trial, in a folder beside the run."""
+    picture = last_picture(run)
+    if picture is None:
+        return
+    store = run.parent / ARTIFACTS
+    store.mkdir(exist_ok=True)
+    try:
+        upload_artifact(artifact_store=FileSystemArtifactStore(store), file_path=str(picture), study_or_trial=trial)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(store)) from error
