@@ -139,7 +139,12 @@ def study_of(seconds: list[float], running: int = 0, pruned: int = 0) -> optuna.
     for number, took in enumerate(seconds):
         end = datetime(2026, 1, 1) + timedelta(seconds=number)
         state = TrialState.PRUNED if number >= len(seconds) - pruned else TrialState.COMPLETE
-        values = {"slot": number, "outcome": "complete", "m": 5.25, "seconds": {"training": took - 1, "start": 1}}
+        values = {
+            "slot": number,
+            "outcome": "complete",
+            "m": 5.25,
+            "seconds": {"training": took - 1, "scoring": 1, "warm-up": 600 if number == 0 else 0},
+        }
         trial = optuna.create_trial(state=state, value=0.1, user_attrs=values)
         trial.datetime_start, trial.datetime_complete = end - timedelta(seconds=took), end
         study.add_trial(trial)
