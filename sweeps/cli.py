@@ -3,9 +3,10 @@
 import argparse
 import errno
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from introvae.errors import StoppedError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
@@ -20,7 +21,9 @@ EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
     "1 to 16 times the KL in nats that a VAE reaches at the trial's beta."
 )
-NO_FLAG = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # of a training; the study sets them
+NO_FLAG = (  # of a training: the study sets them, or they are of --objective soft
+    "alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights", "beta_neg", "gamma_r",
+)  # fmt: skip
 
 
 class SweepParser(Parser):
@@ -36,13 +39,23 @@ class SweepParser(Parser):
 
 def command_line() -> Parser:
     parser = SweepParser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the whole study [50]")
+    parser.add_argument("--trials", type=int, metavar="N", help="trials of the whole study [50]")
     parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
     parser.add_argument("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
     parser.add_argument(
         "--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]"
     )
     parser.add_argument("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
+    parser.add_argument(
+        "--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio"
+    )
+    parser.add_argument(
+        "--search",
+        type=parse_searched,
+        default={},
+        metavar="NAME=LO:HI,...",
+        help="search further settings, such as lr",
+    )
     parser.add_argument(
         "--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]"
     )
@@ -77,6 +90,27 @@ def parse_range(text: str) -> Range:
     return low, high
 
 
+def parse_fixed(text: str) -> dict[str, float]:
+    """NAME=X,..."""
+    return _by_name(text, float, "--fix takes NAME=X,..., such as alpha=0.25")
+
+
+def parse_searched(text: str) -> dict[str, Range]:
+    """NAME=LO:HI,..."""
+    return _by_name(text, parse_range, "--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3")
+
+
+def _by_name(text: str, parse: Callable[[str], Any], takes: str) -> dict[str, Any]:
+    pairs = [part.split("=") for part in text.split(",")]
+    try:
+        found = {name: parse(value) for name, value in pairs}
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} cannot be read; {takes}") from error
+    if len(found) < len(pairs):
+        raise ArgumentTypeError(f"{text!r} names something twice; {takes}")
+    return found
+
+
 def until_the_disk_is_full(args: argparse.Namespace) -> int:
     try:
         return sweep(args)
@@ -97,7 +131,7 @@ def sweep(args: argparse.Namespace) -> int:
 
     with Interrupt() as stop:
         study = run_study(config, stop)
-    return 128 + stop.received if stop.received and missing_slots(study, config.trials) else 0
+    return 128 + stop.received if stop.received and missing_slots(study, config.total) else 0
 
 
 if __name__ == "__main__":

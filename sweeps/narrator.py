@@ -25,7 +25,8 @@ class Narrator:
         best = best_trial(study)
         leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
         numbers = "  ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
-        margin = "" if "m" in trial.params else f"  m {trial.user_attrs['m']:.4g}"
+        derived = "m" in trial.user_attrs and "m" not in trial.params
+        margin = f"  m {trial.user_attrs['m']:.4g}" if derived else ""
         score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
         print(
             f"trial {trial.user_attrs['slot']}: {score}, {trial.user_attrs['outcome']}; {numbers}{margin}; "

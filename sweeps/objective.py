@@ -1,6 +1,8 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
+import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,15 @@ from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
 from analysis.score import score_images, weighted
 from analysis.spectrum import vae_kl
-from introvae.config import TrainConfig
+from introvae.config import TrainConfig, dump_toml
 from introvae.data import ImageSet
 from introvae.errors import DivergedError, OutOfMemoryError
 from introvae.memory import is_out_of_memory
 from introvae.progress import progress
 from introvae.randomness import derive
-from introvae.run import read_metrics, write_scores
+from introvae.run import CHECKPOINT, read_metrics, write_scores
 from introvae.trainer import OnLog, Trainer
+from sweeps.config import searched
 from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
 from sweeps.space import Space, rounded
 
@@ -44,9 +47,18 @@ class Setup:
     device: torch.device
     weights: Mapping[str, float]
 
+    def warmup_folder(self, config: TrainConfig) -> Path:
+        """Of the warm-up that a run with this configuration starts from."""
+        digest = hashlib.sha256(dump_toml(warmup_config(config).to_dict()).encode()).hexdigest()[:8]
+        return self.folder / ".warmup" / digest
+
     @property
-    def warmup_folder(self) -> Path:
-        return self.folder / ".warmup"
+    def shares_warmup(self) -> bool:
+        """Whether trials start from the study's own warm-up: it depends on nothing that is searched."""
+        if not self.config.warmup_steps:
+            return False
+        ends = (replace(self.config, **searched({name: low})) for name, (low, _) in self.space.search.items())
+        return all(warmup_config(end) == warmup_config(self.config) for end in ends)
 
     def run_folder(self, slot: int) -> Path:
         return self.folder / f"trial-{slot:03d}"
@@ -58,34 +70,56 @@ class Setup:
         return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {self.config.steps})
 
 
-def train_warmup(setup: Setup, stop: Callable[[], bool] = lambda: False) -> None:
-    """The VAE phase that every trial starts from, trained once; its measured KL also sets the margins.
+def warmup_config(config: TrainConfig) -> TrainConfig:
+    """The VAE phase of a run as a run: all that it depends on, and nothing else."""
+    beta = config.beta if config.warmup_beta is None else config.warmup_beta
+    seed = config.seed if config.warmup_seed is None else config.warmup_seed
+    return replace(
+        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, steps=config.warmup_steps,
+        seed=seed, warmup_seed=None, split_seed=config.images_seed,
+    )  # fmt: skip
 
-    Other workers wait until the first one has trained it, or `stop` is true.
+
+def train_warmup(setup: Setup, config: TrainConfig, stop: Callable[[], bool] = lambda: False) -> None:
+    """The VAE phase that a run with this configuration starts from, trained once; its KL also sets the margins.
+
+    Other workers wait until the first one has trained it. Raises CutOff once `stop` is true and DivergedError if the
+    phase diverges.
     """
-    config = setup.config
-    config = replace(config, alpha=0.0, steps=config.warmup_steps)
-    with patient_lock(setup.warmup_folder, stop):
-        if stop():
+    config, folder = warmup_config(config), setup.warmup_folder(config)
+    with patient_lock(folder, stop):
+        rows = read_metrics(folder, most=2)
+        if rows and rows[-1]["step"] == config.steps and (folder / CHECKPOINT).exists():
             return
-        trainer = Trainer(config, setup.images, setup.warmup_folder, setup.device)
-        with progress(config.steps, trainer.step, "warm-up") as on_log:
-            trainer.run(on_log=on_log, stop=stop)
+        if not stop():
+            trainer = Trainer(config, setup.images, folder, setup.device)
+            with progress(config.steps, trainer.step, "warm-up") as on_log:
+                trainer.run(on_log=on_log, stop=stop)
+            if trainer.step == config.steps:
+                return
+    raise CutOff("asked to stop in the warm-up")
 
 
-def trial_config(setup: Setup, slot: int, values: dict[str, float]) -> TrainConfig:
-    """The run of a slot: m = margin ratio x the KL that a VAE reaches at this beta; seed from the slot."""
-    config = replace(
+def run_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainConfig:
+    """The run of a slot but for m, which takes its warm-up; the seed follows from the slot."""
+    return replace(
         setup.config,
         alpha=values["alpha"],
         beta=values["beta"],
         seed=derive(setup.config.seed, "trial", slot),
         warmup_seed=setup.config.seed,
         split_seed=setup.config.images_seed,
+        **searched(values),
     )
+
+
+def trial_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainConfig:
+    """The run of a slot: m = margin ratio x the KL that a VAE reaches at this beta, told by the run's warm-up."""
+    config = run_config(setup, slot, values)
     m = values.get("m")
     if m is None:
-        m = values["margin_ratio"] * vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder))
+        rows = read_metrics(setup.warmup_folder(config)) if config.warmup_steps else []
+        m = values["margin_ratio"] * vae_kl(config, setup.spectrum, rows)
     return replace(config, m=rounded(m))
 
 
@@ -111,12 +145,12 @@ def run_trial(
     A run failed if memory did not suffice, or if it broke its process when it was tried before.
     """
     trial.set_user_attr("slot", slot)
-    config = trial_config(setup, slot, setup.space.suggest(trial))
-    trial.set_user_attr(DRAWN, config.m)
+    values = setup.space.suggest(trial)
+    trial.set_user_attr(DRAWN, True)
     scores: dict[str, Any] = {"state": "complete", "reason": "", "score": 0.0}
     scores |= {"optimized": 0.0, "weights": dict(setup.weights)}
     try:
-        scores |= _train_and_score(trial, setup, slot, config, reported, stop)
+        scores |= _train_and_score(trial, setup, slot, values, reported, stop)
     except OutOfMemoryError as error:
         scores |= {"state": "failed", "reason": str(error)}
     except (RuntimeError, MemoryError) as error:
@@ -136,7 +170,7 @@ def _train_and_score(
     trial: optuna.Trial,
     setup: Setup,
     slot: int,
-    config: TrainConfig,
+    values: Mapping[str, float],
     reported: dict[int, float],
     stop: Callable[[], bool],
 ) -> dict[str, Any]:
@@ -144,7 +178,15 @@ def _train_and_score(
     folder = setup.run_folder(slot)
     if reason := given_up(trial.study, slot):
         return {"state": "failed", "reason": reason}
-    trainer = Trainer(config, setup.images, folder, setup.device, setup.warmup_folder if config.warmup_steps else None)
+    start = None
+    if setup.config.warmup_steps:
+        config = run_config(setup, slot, values)
+        start = setup.warmup_folder(config)
+        with suppress(DivergedError):  # in the run as well, which shows it
+            train_warmup(setup, config, stop)
+    config = trial_config(setup, slot, values)
+    trial.set_user_attr("m", config.m)
+    trainer = Trainer(config, setup.images, folder, setup.device, start)
     trial.set_user_attr("first_step", trainer.step)
     state, reason = "complete", ""
     try:

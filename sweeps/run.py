@@ -43,20 +43,19 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         if config.storage is None:
             held.enter_context(lock(setup.folder))
         job = Job(
-            setup=setup, settings=settings(setup), trials=config.trials, narrate=Narrator(config.trials),
+            setup=setup, settings=settings(setup), trials=config.total, narrate=Narrator(config.total),
             keep=config.keep, url=config.storage, grace=config.grace, workers=worker_count(config, setup),
             isolate=config.isolate,
         )  # fmt: skip
         study = job.study()
-        ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
-        print(f"study {setup.folder}: {ranges}", flush=True)
-        if missing := missing_slots(study, config.trials):
+        print(f"study {setup.folder}: {setup.space}", flush=True)
+        if missing := missing_slots(study, config.total):
             if study.trials:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
                 print(f"continuing with trial {missing[0]}{where}", flush=True)
             _fill(job, study, stop, config.trial_timeout)
-        if missing := missing_slots(study, config.trials):
-            print(f"introvae-sweep: {stopped(setup, config.trials, missing)}", file=sys.stderr)
+        if missing := missing_slots(study, config.total):
+            print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
             summarise(setup, config)
     return study
@@ -68,9 +67,12 @@ def prepare(config: StudyConfig) -> Setup:
     device = choose_device(config.device)
     images = load_images(train.data, train.image_size, train.channels, train.images_seed)
     spectrum = eigenvalues(images.train)
-    space = data_space(spectrum, train.latent, config.alpha, config.beta, config.m)
+    ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m")}
+    ranges |= {name: (value, value) for name, value in config.fix.items()}
+    space = data_space(spectrum, train.latent, **ranges, search=config.search)
     space = replace(space, beta=(rounded(space.beta[0]), rounded(space.beta[1])))
-    beta = rounded(warmup_beta(space, spectrum, train.latent)) if train.warmup_beta is None else train.warmup_beta
+    latent = int(config.search.get("latent", (train.latent,))[0])
+    beta = rounded(warmup_beta(space, spectrum, latent)) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
     name = config.study or f"{images.name}-{train.image_size}px"
     return Setup(train, space, images, spectrum, config.out / name, device, weights_of(config.optimize))

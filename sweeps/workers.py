@@ -23,7 +23,7 @@ from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup
-from sweeps.slots import Filler, OnTrial, Stop, give_up
+from sweeps.slots import CutOff, Filler, OnTrial, Stop, give_up
 from sweeps.study import open_study
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
@@ -54,9 +54,10 @@ class Job:
         self.narrate(study, trial)
 
     def filler(self, stop: Stop) -> Filler:
-        """Once the warm-up is there."""
-        if self.setup.config.warmup_steps:
-            train_warmup(self.setup, stop)
+        """Once the warm-up is there that the trials share."""
+        if self.setup.shares_warmup:
+            with suppress(CutOff):
+                train_warmup(self.setup, self.setup.config, stop)
 
         def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
             return run_trial(trial, self.setup, slot, reported, stop)

@@ -32,7 +32,7 @@ def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Set
     space = Space((0.1, 0.3), (50.0, 80.0), (1.0, 2.0))
     folder = tmp_path_factory.mktemp("warm") / "study"
     setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU, weights_of("score"))
-    train_warmup(setup)
+    train_warmup(setup, config)
     return setup
 
 
@@ -67,7 +67,7 @@ def latents_drawn(setup: Setup) -> bool:
 
 def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
     config = trial_config(setup, 3, VALUES)
-    measured = read_metrics(setup.warmup_folder)[-1]["kl_real"]
+    measured = read_metrics(setup.warmup_folder(config))[-1]["kl_real"]
     correction = measured / predicted_kl(setup.spectrum, 60.0, 8)
     assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 70.0, 8))
     assert trial_config(setup, 3, VALUES | {"m": 77.0}).m == 77.0
