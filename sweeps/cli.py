@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from introvae.errors import StoppedError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
-from sweeps.config import FIELDS, Range, StudyConfig
+from sweeps.config import FIELDS, PRUNERS, SAMPLERS, Range, StudyConfig
+from sweeps.points import read_points
 from sweeps.redact import hide_password
 
 DESCRIPTION = (
@@ -31,7 +32,7 @@ class SweepParser(Parser):
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
         super().__init__(prog, usage, description, epilog)
-        self.formatter_class = partial(argparse.HelpFormatter, max_help_position=28)
+        self.formatter_class = partial(argparse.HelpFormatter, max_help_position=29)
 
     def error(self, message: str) -> NoReturn:
         super().error(hide_password(message))
@@ -39,39 +40,36 @@ class SweepParser(Parser):
 
 def command_line() -> Parser:
     parser = SweepParser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
-    parser.add_argument("--trials", type=int, metavar="N", help="trials of the whole study [50]")
-    parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
-    parser.add_argument("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
-    parser.add_argument(
-        "--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]"
-    )
-    parser.add_argument("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
-    parser.add_argument(
-        "--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio"
-    )
-    parser.add_argument(
-        "--search",
-        type=parse_searched,
-        default={},
-        metavar="NAME=LO:HI,...",
-        help="search further settings, such as lr",
-    )
-    parser.add_argument(
-        "--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]"
-    )
-    parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
-    parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
-    parser.add_argument("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
-    parser.add_argument(
-        "--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]"
-    )
-    parser.add_argument("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
-    parser.add_argument("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
-    parser.add_argument("--isolate", action="store_true", help="a process of its own for each trial")
-    parser.add_argument("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
-    add_config_options(parser, leave_out=NO_FLAG)
+    add = parser.add_argument
+    add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
+    add("--study", metavar="NAME", help="name of the study [the data and the image size]")
+    add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
+    add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
+    add("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
+    add("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
+    add("--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]")
+    add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
+    add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
+    add("--isolate", action="store_true", help="a process of its own for each trial")
+    add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
+    _add_search_options(parser.add_argument_group("search"))
+    add_config_options(parser.add_argument_group("training"), leave_out=NO_FLAG)
     return parser
+
+
+def _add_search_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
+    add("--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]")
+    add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
+    add("--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio")
+    searched = "further settings, such as lr=1e-4:1e-3"
+    add("--search", type=parse_searched, default={}, metavar="NAME=LO:HI,...", help=searched)
+    add("--points", metavar="FILE|NAME", help="train these first: a CSV, or beta-comparison")
+    add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
+    pruned = "halving, median or none [halving; points alone: none]"
+    add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)
+    add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,6 +122,7 @@ def sweep(args: argparse.Namespace) -> int:
     """The exit code: 0, or that of the signal that stopped the study."""
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
+    asked["points"] = read_points(args.points) if args.points else ()
     config = StudyConfig(train=config_from(searched), **asked)
     from sweeps.interrupt import Interrupt
     from sweeps.run import run_study

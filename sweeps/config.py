@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -10,10 +10,13 @@ from typing import Any, get_args, get_type_hints
 from introvae.config import TrainConfig
 from introvae.errors import UserError
 from introvae.options import PREDICTIONS
+from sweeps.points import Point
 
 Range = tuple[float, float]
 TRIALS = 50
 AT_LEAST_1 = ("trials", "workers", "grace", "keep", "trial_timeout")
+SAMPLERS = ("tpe", "gp", "random", "qmc")
+PRUNERS = ("halving", "median", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
 NOT_SEARCHED = (
     *SETTINGS, "image_size", "channels", "seed", "warmup_seed", "split_seed", "steps", "warmup_steps", "warmup_beta",
@@ -36,13 +39,16 @@ class StudyConfig:
     """
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    trials: int | None = None  # of the whole study, pruned ones included
+    trials: int | None = None  # of the whole study, pruned ones included; by default 50, or as many as points
     study: str | None = None  # the name; by default that of the data and the image size
     alpha: Range | None = None
     beta: Range | None = None
     m: Range | None = None
     fix: Mapping[str, float] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
+    points: Sequence[Point] = ()  # settings that fill the first slots
+    sampler: str = "tpe"  # of SAMPLERS
+    pruner: str | None = None  # of PRUNERS; by default halving, or none in a study of points only
     optimize: str = "score"  # or a part of it, or weights PART=X,PART=Y
     out: Path = PREDICTIONS  # the folder that holds studies
     device: str = "auto"
@@ -64,13 +70,22 @@ class StudyConfig:
             raise UserError(
                 "--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro"
             )
+        for name, choices in (("sampler", SAMPLERS), ("pruner", (*PRUNERS, None))):
+            if getattr(self, name) not in choices:
+                allowed = ", ".join(filter(None, choices))
+                raise UserError(f"--{name} is {getattr(self, name)!r}; allowed: {allowed}")
         _check_fixed(self)
         _check_searched(self)
 
     @property
     def total(self) -> int:
         """Trials of the whole study."""
-        return self.trials or TRIALS
+        return self.trials or len(self.points) or TRIALS
+
+    @property
+    def pruned_by(self) -> str:
+        """The name of the pruner."""
+        return self.pruner or ("none" if self.points and self.trials is None else "halving")
 
 
 def _check_fixed(config: StudyConfig) -> None:

@@ -24,8 +24,9 @@ class Narrator:
         left = (time.monotonic() - self.start) / (done - self.before) * (self.trials - done) / 60
         best = best_trial(study)
         leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
-        numbers = "  ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
-        derived = "m" in trial.user_attrs and "m" not in trial.params
+        values = trial.params | trial.user_attrs.get("point", {})
+        numbers = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        derived = "m" in trial.user_attrs and "m" not in values
         margin = f"  m {trial.user_attrs['m']:.4g}" if derived else ""
         score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
         print(

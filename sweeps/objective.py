@@ -1,7 +1,7 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ RUNG_SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the steps after the warm-up; the end i
 class Setup:
     """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched.
 
-    `weights` of the score's parts say what is optimised.
+    `weights` of the score's parts say what is optimised; `points` are values that the first slots are given.
     """
 
     config: TrainConfig
@@ -46,16 +46,20 @@ class Setup:
     folder: Path
     device: torch.device
     weights: Mapping[str, float]
+    points: Sequence[Mapping[str, float]] = ()
 
     def warmup_folder(self, config: TrainConfig) -> Path:
         """Of the warm-up that a run with this configuration starts from."""
         digest = hashlib.sha256(dump_toml(warmup_config(config).to_dict()).encode()).hexdigest()[:8]
         return self.folder / ".warmup" / digest
 
-    @property
-    def shares_warmup(self) -> bool:
-        """Whether trials start from the study's own warm-up: it depends on nothing that is searched."""
-        if not self.config.warmup_steps:
+    def point(self, slot: int) -> Mapping[str, float]:
+        """The values that the slot is given; mostly none."""
+        return self.points[slot] if slot < len(self.points) else {}
+
+    def shares_warmup(self, trials: int) -> bool:
+        """Whether some of so many trials start from the study's own warm-up: it depends on nothing that they vary."""
+        if not self.config.warmup_steps or all("seed" in self.point(slot) for slot in range(trials)):
             return False
         ends = (replace(self.config, **searched({name: low})) for name, (low, _) in self.space.search.items())
         return all(warmup_config(end) == warmup_config(self.config) for end in ends)
@@ -101,13 +105,14 @@ def train_warmup(setup: Setup, config: TrainConfig, stop: Callable[[], bool] = l
 
 
 def run_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainConfig:
-    """The run of a slot but for m, which takes its warm-up; the seed follows from the slot."""
+    """The run of a slot but for m, which takes its warm-up; the seed is its point's or follows from the slot."""
+    seed = setup.point(slot).get("seed")
     return replace(
         setup.config,
         alpha=values["alpha"],
         beta=values["beta"],
-        seed=derive(setup.config.seed, "trial", slot),
-        warmup_seed=setup.config.seed,
+        seed=derive(setup.config.seed, "trial", slot) if seed is None else int(seed),
+        warmup_seed=setup.config.seed if seed is None else int(seed),
         split_seed=setup.config.images_seed,
         **searched(values),
     )
@@ -145,7 +150,10 @@ def run_trial(
     A run failed if memory did not suffice, or if it broke its process when it was tried before.
     """
     trial.set_user_attr("slot", slot)
-    values = setup.space.suggest(trial)
+    point = setup.point(slot)
+    values = setup.space.suggest(trial, point)
+    if point:
+        trial.set_user_attr("point", dict(point))
     trial.set_user_attr(DRAWN, True)
     scores: dict[str, Any] = {"state": "complete", "reason": "", "score": 0.0}
     scores |= {"optimized": 0.0, "weights": dict(setup.weights)}

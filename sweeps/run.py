@@ -43,7 +43,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         if config.storage is None:
             held.enter_context(lock(setup.folder))
         job = Job(
-            setup=setup, settings=settings(setup), trials=config.total, narrate=Narrator(config.total),
+            setup=setup, settings=settings(setup, config), trials=config.total, narrate=Narrator(config.total),
             keep=config.keep, url=config.storage, grace=config.grace, workers=worker_count(config, setup),
             isolate=config.isolate,
         )  # fmt: skip
@@ -75,15 +75,18 @@ def prepare(config: StudyConfig) -> Setup:
     beta = rounded(warmup_beta(space, spectrum, latent)) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
     name = config.study or f"{images.name}-{train.image_size}px"
-    return Setup(train, space, images, spectrum, config.out / name, device, weights_of(config.optimize))
+    points = tuple(point.values(images.channels, train.image_size) for point in config.points)
+    return Setup(train, space, images, spectrum, config.out / name, device, weights_of(config.optimize), points)
 
 
-def settings(setup: Setup) -> dict[str, Any]:
+def settings(setup: Setup, config: StudyConfig) -> dict[str, Any]:
     """What a study is asked to be continued with."""
     fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SEARCHED}
     searched = {f"search.{name}": bounds for name, bounds in setup.space.to_dict().items()}
+    points = {f"points.{slot}": values for slot, values in enumerate(setup.points)}
+    chosen = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
-    return fixed | searched | versions | {"optimize": dict(setup.weights), "images": fingerprint(setup.images)}
+    return fixed | searched | points | chosen | versions | {"images": fingerprint(setup.images)}
 
 
 def worker_count(config: StudyConfig, setup: Setup) -> int:

@@ -39,12 +39,20 @@ class Space:
             for name, (low, high) in self.to_dict().items()
         }
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, float]:
-        """Values of alpha, beta, either margin_ratio or m, and the further fields."""
-        return {
-            name: (trial.suggest_int if SEARCHABLE.get(name) is int else trial.suggest_float)(name, low, high, log=True)
-            for name, (low, high) in self.to_dict().items()
-        }
+    def suggest(self, trial: optuna.Trial, point: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Values of alpha, beta, either margin_ratio or m, and the further fields; those of the point go before.
+
+        A value of the point is suggested where a range holds it, so that the sampler learns from it; the sampler
+        knows the point (`samplers.SlotSampler`).
+        """
+        point = {name: value for name, value in (point or {}).items() if name != "seed"}
+        drawn: dict[str, float] = {}
+        for name, (low, high) in self.to_dict().items():
+            other = {"m": "margin_ratio", "margin_ratio": "m"}.get(name)
+            if other not in point and low <= point.get(name, low) <= high:
+                suggest = trial.suggest_int if SEARCHABLE.get(name) is int else trial.suggest_float
+                drawn[name] = suggest(name, low, high, log=True)
+        return drawn | point
 
     def __str__(self) -> str:
         shown = [(name, [f"{end:.3g}" for end in ends]) for name, ends in self.to_dict().items()]

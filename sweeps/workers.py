@@ -23,6 +23,8 @@ from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup
+from sweeps.pruners import pruner_of
+from sweeps.samplers import SlotSampler
 from sweeps.slots import CutOff, Filler, OnTrial, Stop, give_up
 from sweeps.study import open_study
 
@@ -46,7 +48,10 @@ class Job:
     isolate: bool = False
 
     def study(self) -> optuna.Study:
-        return open_study(self.setup.folder, self.settings, self.setup.config.seed, self.url, self.grace)
+        setup = self.setup
+        sampler = SlotSampler(setup.config.seed, self.settings["sampler"], setup.space.distributions, setup.points)
+        pruner = pruner_of(self.settings["pruner"])
+        return open_study(setup.folder, self.settings, sampler, pruner, self.url, self.grace)
 
     def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if self.keep is not None:
@@ -55,7 +60,7 @@ class Job:
 
     def filler(self, stop: Stop) -> Filler:
         """Once the warm-up is there that the trials share."""
-        if self.setup.shares_warmup:
+        if self.setup.shares_warmup(self.trials):
             with suppress(CutOff):
                 train_warmup(self.setup, self.setup.config, stop)
 

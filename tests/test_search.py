@@ -32,7 +32,7 @@ def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
 def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path: Path) -> None:
     """And can be reproduced from scratch."""
     setup = prepare(study_config(tmp_path, search={"lr": (1e-3, 1e-2), "latent": (4, 16)}))
-    assert not setup.shares_warmup
+    assert not setup.shares_warmup(3)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
     study.optimize(lambda trial: run_trial(trial, setup, trial.number, {}), n_trials=2)
     configs = [read_config(setup.run_folder(slot)) for slot in range(2)]
@@ -51,7 +51,7 @@ def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path
 
 def test_a_searched_setting_that_does_not_change_the_warm_up_shares_it(tmp_path: Path) -> None:
     setup = prepare(study_config(tmp_path, search={"alpha_decoder": (0.1, 1.0)}))
-    assert setup.shares_warmup
+    assert setup.shares_warmup(3)
     other = replace(setup.config, alpha_decoder=0.5, alpha=0.1, beta=3.0, m=4.0)
     assert setup.warmup_folder(other) == setup.warmup_folder(setup.config)
     assert setup.warmup_folder(replace(other, lr=1e-4)) != setup.warmup_folder(setup.config)
