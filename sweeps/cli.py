@@ -69,6 +69,7 @@ def _add_search_options(group: argparse._ArgumentGroup) -> None:
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
     pruned = "halving, median or none [halving; points alone: none]"
     add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)
+    add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
 
 
@@ -130,7 +131,8 @@ def sweep(args: argparse.Namespace) -> int:
 
     with Interrupt() as stop:
         study = run_study(config, stop)
-    return 128 + stop.received if stop.received and missing_slots(study, config.total) else 0
+    unfinished = config.seeds or missing_slots(study, config.total)
+    return 128 + stop.received if stop.received and unfinished else 0
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class StudyConfig:
     sampler: str = "tpe"  # of SAMPLERS
     pruner: str | None = None  # of PRUNERS; by default halving, or none in a study of points only
     optimize: str = "score"  # or a part of it, or weights PART=X,PART=Y
+    seeds: int | None = None  # repeat the best setting with so many
     out: Path = PREDICTIONS  # the folder that holds studies
     device: str = "auto"
     workers: int | None = None  # processes on this machine
@@ -70,6 +71,8 @@ class StudyConfig:
             raise UserError(
                 "--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro"
             )
+        if self.seeds is not None and self.seeds < 2:
+            raise UserError(f"--seeds is {self.seeds}; allowed: 2 or more")
         for name, choices in (("sampler", SAMPLERS), ("pruner", (*PRUNERS, None))):
             if getattr(self, name) not in choices:
                 allowed = ", ".join(filter(None, choices))

@@ -22,9 +22,10 @@ from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
 from sweeps.narrator import Narrator
 from sweeps.objective import Setup
+from sweeps.seeds import repeats_of, write_spread
 from sweeps.slots import Stop, missing_slots
 from sweeps.space import data_space, rounded, warmup_beta
-from sweeps.study import fingerprint
+from sweeps.study import best_trial, fingerprint
 from sweeps.workers import Job, Supervisor, work
 
 SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # which a study sets for its runs
@@ -33,6 +34,8 @@ BEST_SHOWN = 5
 
 def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
     """Begin a study or continue it until its trials are done, and write its report: what introvae-sweep does.
+
+    With `seeds` a second study beside it then repeats the best setting.
 
     `stop` is asked again and again; once it is true, running trials write a checkpoint and the study returns as it
     is. The same call continues it. Raises UserError for what cannot be, StoppedError for a database or disk that
@@ -58,6 +61,11 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
             print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
             summarise(setup, config)
+    best = None if missing else best_trial(study)
+    if config.seeds and best:
+        repeats = repeats_of(config, setup, best)
+        if not missing_slots(run_study(repeats, stop), repeats.total):
+            print(f"\n{write_spread(config.out / str(repeats.study))}")
     return study
 
 

@@ -149,6 +149,8 @@ SWEEP = [
     ),
     ("--points both.csv", "both.csv, line 2: m and margin_ratio are both given; give one of them"),
     ("--points betas.csv", "betas.csv, line 2: beta and beta_256 are both given"),
+    ("--seeds 1", "--seeds is 1; allowed: 2 or more"),
+    ("--seeds few", "invalid int value: 'few'"),
     ("--sampler best", "invalid choice: 'best'"),
     ("--pruner all", "invalid choice: 'all'"),
     ("--study ..", "--study is '..'; it takes a name"),
