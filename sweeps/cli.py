@@ -52,6 +52,7 @@ def command_line() -> Parser:
     add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
     add("--isolate", action="store_true", help="a process of its own for each trial")
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
+    add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
     _add_search_options(parser.add_argument_group("search"))
     add_config_options(parser.add_argument_group("training"), leave_out=NO_FLAG)
     return parser
@@ -125,6 +126,11 @@ def sweep(args: argparse.Namespace) -> int:
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     asked["points"] = read_points(args.points) if args.points else ()
     config = StudyConfig(train=config_from(searched), **asked)
+    if args.dry_run:
+        from sweeps.dry_run import describe
+
+        print(describe(config))
+        return 0
     from sweeps.interrupt import Interrupt
     from sweeps.run import run_study
     from sweeps.slots import missing_slots

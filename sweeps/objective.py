@@ -57,12 +57,17 @@ class Setup:
         """The values that the slot is given; mostly none."""
         return self.points[slot] if slot < len(self.points) else {}
 
-    def shares_warmup(self, trials: int) -> bool:
-        """Whether some of so many trials start from the study's own warm-up: it depends on nothing that they vary."""
-        if not self.config.warmup_steps or all("seed" in self.point(slot) for slot in range(trials)):
-            return False
+    @property
+    def varies_warmup(self) -> bool:
+        """Whether the warm-up depends on what is searched, so that each trial has one of its own."""
         ends = (replace(self.config, **searched({name: low})) for name, (low, _) in self.space.search.items())
-        return all(warmup_config(end) == warmup_config(self.config) for end in ends)
+        return any(warmup_config(end) != warmup_config(self.config) for end in ends)
+
+    def shares_warmup(self, trials: int) -> bool:
+        """Whether some of so many trials start from the study's own warm-up."""
+        if not self.config.warmup_steps or self.varies_warmup:
+            return False
+        return any("seed" not in self.point(slot) for slot in range(trials))
 
     def run_folder(self, slot: int) -> Path:
         return self.folder / f"trial-{slot:03d}"
