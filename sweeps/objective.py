@@ -60,8 +60,8 @@ class Setup:
     @property
     def varies_warmup(self) -> bool:
         """Whether the warm-up depends on what is searched, so that each trial has one of its own."""
-        ends = (replace(self.config, **searched({name: low})) for name, (low, _) in self.space.search.items())
-        return any(warmup_config(end) != warmup_config(self.config) for end in ends)
+        ends = [{name: end} for name, bounds in self.space.search.items() for end in bounds]
+        return any(warmup_config(replace(self.config, **searched(end))) != warmup_config(self.config) for end in ends)
 
     def shares_warmup(self, trials: int) -> bool:
         """Whether some of so many trials start from the study's own warm-up."""

@@ -35,7 +35,6 @@ class SlotSampler(BaseSampler):
         slot = slot_of(study, trial.number)
         self.point = self.points[slot] if slot < len(self.points) else {}
         self.sampler = self.make(self.seed, slot)
-        self.sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.space
@@ -51,9 +50,6 @@ class SlotSampler(BaseSampler):
     ) -> Any:
         drawn = self.sampler.sample_independent(study, trial, param_name, param_distribution)
         return self.point.get(param_name, drawn)
-
-    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        self.sampler.after_trial(study, trial, state, values)
 
 
 class GaussianProcess(RandomSampler):

@@ -100,6 +100,11 @@ def test_points_of_a_study_that_is_cut_off_are_filled_exactly_once(tmp_path: Pat
     assert [parts.drawn[slot] for slot in range(3, 12)] == [whole.drawn[slot] for slot in range(3, 12)]
 
 
+def test_a_trial_of_a_process_that_was_killed_is_told_before_any_is_drawn(tmp_path: Path) -> None:
+    open_study(tmp_path / "s", {}).ask()
+    assert Worker(tmp_path / "s", 4).drawn[0] == values()[0]
+
+
 SCRIPT = """
 import os, sys
 from pathlib import Path

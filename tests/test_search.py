@@ -51,7 +51,7 @@ def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path
 
 def test_a_searched_setting_that_does_not_change_the_warm_up_shares_it(tmp_path: Path) -> None:
     setup = prepare(study_config(tmp_path, search={"alpha_decoder": (0.1, 1.0)}))
-    assert setup.shares_warmup(3)
+    assert setup.shares_warmup(3) and not prepare(study_config(tmp_path, search={"lr": (3e-3, 4e-3)})).shares_warmup(3)
     other = replace(setup.config, alpha_decoder=0.5, alpha=0.1, beta=3.0, m=4.0)
     assert setup.warmup_folder(other) == setup.warmup_folder(setup.config)
     assert setup.warmup_folder(replace(other, lr=1e-4)) != setup.warmup_folder(setup.config)
