@@ -43,13 +43,12 @@ def fill(path: Path, sampler: str, total: int, cuts: tuple[int, ...] = (), seed:
     return [trial.params for trial in sorted(done, key=lambda trial: trial.user_attrs["slot"])]
 
 
-@pytest.mark.parametrize(("sampler", "total"), [("tpe", 13), ("gp", 13), ("random", 5), ("qmc", 5)])
+@pytest.mark.parametrize(("sampler", "total"), [("tpe", 13), ("gp", 12), ("random", 5), ("qmc", 5)])
 def test_a_study_that_is_cut_off_draws_the_same(sampler: str, total: int, tmp_path: Path) -> None:
     """TPE and the Gaussian process draw at random until they have seen ten trials."""
     whole = fill(tmp_path / "whole", sampler, total)
-    assert fill(tmp_path / "cut", sampler, total, cuts=(0, total - 2)) == whole
-    fill(tmp_path / "parts", sampler, total - 1)
-    assert fill(tmp_path / "parts", sampler, total) == whole
+    fill(tmp_path / "cut", sampler, total - 1, cuts=(0, total - 2))
+    assert fill(tmp_path / "cut", sampler, total) == whole
     assert fill(tmp_path / "other", sampler, 3, seed=1) != whole[:3]
     for params in whole:
         assert params.keys() == SPACE.distributions.keys() and params["margin_ratio"] == 4

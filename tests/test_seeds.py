@@ -17,6 +17,7 @@ def test_the_best_setting_is_repeated_over_seeds(
 ) -> None:
     """With what was searched, its own warm-ups, nothing pruned; and the spread is printed and kept."""
     monkeypatch.setattr("sweeps.objective.image_collapse", lambda *_: "")  # which 20 steps cannot escape
+    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
     config = study_config(
         tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,
         study="faces", search={"lr": (3e-3, 4e-3)},
