@@ -61,12 +61,19 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
             print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
             summarise(setup, config)
-    best = None if missing else best_trial(study)
-    if config.seeds and best:
-        repeats = repeats_of(config, setup, best)
-        if not missing_slots(run_study(repeats, stop), repeats.total):
-            print(f"\n{write_spread(config.out / str(repeats.study))}")
+    if config.seeds and not missing:
+        _repeat_best(config, setup, study, stop)
     return study
+
+
+def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: Stop) -> None:
+    best = best_trial(study)
+    if best is None:
+        print("no trial is complete, so that there is no best setting to repeat")
+        return
+    repeats = repeats_of(config, setup, best)
+    if not missing_slots(run_study(repeats, stop), repeats.total):
+        print(f"\n{write_spread(config.out / str(repeats.study))}")
 
 
 def prepare(config: StudyConfig) -> Setup:

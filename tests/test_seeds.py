@@ -39,6 +39,15 @@ def test_the_best_setting_is_repeated_over_seeds(
     assert kept.count("\n") == 8 and capsys.readouterr().out.endswith(f"\n\n{kept}")
 
 
+def test_without_a_complete_trial_nothing_is_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
+    run_study(study_config(tmp_path, {"lr": 1e30, "warmup_steps": 0}, trials=1, seeds=2, study="faces"))
+    assert capsys.readouterr().out.endswith("so that there is no best setting to repeat\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
 def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -> None:
     config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="median", sampler="gp")
     setup = prepare(config)
