@@ -69,7 +69,7 @@ def train_in_full(seed: int, out: Path, slot: int) -> Point:
     setup = study_of(seed, out)
     config = trial_config(setup, slot, points(setup)[slot])
     real = scored_images(setup.images)
-    check = Rules(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder)))
+    check = Rules(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder(config))))
     rules: dict[str, int] = {}
     scores: dict[int, tuple[float, float]] = {}
 
@@ -89,7 +89,7 @@ def train_in_full(seed: int, out: Path, slot: int) -> Point:
             rules.setdefault(collapse.partition(" (")[0], step)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder)
+        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder(config))
         try:
             trainer.run(on_log=on_log)
         except DivergedError:
@@ -101,7 +101,7 @@ def train_in_full(seed: int, out: Path, slot: int) -> Point:
 def trained(seed: int, out: Path, pool: ProcessPoolExecutor) -> list[Point]:
     """All points of a seed, in the order of their slots."""
     setup = study_of(seed, out)
-    train_warmup(setup)
+    train_warmup(setup, setup.config)
     files = [setup.folder / f"{slot:02d}.json" for slot in range(POINTS)]
     missing = [slot for slot, file in enumerate(files) if not file.exists()]
     for point in pool.map(train_in_full, [seed] * len(missing), [out] * len(missing), missing):

@@ -37,7 +37,7 @@ class ListPresets(argparse.Action):
         parser.exit()
 
 
-def add_config_options(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[str] = ()) -> None:
     """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
     parser.add_argument("--preset", metavar="NAME", help="named settings; --config and flags override them")
     parser.add_argument("--list-presets", action=ListPresets, nargs=0, help="show the names, a line each, and exit")

@@ -4,13 +4,15 @@ import argparse
 import errno
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from introvae.errors import StoppedError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
-from sweeps.config import FIELDS, Range, StudyConfig
+from sweeps.config import FIELDS, PRUNERS, SAMPLERS, Range, StudyConfig
+from sweeps.points import read_points
 from sweeps.redact import hide_password
 
 DESCRIPTION = (
@@ -21,8 +23,9 @@ EPILOG = (
     "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m is "
     "1 to 16 times the KL in nats that a VAE reaches at the trial's beta."
 )
-NO_FLAG = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights",  # of a training; the study sets them,
-           "beta_neg", "gamma_r")  # or a Soft-IntroVAE has them  # fmt: skip
+NO_FLAG = (  # of a training: the study sets them, or they are of --objective soft
+    "alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights", "beta_neg", "gamma_r",
+)  # fmt: skip
 
 
 class SweepParser(Parser):
@@ -30,7 +33,7 @@ class SweepParser(Parser):
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
         super().__init__(prog, usage, description, epilog)
-        self.formatter_class = partial(argparse.HelpFormatter, max_help_position=28)
+        self.formatter_class = partial(argparse.HelpFormatter, max_help_position=29)
 
     def error(self, message: str) -> NoReturn:
         super().error(hide_password(message))
@@ -38,30 +41,39 @@ class SweepParser(Parser):
 
 def command_line() -> Parser:
     parser = SweepParser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the whole study [50]")
-    parser.add_argument("--study", metavar="NAME", help="name of the study [the data and the image size]")
-    parser.add_argument("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
-    parser.add_argument(
-        "--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]"
-    )
-    parser.add_argument("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
-    parser.add_argument(
-        "--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]"
-    )
-    parser.add_argument("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
-    parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
-    parser.add_argument("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
-    parser.add_argument(
-        "--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]"
-    )
-    parser.add_argument("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
-    parser.add_argument("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
-    parser.add_argument("--isolate", action="store_true", help="a process of its own for each trial")
-    parser.add_argument("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
-    parser.add_argument("--quiet", action="store_true", help="show only the result, and errors")
-    add_config_options(parser, leave_out=NO_FLAG)
+    add = parser.add_argument
+    add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
+    add("--study", metavar="NAME", help="name of the study [the data and the image size]")
+    add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
+    add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
+    add("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
+    add("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
+    add("--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]")
+    add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
+    add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
+    add("--isolate", action="store_true", help="a process of its own for each trial")
+    add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
+    add("--quiet", action="store_true", help="show only the result, and errors")
+    add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
+    _add_search_options(parser.add_argument_group("search"))
+    add_config_options(parser.add_argument_group("training"), leave_out=NO_FLAG)
     return parser
+
+
+def _add_search_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
+    add("--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]")
+    add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
+    add("--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio")
+    searched = "further settings, such as lr=1e-4:1e-3"
+    add("--search", type=parse_searched, default={}, metavar="NAME=LO:HI,...", help=searched)
+    add("--points", metavar="FILE|NAME", help="train these first: a CSV, or beta-comparison")
+    add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
+    pruned = "halving, median or none [halving; points alone: none]"
+    add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)
+    add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
+    add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,6 +92,27 @@ def parse_range(text: str) -> Range:
     return low, high
 
 
+def parse_fixed(text: str) -> dict[str, float]:
+    """NAME=X,..."""
+    return _by_name(text, float, "--fix takes NAME=X,..., such as alpha=0.25")
+
+
+def parse_searched(text: str) -> dict[str, Range]:
+    """NAME=LO:HI,..."""
+    return _by_name(text, parse_range, "--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3")
+
+
+def _by_name(text: str, parse: Callable[[str], Any], takes: str) -> dict[str, Any]:
+    pairs = [part.split("=") for part in text.split(",")]
+    try:
+        found = {name: parse(value) for name, value in pairs}
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} cannot be read; {takes}") from error
+    if len(found) < len(pairs):
+        raise ArgumentTypeError(f"{text!r} names something twice; {takes}")
+    return found
+
+
 def until_the_disk_is_full(args: argparse.Namespace) -> int:
     try:
         return sweep(args)
@@ -94,14 +127,21 @@ def sweep(args: argparse.Namespace) -> int:
     began = time.monotonic()
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
+    asked["points"] = read_points(args.points) if args.points else ()
     config = StudyConfig(train=config_from(searched), **asked)
+    if args.dry_run:
+        from sweeps.dry_run import describe
+
+        print(describe(config))
+        return 0
     from sweeps.interrupt import Interrupt
     from sweeps.run import run_study
     from sweeps.slots import missing_slots
 
     with Interrupt() as stop:
         study = run_study(config, stop, began)
-    return 128 + stop.received if stop.received and missing_slots(study, config.trials) else 0
+    unfinished = config.seeds or missing_slots(study, config.total)
+    return 128 + stop.received if stop.received and unfinished else 0
 
 
 if __name__ == "__main__":

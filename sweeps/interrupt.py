@@ -27,7 +27,7 @@ class Interrupt:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
-        threading.Thread(target=_say).start()  # which waits, should this interrupt the drawing of a bar
+        threading.Thread(target=_say, daemon=True).start()  # which waits, should this interrupt the drawing of a bar
 
 
 def _say() -> None:

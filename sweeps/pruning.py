@@ -4,9 +4,12 @@ What is compared is the score of the moving average of the weights, which is smo
 themselves rises and falls within a hundred steps. `benchmarks/sweep.py` says what both cost and save.
 """
 
+import math
 from collections.abc import Mapping
+from statistics import median
 
 import optuna
+from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from introvae.config import TrainConfig
@@ -14,8 +17,9 @@ from sweeps.slots import FINISHED
 
 RUNG_SHARES = (1 / 12, 1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up
 KEPT_SHARE = 0.5  # of the trials that reach a rung
+LEAST_SCORES = 5  # at a rung before its median says something
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
-RUNAWAY = 10.0  # times the margin, or a VAE's KL
+RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
 PATIENCE = 1 / 4  # of the steps after the warm-up, until the energy of fakes has to exceed that of real images
 
 Row = Mapping[str, float]
@@ -30,12 +34,13 @@ class Stopped(Exception):
 
 
 def rungs(config: TrainConfig) -> list[int]:
-    """Steps before the last at which a trial is scored and may be pruned."""
+    """Steps before the last at which a trial is scored and may be pruned; there is a row of metrics.csv at each."""
     warmup, rest = config.warmup_steps, config.steps - config.warmup_steps
-    return sorted({warmup + max(1, round(share * rest)) for share in RUNG_SHARES} - {config.steps})
+    logs = {math.ceil((warmup + share * rest) / config.log_every) for share in RUNG_SHARES}
+    return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
 
 
-class HalvingPruner(optuna.pruners.BasePruner):
+class HalvingPruner(BasePruner):
     """Successive halving as trials come: go on from a rung if among the better half of all scores seen there.
 
     Optuna's own also counts trials that were cut off, so a continued study would decide differently.
@@ -50,6 +55,26 @@ class HalvingPruner(optuna.pruners.BasePruner):
         scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
         better = sum(score > own for score in scores)
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
+
+
+class MedianPruner(BasePruner):
+    """Go on from a rung if not below the median of the finished trials' scores there (Golovin et al. 2017).
+
+    Optuna's own looks at complete trials only, and at a trial's best score so far.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        rung = trial.last_step
+        if rung is None:
+            return False
+        finished = study.get_trials(deepcopy=False, states=FINISHED)
+        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+        return len(scores) >= LEAST_SCORES and trial.intermediate_values[rung] < median(scores)
+
+
+def pruner_of(name: str) -> BasePruner:
+    """One of config.PRUNERS."""
+    return {"halving": HalvingPruner(), "median": MedianPruner(), "none": NopPruner()}[name]
 
 
 class Rules:
@@ -69,7 +94,7 @@ class Rules:
         real, fakes = row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
         if real < LEAST_KL * self.vae_kl:
             raise Stopped("collapsed", f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
-        if max(real, fakes) > RUNAWAY * max(self.config.m, self.vae_kl):
+        if max(real, fakes) > RUNAWAY * max(self.config.m, self.vae_kl, 10.0):
             raise Stopped("diverged", f"runaway energy (KL {max(real, fakes):.3g} nats, m {self.config.m:.3g})")
         self.reached = self.reached or fakes >= real
         if row["step"] >= self.patience and not self.reached:

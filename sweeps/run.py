@@ -21,9 +21,10 @@ from introvae.run import CHECKPOINT, lock
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
 from sweeps.objective import Setup
+from sweeps.seeds import repeats_of, write_spread
 from sweeps.slots import Stop, missing_slots
 from sweeps.space import data_space, rounded, warmup_beta
-from sweeps.study import fingerprint
+from sweeps.study import best_trial, fingerprint
 from sweeps.view import View
 from sweeps.watch import Watch, breakdown
 from sweeps.workers import Job, Supervisor, work
@@ -35,6 +36,8 @@ BEST_SHOWN = 5
 def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | None = None) -> optuna.Study:
     """Begin a study or continue it until its trials are done, and write its report: what introvae-sweep does.
 
+    With `seeds` a second study beside it then repeats the best setting.
+
     `stop` is asked again and again; once it is true, running trials write a checkpoint and the study returns as it
     is. The same call continues it. `began` is the time.monotonic() from which its time is counted. Raises UserError
     for what cannot be, StoppedError for a database or disk that does not come back.
@@ -45,25 +48,36 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | No
         if config.storage is None:
             held.enter_context(lock(setup.folder))
         job = Job(
-            setup=setup, settings=settings(setup), trials=config.trials,
+            setup=setup, settings=settings(setup, config), trials=config.total,
             keep=config.keep, url=config.storage, grace=config.grace, workers=worker_count(config, setup),
             isolate=config.isolate, watch=watch,
         )  # fmt: skip
         study = job.study()
-        ranges = ", ".join(f"{name} {lo:.3g} to {hi:.3g}" for name, (lo, hi) in setup.space.to_dict().items())
         say = partial(print, flush=True) if not config.quiet else lambda line: None
-        say(f"study {setup.folder}: {ranges}")
-        if missing := missing_slots(study, config.trials):
+        say(f"study {setup.folder}: {setup.space}")
+        if missing := missing_slots(study, config.total):
             if study.trials:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
                 say(f"continuing with trial {missing[0]}{where}")
-            with View(config.trials, config.trials - len(missing), job.workers, config.quiet) as view:
+            with View(config.total, config.total - len(missing), job.workers, config.quiet) as view:
                 _fill(job, study, stop, config.trial_timeout, view)
-        if missing := missing_slots(study, config.trials):
-            print(f"introvae-sweep: {stopped(setup, config.trials, missing)}", file=sys.stderr)
+        if missing := missing_slots(study, config.total):
+            print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
             summarise(setup, config, study)
+    if config.seeds and not missing:
+        _repeat_best(config, setup, study, stop)
     return study
+
+
+def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: Stop) -> None:
+    best = best_trial(study)
+    if best is None:
+        print("no trial is complete, so that there is no best setting to repeat")
+        return
+    repeats = repeats_of(config, setup, best)
+    if not missing_slots(run_study(repeats, stop), repeats.total):
+        print(f"\n{write_spread(config.out / str(repeats.study))}")
 
 
 def prepare(config: StudyConfig) -> Setup:
@@ -72,20 +86,29 @@ def prepare(config: StudyConfig) -> Setup:
     device = choose_device(config.device)
     images = load_images(train.data, train.image_size, train.channels, train.images_seed)
     spectrum = eigenvalues(images.train)
-    space = data_space(spectrum, train.latent, config.alpha, config.beta, config.m)
+    ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m")}
+    ranges |= {name: (value, value) for name, value in config.fix.items()}
+    space = data_space(spectrum, train.latent, **ranges, search=config.search)
     space = replace(space, beta=(rounded(space.beta[0]), rounded(space.beta[1])))
-    beta = rounded(warmup_beta(space, spectrum, train.latent)) if train.warmup_beta is None else train.warmup_beta
+    latent = int(config.search.get("latent", (train.latent,))[0])
+    beta = rounded(warmup_beta(space, spectrum, latent)) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
     name = config.study or f"{images.name}-{train.image_size}px"
-    return Setup(train, space, images, spectrum, config.out / name, device, weights_of(config.optimize))
+    points = tuple(point.values(images.channels, train.image_size) for point in config.points)
+    return Setup(
+        train, space, images, spectrum, config.out / name, device, weights_of(config.optimize),
+        prune=config.pruned_by != "none", points=points,
+    )  # fmt: skip
 
 
-def settings(setup: Setup) -> dict[str, Any]:
+def settings(setup: Setup, config: StudyConfig) -> dict[str, Any]:
     """What a study is asked to be continued with."""
     fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SEARCHED}
     searched = {f"search.{name}": bounds for name, bounds in setup.space.to_dict().items()}
+    points = {f"points.{slot}": values for slot, values in enumerate(setup.points)}
+    chosen = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
-    return fixed | searched | versions | {"optimize": dict(setup.weights), "images": fingerprint(setup.images)}
+    return fixed | searched | points | chosen | versions | {"images": fingerprint(setup.images)}
 
 
 def worker_count(config: StudyConfig, setup: Setup) -> int:

@@ -27,7 +27,7 @@ from sweeps.storage import causes
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ALIVE = (TrialState.RUNNING, TrialState.WAITING)
 RETRY = "retry_of"  # the attribute of a retry: the number of the trial before it
-DRAWN = "m"  # the attribute of a trial whose parameters are complete
+DRAWN = "drawn"  # the attribute of a trial whose parameters are complete
 LOOK_EVERY = 1.0  # seconds, while the remaining trials run elsewhere
 
 

@@ -1,16 +1,17 @@
 """The search space: log-uniform alpha, beta and margin ratio, bounded by what the training images allow."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from torch import Tensor
 
 from analysis.prediction import predicted_kl
 from analysis.spectrum import beta_range
 from introvae.errors import UserError
-
-Range = tuple[float, float]
+from sweeps.config import SEARCHABLE, Range
 
 ALPHA: Range = (0.05, 1.0)  # holds every published setting
 MARGIN_RATIO: Range = (1.0, 16.0)
@@ -19,35 +20,71 @@ LEAST_WARMUP_KL = 10.0  # nats; below, the measured KL says little of the data
 
 @dataclass(frozen=True)
 class Space:
-    """Ranges (low, high) of a log-uniform search. `m` in nats replaces the margin ratio if it is given."""
+    """Ranges (low, high) of a log-uniform search; a value that is fixed is a range of one value.
+
+    `m` in nats replaces the margin ratio if it is given. `search` holds further fields of TrainConfig.
+    """
 
     alpha: Range
     beta: Range
     margin_ratio: Range
     m: Range | None = None
+    search: Mapping[str, Range] = field(default_factory=dict)
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, float]:
-        """Values of alpha, beta and either margin_ratio or m."""
-        names = ("alpha", "beta", "m" if self.m else "margin_ratio")
-        return {name: trial.suggest_float(name, *getattr(self, name), log=True) for name in names}
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """As Optuna knows them."""
+        return {
+            name: (IntDistribution if SEARCHABLE.get(name) is int else FloatDistribution)(low, high, log=True)
+            for name, (low, high) in self.to_dict().items()
+        }
+
+    def suggest(self, trial: optuna.Trial, point: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Values of alpha, beta, either margin_ratio or m, and the further fields; those of the point go before.
+
+        A value of the point is suggested where a range holds it, so that the sampler learns from it; the sampler
+        knows the point (`samplers.SlotSampler`).
+        """
+        point = {name: value for name, value in (point or {}).items() if name != "seed"}
+        drawn: dict[str, float] = {}
+        for name, (low, high) in self.to_dict().items():
+            other = {"m": "margin_ratio", "margin_ratio": "m"}.get(name)
+            if other not in point and low <= point.get(name, low) <= high:
+                suggest = trial.suggest_int if SEARCHABLE.get(name) is int else trial.suggest_float
+                drawn[name] = suggest(name, low, high, log=True)
+        return drawn | point
+
+    def __str__(self) -> str:
+        shown = [(name, [f"{end:.3g}" for end in ends]) for name, ends in self.to_dict().items()]
+        return ", ".join(f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in shown)
 
     def to_dict(self) -> dict[str, Any]:
-        searched = {name: list(bounds) for name, bounds in asdict(self).items() if bounds}
+        searched = {name: list(bounds) for name, bounds in asdict(self).items() if bounds and name != "search"}
         searched.pop("margin_ratio" if self.m else "m", None)
-        return searched
+        return searched | {name: [SEARCHABLE[name](end) for end in ends] for name, ends in self.search.items()}
 
 
 def data_space(
-    spectrum: Tensor, latent: int, alpha: Range | None = None, beta: Range | None = None, m: Range | None = None
+    spectrum: Tensor,
+    latent: int,
+    alpha: Range | None = None,
+    beta: Range | None = None,
+    m: Range | None = None,
+    margin_ratio: Range | None = None,
+    search: Mapping[str, Range] | None = None,
 ) -> Space:
     """The default space for images with this spectrum; each range that is given replaces the default one.
 
+    Where `latent` is searched, beta's range holds those of the fewest and of the most dimensions.
     Raises UserError if the images do not vary, so that no beta can be told from them.
     """
+    search = search or {}
     try:
-        return Space(alpha or ALPHA, beta or beta_range(spectrum, latent), MARGIN_RATIO, m)
+        ranges = [beta_range(spectrum, int(end)) for end in search.get("latent", (latent,))] if beta is None else [beta]
     except ValueError as error:
         raise UserError(f"{error}; check --data") from error
+    beta = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return Space(alpha or ALPHA, beta, margin_ratio or MARGIN_RATIO, m, search)
 
 
 def rounded(value: float) -> float:

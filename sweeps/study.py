@@ -10,51 +10,28 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.config import differences
 from introvae.data import ImageSet
 from introvae.errors import UserError
-from introvae.randomness import derive
 from sweeps.pruning import HalvingPruner
+from sweeps.samplers import SlotSampler
 from sweeps.storage import open_database
 
 DATABASE = "study.db"
 GRACE = 300  # seconds without a sign of life after which a trial on another machine counts as dead
 
 
-class SlotSampler(BaseSampler):
-    """TPE whose draws are a function of the study's seed, the trial's slot and the trials that are finished.
-
-    The slot is a trial's attribute before its first parameter is drawn.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.tpe = TPESampler()
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        self.tpe = TPESampler(seed=derive(self.seed, "sampler", trial.user_attrs["slot"]) % 2**32)
-        return self.tpe.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.tpe.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self.tpe.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        self.tpe.after_trial(study, trial, state, values)
-
-
 def open_study(
-    folder: Path, settings: dict[str, Any], seed: int = 0, url: str | None = None, grace: int = GRACE
+    folder: Path,
+    settings: dict[str, Any],
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    url: str | None = None,
+    grace: int = GRACE,
 ) -> optuna.Study:
     """The study of a folder's name in its own database or that at `url`, or a new one with these plain settings.
 
@@ -68,8 +45,8 @@ def open_study(
         storage=open_database(url, grace),
         study_name=folder.name,
         direction="maximize",
-        sampler=SlotSampler(seed),
-        pruner=HalvingPruner(),
+        sampler=sampler or SlotSampler(0),
+        pruner=pruner or HalvingPruner(),
         load_if_exists=True,
     )
     if "settings" not in study.user_attrs:

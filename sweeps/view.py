@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr
+from datetime import datetime
 from statistics import mean
 from typing import NoReturn, TextIO
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from sweeps.slots import FINISHED, finished_slots
 from sweeps.study import best_trial
-from sweeps.watch import SECONDS, Finished, Message, Progress, Said
+from sweeps.watch import ONCE, SECONDS, Finished, Message, Progress, Said
 
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
@@ -109,7 +110,7 @@ class View:
 def _room(terminal: TextIO) -> tuple[int, int]:
     """The columns and rows for bars: one row stays for lines, three columns for the ^C that a terminal shows."""
     columns, rows = os.get_terminal_size(terminal.fileno())
-    return max(1, (columns or 80) - 3), rows - 1
+    return max(1, (columns or 80) - 3), (rows or 24) - 1
 
 
 class Lines(io.TextIOBase):
@@ -128,8 +129,10 @@ class Lines(io.TextIOBase):
 def finished(study: optuna.Study, trial: FrozenTrial, trials: int) -> Finished:
     """What there is to say of a trial that its worker has just finished, in a study of so many trials."""
     done = len(finished_slots(study))
-    numbers = " ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
-    margin = "" if "m" in trial.params else f" m {trial.user_attrs['m']:.4g}"
+    values = trial.params | trial.user_attrs.get("point", {})
+    numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
+    derived = "m" in trial.user_attrs and "m" not in values
+    margin = f" m {trial.user_attrs['m']:.4g}" if derived else ""
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
     line = f"trial {trial.user_attrs['slot']}: {score}, {trial.user_attrs['outcome']}; {numbers}{margin}"
     best = best_trial(study)
@@ -139,14 +142,20 @@ def finished(study: optuna.Study, trial: FrozenTrial, trials: int) -> Finished:
 
 def _left(study: optuna.Study, missing: int) -> str:
     """How long so many trials will take the workers of all machines; nothing as long as nothing can be said."""
-    ended = study.get_trials(deepcopy=False, states=FINISHED)
-    timed = sorted((t for t in ended if SECONDS in t.user_attrs), key=lambda t: t.datetime_complete)  # type: ignore[arg-type, return-value]
+    trials = study.get_trials(deepcopy=False)
+    timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
     if len(timed) < FEWEST or missing <= 0:
         return ""
-    cost = mean(sum(trial.user_attrs[SECONDS].values()) for trial in timed[-LATEST:])
-    workers = 1 + len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    timed.sort(key=lambda trial: trial.datetime_complete or datetime.max)
+    cost = mean(_cost(trial) for trial in timed[-LATEST:])
+    workers = 1 + sum(trial.state == TrialState.RUNNING for trial in trials)
     none_short = all(trial.state == TrialState.COMPLETE for trial in timed)
     return f", {'at most ' if none_short else ''}{duration(cost * missing / min(workers, missing))} left"
+
+
+def _cost(trial: FrozenTrial) -> float:
+    """Its seconds without those that a worker spends once, before its first trial."""
+    return sum(seconds for phase, seconds in trial.user_attrs[SECONDS].items() if phase not in ONCE)
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ PHASES = {
     "start": "start",  # imports, images, networks
     "waiting": "waiting",  # for another worker's warm-up
 }
+ONCE = ("warm-up", "start", "waiting")  # phases of a worker more than of a trial
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
 from sweeps.objective import Setup, run_trial, train_warmup
-from sweeps.slots import Filler, Stop, give_up
+from sweeps.pruning import pruner_of
+from sweeps.samplers import SlotSampler
+from sweeps.slots import CutOff, Filler, Stop, give_up
 from sweeps.study import open_study
 from sweeps.view import Lines, finished
 from sweeps.watch import SECONDS, Message, Said, Show, Watch
@@ -50,7 +52,10 @@ class Job:
     watch: Watch = field(default_factory=Watch)  # of the process that does it
 
     def study(self) -> optuna.Study:
-        return open_study(self.setup.folder, self.settings, self.setup.config.seed, self.url, self.grace)
+        setup = self.setup
+        sampler = SlotSampler(setup.config.seed, self.settings["sampler"], setup.space.distributions, setup.points)
+        pruner = pruner_of(self.settings["pruner"])
+        return open_study(setup.folder, self.settings, sampler, pruner, self.url, self.grace)
 
     def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if self.keep is not None:
@@ -58,9 +63,10 @@ class Job:
         self.watch.show(finished(study, trial, self.trials))
 
     def filler(self, stop: Stop) -> Filler:
-        """Once the warm-up is there."""
-        if self.setup.config.warmup_steps:
-            train_warmup(self.setup, stop, self.watch)
+        """Once the warm-up is there that the trials share."""
+        if self.setup.shares_warmup(self.trials):
+            with suppress(CutOff):
+                train_warmup(self.setup, self.setup.config, stop, self.watch)
 
         def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
             try:

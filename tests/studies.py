@@ -1,5 +1,6 @@
-"""Folders of runs as a study leaves them, without training any."""
+"""Folders of runs as a study leaves them, without training any, and studies that are small enough for seconds."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from conftest import tiny_config
 from introvae.metrics import COLUMNS
 from introvae.pictures import write_picture
 from introvae.run import MetricsLog, write_params, write_scores
+from sweeps.config import StudyConfig
 
 PARTS = {"reconstruction": 0.75, "informativeness": 1.0, "sharpness": 0.5, "structure": 0.9, "diversity": 0.3}
 MEASURES = {
@@ -40,10 +42,16 @@ def make_study(root: Path) -> Path:
     make_run(root / "study" / "trial-001", "pruned", 0.75, "score 0.750 at step 20")
     make_run(root / "study" / "trial-002", "collapsed", 0.25, "samples alike | at step 20")
     make_run(root / "study" / "trial-003", "diverged", 0.0, "step 7 is not finite")
-    make_run(root / "study" / ".warmup", "running")
+    make_run(root / "study" / ".warmup" / "0123abcd", "running")
     make_run(root / "alone", "complete", 0.6)
     make_run(root / "running", "running", steps=40)
     (root / "no-run").mkdir()
     (root / "bad").mkdir()
     (root / "bad" / "params.toml").write_text("[config]\nbetta = 1")
     return root
+
+
+def study_config(out: Path, train: Mapping[str, Any] | None = None, **values: Any) -> StudyConfig:
+    """A study of three trials that take a moment."""
+    given: dict[str, Any] = {"train": tiny_config(**{"lr": 3e-3} | dict(train or {})), "trials": 3}
+    return StudyConfig(**given | {"out": out, "device": "cpu"} | values)

@@ -112,6 +112,47 @@ SWEEP = [
     ("--m=-2:1", "'-2:1': LO must be"),
     ("--m 5", "'5' is no range; it takes LO:HI"),
     ("--m 1:2:3", "'1:2:3' is no range"),
+    ("--fix alpha", "'alpha' cannot be read; --fix takes NAME=X,..., such as alpha=0.25"),
+    ("--fix alpha=much", "'alpha=much' cannot be read; --fix takes"),
+    ("--fix alpha=1,alpha=2", "'alpha=1,alpha=2' names something twice"),
+    ("--fix lr=1", "--fix has no 'lr'; it takes alpha, beta, m, margin_ratio"),
+    ("--fix alpha=0", "--fix alpha is 0.0; allowed: a finite number, more than 0"),
+    ("--fix beta=nan", "--fix beta is nan; allowed"),
+    ("--fix beta=5 --beta 1:2", "--fix beta is 5.0, and --beta gives a range; give one of them"),
+    ("--fix m=5,margin_ratio=4", "--fix margin_ratio has no effect where m is given"),
+    ("--fix margin_ratio=4 --m 5:6", "--fix margin_ratio has no effect where m is given"),
+    ("--search lr", "'lr' cannot be read; --search takes NAME=LO:HI,..., such as lr=1e-4:1e-3"),
+    ("--search lr=1", "'1' is no range; it takes LO:HI"),
+    ("--search lr=0:1", "'0:1': LO must be more than 0"),
+    ("--search lr=1:2,lr=1:3", "names something twice"),
+    ("--search steps=10:20", "--search has no 'steps'; it takes latent, alpha_decoder, kl_weight, batch_size, lr"),
+    ("--search alpha=1:2", "--search has no 'alpha'"),
+    ("--search latent=2.5:8", "--search latent is 2.5:8.0; latent takes whole numbers"),
+    ("--search latent=8:100000", "latent is 100000; allowed: 1 to 65536"),
+    ("--search ema_decay=0.9:1", "ema_decay is 1.0; allowed: 0 or more, less than 1"),
+    ("--points nowhere", "there is no file nowhere; --points takes a CSV file or one of beta-comparison"),
+    ("--points empty", "cannot read empty"),
+    ("--points picture.png", "cannot read picture.png"),
+    ("--points none.csv", "none.csv holds no point; it takes a line of names, then a line for each point"),
+    ("--points other.csv", "other.csv has a column 'betta'; did you mean 'beta'?"),
+    ("--points lr.csv", "lr.csv has a column 'lr'; it takes alpha, beta, beta_256, m, margin_ratio, seed"),
+    ("--points twice.csv", "twice.csv has a column twice: beta, beta"),
+    ("--points short.csv", "short.csv, line 3 has not as many cells as the first line"),
+    ("--points long.csv", "long.csv, line 2 has not as many cells as the first line"),
+    ("--points word.csv", "word.csv, line 2: alpha is 'much'; it takes a number"),
+    ("--points negative.csv", "negative.csv, line 2: alpha is -1.0; allowed: a finite number, 0 or more"),
+    ("--points nan.csv", "nan.csv, line 2: m is nan; allowed: a finite number"),
+    ("--points seed.csv", "seed.csv, line 2: seed is '1.5'; it takes a whole number"),
+    (
+        "--points large.csv",
+        "large.csv, line 2: seed is 9223372036854775808; allowed: a whole number of at most 63 bits",
+    ),
+    ("--points both.csv", "both.csv, line 2: m and margin_ratio are both given; give one of them"),
+    ("--points betas.csv", "betas.csv, line 2: beta and beta_256 are both given"),
+    ("--seeds 1", "--seeds is 1; allowed: 2 or more"),
+    ("--seeds few", "invalid int value: 'few'"),
+    ("--sampler best", "invalid choice: 'best'"),
+    ("--pruner all", "invalid choice: 'all'"),
     ("--study ..", "--study is '..'; it takes a name"),
     ("--study a/b", "--study is 'a/b'; it takes a name for a folder"),
     ("--steps 5", "warmup_steps is 8; allowed: 0 to steps (5)"),
@@ -129,6 +170,13 @@ SWEEP = [
     ("--storage mysql://u:p@h/d", "--storage is no such URL; --storage takes postgresql+psycopg://"),
     ("--storage postgresql+psycopg://u:p@127.0.0.1:1/d", "cannot reach the database postgresql+psycopg://u:***@127"),
 ]
+
+POINTS = {
+    "none": "alpha,beta\n", "other": "betta\n1\n", "lr": "lr\n1\n", "twice": "beta,beta\n1,2\n",
+    "short": "alpha,beta\n1,2\n1\n", "long": "alpha,beta\n1,2,3\n", "word": "alpha\nmuch\n", "nan": "m\nnan\n",
+    "negative": "alpha\n-1\n", "seed": "seed\n1.5\n", "large": "seed\n9223372036854775808\n",
+    "both": "m,margin_ratio\n1,2\n", "betas": "beta,beta_256\n1,2\n",
+}  # fmt: skip
 
 REPORT = [
     ("nowhere", "nowhere"),
@@ -161,6 +209,8 @@ def here(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("broken/a.png", "broken/b.jpg", "picture.png"):
         Path(name).write_bytes(b"\x89PNG\xff\xfe")
     Path("bad.toml").write_text("beta = = 3")
+    for name, text in POINTS.items():
+        Path(f"{name}.csv").write_text(text)
     shutil.copytree(run, "run")
     return tmp_path
 

@@ -38,13 +38,14 @@ def test_halving_keeps_the_better_half_of_a_rung() -> None:
 
 def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
     assert rungs(tiny_config(warmup_steps=300, steps=900)) == [350, 400, 500, 700]
+    assert rungs(tiny_config(warmup_steps=300, steps=900, log_every=4)) == [352, 400, 500, 700]  # where a row is
     assert rungs(tiny_config(warmup_steps=300, steps=301)) == []
-    assert rungs(tiny_config(warmup_steps=0, steps=3)) == [1, 2]
+    assert rungs(tiny_config(warmup_steps=0, steps=7)) == [2, 4, 6]
 
 
-def fate(*energies: tuple[float, float, float], m: float = 60.0) -> tuple[int, str, str] | None:
+def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float = VAE_KL) -> tuple[int, str, str] | None:
     """Step, state and reason after which a run is stopped that logs these energies in 100 steps after its warm-up."""
-    check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), VAE_KL)
+    check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), vae_kl)
     check({"step": 100, "kl_real": 0.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})  # of the warm-up
     for row, (real, reconstruction, sample) in enumerate(energies, 1):
         step = 100 + 5 * row
@@ -73,6 +74,11 @@ def test_what_is_hopeless_ends_at_once(energies: tuple[float, float, float], sta
 def test_energy_is_measured_against_a_vae_s_where_m_is_small() -> None:
     assert fate((199.0, 199.0, 199.0), m=1.0) is None
     assert fate((201.0, 199.0, 199.0), m=1.0)
+
+
+def test_few_nats_never_run_away() -> None:
+    assert fate((99.0, 99.0, 99.0), m=1.0, vae_kl=0.1) is None
+    assert fate((101.0, 99.0, 99.0), m=1.0, vae_kl=0.1)
 
 
 def test_a_margin_that_is_never_reached_ends_a_run_after_a_quarter() -> None:

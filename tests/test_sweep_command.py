@@ -102,7 +102,7 @@ def test_sigterm_leaves_a_checkpoint_from_which_the_same_command_goes_on(
 
 def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
     with subprocess.Popen(command(tmp_path, LONG, 3), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(process, tmp_path / "orl-faces-16px" / ".warmup" / "params.toml")
+        wait_for(process, tmp_path / "orl-faces-16px" / ".warmup")
         second = sweep(tmp_path, LONG, 3)
         process.kill()
     assert second.returncode == 2

@@ -1,0 +1,165 @@
+"""What a study would search, train and cost, before it is begun."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import torch
+
+from analysis.prediction import predicted_active_units, predicted_kl
+from introvae.config import TrainConfig, differences
+from introvae.pictures import EARLY_STEPS
+from introvae.run import CHECKPOINT
+from introvae.trainer import Trainer
+from sweeps.config import FIELDS, StudyConfig, searched
+from sweeps.objective import Setup
+from sweeps.pruning import KEPT_SHARE, rungs
+from sweeps.redact import hide_password
+from sweeps.run import prepare, worker_count
+
+TIMED = 6  # steps of each phase; half of the first also draw a picture
+GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung
+SHOWN_ELSEWHERE = ("train", "alpha", "beta", "m", "fix", "search", "points")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of steps in seconds, and of files in bytes; measured."""
+
+    warmup_step: float
+    step: float
+    checkpoint: int
+    picture: int
+
+
+def describe(config: StudyConfig) -> str:
+    """Space, warm-up, rungs, settings and estimates, a line each. Some steps are trained in a temporary folder.
+
+    Raises UserError for what cannot be, as the study would, and DivergedError or OutOfMemoryError if a few steps do
+    not succeed.
+    """
+    setup = prepare(config)
+    lines = [("study", str(setup.folder)), *_space(config, setup), *_training(config, setup), *_cost(config, setup)]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
+
+
+def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
+    """Bounds and where they come from; what the spectrum predicts at both ends of beta."""
+    for name, (low, high) in setup.space.to_dict().items():
+        bounds = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        yield name, f"{bounds} ({_source(config, name)})"
+        if name == "beta":
+            latents = _latents(setup)
+            ends = list(zip((low, high), latents, strict=True))
+            kls = " to ".join(f"{predicted_kl(setup.spectrum, beta, latent):.3g}" for beta, latent in ends)
+            units = " to ".join(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in ends)
+            yield "", f"predicted KL {kls} nats, active units {units} of {_range(latents)}"
+            collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
+            yield "", f"predicted collapse {collapse}"
+    for slot, values in enumerate(setup.points):
+        yield f"trial {slot}", ", ".join(f"{name} {value:.4g}" for name, value in values.items()) or "all drawn"
+
+
+def _source(config: StudyConfig, name: str) -> str:
+    if name in config.fix:
+        return "--fix"
+    if name in config.search:
+        return "--search"
+    if getattr(config, name, None) is not None:
+        return f"--{name}"
+    if name != "beta":
+        return "default"
+    both = " at either end of latent" if "latent" in config.search else ""
+    return f"spectrum: low activates a quarter of the units, high is 10 times what activates all{both}"
+
+
+def _latents(setup: Setup) -> tuple[int, int]:
+    low, high = setup.space.search.get("latent", 2 * (setup.config.latent,))
+    return int(low), int(high)
+
+
+def _range(ends: tuple[int, int]) -> str:
+    return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
+    train = setup.config
+    beta = train.warmup_beta or 0.0
+    kl = predicted_kl(setup.spectrum, beta, _latents(setup)[0])
+    source = "middle of beta's range, at least 10 nats" if config.train.warmup_beta is None else "--warmup-beta"
+    yield "warm-up", f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), predicted KL {kl:.3g} nats"
+    steps = ", ".join(map(str, rungs(train))) or "none"
+    yield "rungs", f"at steps {steps}; {GO_ON[config.pruned_by]:.0%} go on ({config.pruned_by})"
+    changed = differences(TrainConfig().to_dict(), config.train.to_dict()) + differences(
+        _choices(StudyConfig()), _choices(config)
+    )
+    yield "settings", "; ".join(changed) or "defaults"
+
+
+def _choices(config: StudyConfig) -> Mapping[str, Any]:
+    names = (name for name in FIELDS if name not in SHOWN_ELSEWHERE)
+    values = {name: getattr(config, name) for name in names}
+    return {name: hide_password(str(value)) for name, value in values.items() if value is not None}
+
+
+def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
+    """Steps, minutes and disk: at most, and if each rung is passed by the share that the pruner means to keep."""
+    train, workers, repeats = setup.config, worker_count(config, setup), config.seeds or 0
+    cost = _measured(setup, workers)
+    ends = [train.warmup_steps, *rungs(train), train.steps]
+    share, whole = GO_ON[config.pruned_by], train.steps - train.warmup_steps
+    one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
+    own, shared = config.total + repeats, len(_seeds(config, setup)) + repeats
+    warmups = (own if setup.varies_warmup else shared) if train.warmup_steps else 0
+    steps = [config.total * trial + repeats * whole for trial in (whole, one)]
+    before = warmups * train.warmup_steps
+    yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {_n(warmups)}"
+    minutes = [(before * cost.warmup_step + after * cost.step) / 60 / workers for after in steps]
+    speed = f"{1000 * cost.warmup_step:.3g} and {1000 * cost.step:.3g} ms a step in and after the warm-up"
+    yield "minutes", f"{minutes[0]:.1f} at most, {minutes[1]:.1f} expected, scores aside; {speed}, workers: {workers}"
+    trials = config.total + repeats
+    kept = trials if config.keep is None else min(config.keep, config.total) + min(config.keep, repeats)
+    checkpoints = 2 * (kept + warmups)  # the last and the one before
+    size = (checkpoints * cost.checkpoint + trials * _pictures(train) * cost.picture) / 2**20
+    yield "disk", f"about {size:.0f} MB: {checkpoints} checkpoints of {cost.checkpoint / 2**20:.2g} MB, and pictures"
+
+
+def _n(warmups: int) -> str:
+    return "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
+
+
+def _seeds(config: StudyConfig, setup: Setup) -> set[float]:
+    """Of the warm-ups that the trials start from."""
+    return {setup.point(slot).get("seed", setup.config.seed) for slot in range(config.total)}
+
+
+def _pictures(train: TrainConfig) -> int:
+    """Of a whole run, each also in its GIF, and as many as the latents and the curves take."""
+    early = sum(train.warmup_steps <= step < train.steps for step in EARLY_STEPS)
+    return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
+
+
+def _measured(setup: Setup, workers: int) -> Cost:
+    """Of the middle of the space, with as many threads as a worker has."""
+    middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
+    config = replace(
+        setup.config, alpha=middle["alpha"], beta=middle["beta"], m=middle.get("m", TrainConfig.m),
+        **searched(middle), warmup_steps=TIMED, steps=2 * TIMED, log_every=1, checkpoint_every=2 * TIMED,
+        picture_every=2 * TIMED,
+    )  # fmt: skip
+    rows: list[dict[str, float]] = []
+    threads = torch.get_num_threads()
+    if workers > 1 and setup.device.type == "cpu":
+        torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        Trainer(config, setup.images, Path(name), setup.device).run(on_log=rows.append)
+        checkpoint = (Path(name) / CHECKPOINT).stat().st_size
+        picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
+    torch.set_num_threads(threads)
+    seconds = [config.batch_size / row["images_per_second"] for row in rows]
+    return Cost(median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture)
