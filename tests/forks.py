@@ -1,6 +1,8 @@
 """Processes that share the slow imports of this one."""
 
 import os
+import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
@@ -26,3 +28,32 @@ def forked(work: Callable[[], object]) -> int:
 def ended(child: int) -> int:
     """The exit code of the process, which is waited for; negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class Command:
+    """A command's main function with its words, in a process of its own."""
+
+    def __init__(self, main: Callable[[list[str]], int], words: list[str]) -> None:
+        self.main, self.words = main, words
+        self.files = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
+        self.pid = forked(self._run)
+
+    def wait(self) -> "Command":
+        """Until its end; sets `code`, `stdout` and `stderr`."""
+        self.code = ended(self.pid)
+        shown = []
+        for file in self.files:
+            with file:
+                file.seek(0)
+                shown.append(file.read())
+        self.stdout, self.stderr = shown
+        return self
+
+    def _run(self) -> int:
+        for number, file in enumerate(self.files, start=1):
+            os.dup2(file.fileno(), number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        code = self.main(self.words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code

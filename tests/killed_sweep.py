@@ -1,11 +1,6 @@
-"""introvae-sweep, killed with SIGKILL again and again and continued: a script for test_sweep_command.py.
+"""introvae-sweep, killed with SIGKILL again and again and continued.
 
-    python killed_sweep.py FOLDER KILLS FLAG...
-
-FOLDER/whole is never killed; the study in FOLDER/0 is killed and continued by the same command until it is done, then
-the one in FOLDER/1, and so on until there were KILLS. The moments are drawn at random among the lines of the sweep,
-the trainer and Optuna's storage that a process runs. Each command is a process of its own, forked from this one,
-which has done the slow imports.
+The moments are drawn at random among the lines of the sweep, the trainer and Optuna's storage that a process runs.
 """
 
 import os
@@ -20,6 +15,7 @@ from typing import Any
 import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
 import optuna.storages._rdb.storage as optuna_storage
 import torch._dynamo  # noqa: F401
+from forks import ended, forked
 
 import analysis.report  # noqa: F401
 from introvae import run, trainer
@@ -45,26 +41,23 @@ def lines(files: set[str | None], last: int) -> Callable[[FrameType, str, Any], 
     return trace
 
 
-def sweep(flags: list[str], out: Path, kind: int = 0, last: int = 0) -> int:
-    child = os.fork()
-    if not child:
-        if last:
-            sys.settrace(lines(FILES[kind], last))
-        os._exit(main([*flags, "--out", str(out)]))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def sweep(flags: list[str], out: Path, kind: int, last: int) -> int:
+    def traced() -> int:
+        sys.settrace(lines(FILES[kind], last) if last else None)
+        return main([*flags, "--out", str(out)])
+
+    return ended(forked(traced))
 
 
 def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
+    """Continue the study in root/0 with the same command until it is done, then the one in root/1, and so on, until
+    there were so many kills; the last is continued to its end.
+    """
     draws = random.Random(0)
-    assert sweep(flags, root / "whole") == 0
     number, killed = 0, 0
     while killed < kills:
         code = sweep(flags, root / str(number), killed % 2, int(10 ** draws.uniform(2, 4)))
         killed += code == -signal.SIGKILL
         number += code == 0
         assert code in (0, -signal.SIGKILL)
-    assert sweep(flags, root / str(number)) == 0
-
-
-if __name__ == "__main__":
-    kill_and_continue(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    assert sweep(flags, root / str(number), 0, 0) == 0

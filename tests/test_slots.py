@@ -165,7 +165,7 @@ def test_silence_on_another_machine_is_heard(tmp_path: Path, monkeypatch: pytest
     open_study(path, {})
     with monkeypatch.context() as patch:
         patch.setattr("socket.gethostname", lambda: "elsewhere")
-        child = forked(lambda: Worker(path, 1, hang, grace=1).go() and None)
+        child = forked(lambda: Worker(path, 1, hang, grace=1).go())
     watch = open_study(path, {})
     wait_until(lambda: any("pid" in trial.user_attrs for trial in watch.trials))
     os.kill(child, signal.SIGKILL)

@@ -71,18 +71,19 @@ def test_a_password_is_written_nowhere(postgres: PostgreSQL, tmp_path: Path, cap
     assert "tester" in str(raised.value) and not any(secret in text for text in texts for secret in (PASSWORD, QUOTED))
 
 
-def test_a_server_that_restarts_is_waited_for(
-    postgres: PostgreSQL, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_server_that_is_away_is_waited_for(
+    seconds: float, postgres: PostgreSQL, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
         trial.set_user_attr(DRAWN, trial.suggest_float("x", 0, 1))
         if slot == 1:
             postgres.stop()
-            threading.Timer(1.5, postgres.start).start()
+            threading.Timer(seconds, postgres.start).start()
         trial.report(0.5, 1)
         return 0.5
 
-    study = open_study(tmp_path / "s", {}, url=postgres.url("restart"))
+    study = open_study(tmp_path / "s", {}, url=postgres.url(f"away{seconds:.0f}"))
     Filler(study, 3, lambda slot: tmp_path / "s" / f"trial-{slot}", run, one_machine=False).fill(lambda *_: None)
     assert [trial.value for trial in study.trials] == [0.5, 0.5, 0.5]
     shown = capfd.readouterr().err.splitlines()
