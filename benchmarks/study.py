@@ -25,14 +25,18 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from postgresql import PostgreSQL
 
+from sweeps.dashboard import constrain
 from sweeps.disk import keep_best
-from sweeps.slots import DRAWN, Filler, finished_slots, given_up
+from sweeps.samplers import SlotSampler
+from sweeps.slots import DRAWN, Filler, given_up
 from sweeps.space import Space
-from sweeps.study import best_trial, open_study
+from sweeps.study import open_study
+from sweeps.view import finished
+from sweeps.watch import SECONDS
 
 SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5
-RUNGS = (100, 200, 400)
+RUNGS = (50, 100, 200, 400)
 STEPS = 800
 SPACE = Space((0.05, 1.0), (5.0, 500.0), (1.0, 16.0))
 
@@ -41,16 +45,19 @@ def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
     """sweeps.objective.run_trial without a run."""
     score = random.Random(slot).random()
     values = SPACE.suggest(trial)
-    trial.set_user_attr(DRAWN, values["margin_ratio"] * 10)
-    trial.set_user_attr("first_step", 0)
+    trial.set_user_attr(DRAWN, True)
     given_up(trial.study, slot)
+    trial.set_user_attr("m", values["margin_ratio"] * 10)
+    trial.set_user_attr("first_step", 0)
     asked = []
     for rung in (*RUNGS, STEPS):
         trial.report(score * rung / STEPS, rung)
         asked.append(rung < STEPS and trial.should_prune())
     pruned = asked[-2]
+    trial.set_user_attr("last_step", STEPS)
     trial.set_user_attr("outcome", "pruned" if pruned else "complete")
-    trial.set_constraint("failed", -1.0)
+    constrain(trial, "failed", -1.0)
+    trial.set_user_attr(SECONDS, {"training": 1.0})
     if pruned:
         raise optuna.TrialPruned
     return score
@@ -66,7 +73,7 @@ def earlier(slot: int) -> FrozenTrial:
         value=score,
         params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
         distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
-        user_attrs={"slot": slot, "host": "host", "pid": 1, DRAWN: 50.0, "first_step": 0, "outcome": "complete"},
+        user_attrs={"slot": slot, "m": 50.0, "outcome": "complete", SECONDS: {"training": 1.0}},
         intermediate_values={rung: score * rung / STEPS for rung in (*RUNGS, STEPS)},
     )
 
@@ -81,13 +88,13 @@ def fill(folder: Path, url: str | None, before: int, trials: int) -> list[tuple[
 
     def on_trial(study: optuna.Study, trial: FrozenTrial) -> None:
         keep_best(study, run_folder, KEPT, removed)
-        finished_slots(study), best_trial(study)  # of which the command's line speaks
+        finished(study, trial, before + trials)  # what the command says of it
         ends.append((1000 * time.perf_counter(), 1000 * time.process_time()))
 
     def run_folder(slot: int) -> Path:
         return folder / f"trial-{slot:03d}"
 
-    study = open_study(folder, {}, url=url)  # as a new process would
+    study = open_study(folder, {}, SlotSampler(0, "tpe", SPACE.distributions), url=url)  # as a new process would
     Filler(study, before + trials + 1, run_folder, trial, one_machine=url is None).fill(on_trial)
     return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(ends)]
 

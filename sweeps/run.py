@@ -71,7 +71,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | No
 
 
 def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: Stop) -> None:
-    best = best_trial(study)
+    best = best_trial(study.trials)
     if best is None:
         print("no trial is complete, so that there is no best setting to repeat")
         return

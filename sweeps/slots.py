@@ -64,13 +64,14 @@ def by_slot(trials: list[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
     return found
 
 
-def finished_slots(study: optuna.Study) -> set[int]:
-    return {slot for slot, trials in slots(study).items() if any(t.state in FINISHED for t in trials)}
+def finished_slots(trials: list[FrozenTrial]) -> set[int]:
+    """Of all trials of a study, in the order of their numbers."""
+    return {slot for slot, tried in by_slot(trials).items() if any(t.state in FINISHED for t in tried)}
 
 
 def missing_slots(study: optuna.Study, total: int) -> list[int]:
     """Those among 0..total-1 that no finished trial fills."""
-    filled = finished_slots(study)
+    filled = finished_slots(study.get_trials(deepcopy=False))
     return [slot for slot in range(total) if slot not in filled]
 
 

@@ -5,6 +5,7 @@ filled as if nothing had happened.
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()[:16]
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
+def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The complete trial with the highest score; Study.best_trial raises where there is none."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
     return max(complete, key=lambda trial: trial.value or 0.0, default=None)

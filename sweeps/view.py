@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr
 from datetime import datetime
 from statistics import mean
@@ -128,21 +128,21 @@ class Lines(io.TextIOBase):
 
 def finished(study: optuna.Study, trial: FrozenTrial, trials: int) -> Finished:
     """What there is to say of a trial that its worker has just finished, in a study of so many trials."""
-    done = len(finished_slots(study))
+    known = study.get_trials(deepcopy=False)
+    done = len(finished_slots(known))
     values = trial.params | trial.user_attrs.get("point", {})
     numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
     derived = "m" in trial.user_attrs and "m" not in values
     margin = f" m {trial.user_attrs['m']:.4g}" if derived else ""
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
     line = f"trial {trial.user_attrs['slot']}: {score}, {trial.user_attrs['outcome']}; {numbers}{margin}"
-    best = best_trial(study)
+    best = best_trial(known)
     leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
-    return Finished(line, leader + _left(study, trials - done), done)
+    return Finished(line, leader + _left(known, trials - done), done)
 
 
-def _left(study: optuna.Study, missing: int) -> str:
+def _left(trials: Sequence[FrozenTrial], missing: int) -> str:
     """How long so many trials will take the workers of all machines; nothing as long as nothing can be said."""
-    trials = study.get_trials(deepcopy=False)
     timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
     if len(timed) < FEWEST or missing <= 0:
         return ""

@@ -23,7 +23,7 @@ def test_the_best_setting_is_repeated_over_seeds(
         study="faces", search={"lr": (3e-3, 4e-3)},
     )  # fmt: skip
     study = run_study(config)
-    best = best_trial(study)
+    best = best_trial(study.trials)
     assert best
     folder = tmp_path / "faces-best-0"
     runs = [read_config(folder / f"trial-00{slot}") for slot in range(2)]

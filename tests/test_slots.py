@@ -115,7 +115,7 @@ def test_a_slot_beyond_the_total_waits_for_a_larger_one(tmp_path: Path) -> None:
     for _ in range(3):  # as if four workers had asked at once
         worker.study.enqueue_trial({})
     assert worker.go() == [0, 1]
-    assert finished_slots(worker.study) == {0, 1}
+    assert finished_slots(worker.study.trials) == {0, 1}
     more = Worker(tmp_path / "s", 5)
     assert sorted(more.go()) == [2, 3, 4]
     assert set(slots(more.study)) == set(range(5))

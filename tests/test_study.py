@@ -23,13 +23,13 @@ def finished(
 
 def test_slots_are_filled_by_complete_and_pruned_trials(tmp_path: Path) -> None:
     study = open_study(tmp_path / "s", SETTINGS)
-    assert missing_slots(study, 2) == [0, 1] and best_trial(study) is None
+    assert missing_slots(study, 2) == [0, 1] and best_trial(study.trials) is None
     study.add_trial(optuna.create_trial(state=TrialState.FAIL))
     finished(study, 1, {5: 0.7}, pruned=True)
     assert missing_slots(study, 2) == [0]
     finished(study, 0, {5: 0.3}, retry=True)
     assert missing_slots(study, 2) == [] and missing_slots(study, 3) == [2]
-    best = best_trial(study)
+    best = best_trial(study.trials)
     assert best and best.value == 0.3
 
 
