@@ -36,9 +36,9 @@ from introvae.errors import DivergedError
 from introvae.run import read_metrics, write_atomically
 from introvae.trainer import Trainer
 from sweeps.config import StudyConfig
-from sweeps.objective import Setup, train_warmup, trial_config
 from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.run import prepare
+from sweeps.setup import Setup, train_warmup, trial_config
 
 TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=1200, log_every=25,
@@ -120,7 +120,7 @@ def pruned(trainings: Sequence[Point]) -> tuple[list[int], list[int]]:
             if (ruled_out := min(full["rules"].values(), default=rung)) < rung:
                 end = ruled_out
                 break
-            trial.report(full["scores"][str(rung)][1], rung)
+            trial.report(statistics.mean(full["scores"][str(rung)]), rung)
             if rung in full["rules"].values() or (rung < TRAIN.steps and trial.should_prune()):
                 end = rung
                 break

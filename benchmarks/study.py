@@ -36,7 +36,7 @@ from sweeps.watch import SECONDS
 
 SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5
-RUNGS = (50, 100, 200, 400)
+RUNGS = (100, 400)
 STEPS = 800
 SPACE = Space((0.05, 1.0), (5.0, 500.0), (1.0, 16.0))
 

@@ -46,7 +46,7 @@ def command_line() -> Parser:
     add("--study", metavar="NAME", help="name of the study [the data and the image size]")
     add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    add("--workers", type=int, metavar="N", help="processes on this machine [1, or one a GPU]")
+    add("--workers", type=int, metavar="N", help="processes on this machine [one a core or GPU]")
     add("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
     add("--grace", type=int, default=300, metavar="S", help="silence that ends a far worker's trial [300]")
     add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")

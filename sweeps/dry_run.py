@@ -16,10 +16,10 @@ from introvae.pictures import EARLY_STEPS
 from introvae.run import CHECKPOINT
 from introvae.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
-from sweeps.objective import Setup
 from sweeps.pruning import KEPT_SHARE, rungs
 from sweeps.redact import hide_password
 from sweeps.run import prepare, worker_count
+from sweeps.setup import Setup
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
 GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung

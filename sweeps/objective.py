@@ -1,14 +1,10 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from torch import Tensor
 
 from analysis.collapse import image_collapse
@@ -17,122 +13,15 @@ from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
 from analysis.score import score_images, weighted
 from analysis.spectrum import vae_kl
-from introvae.config import TrainConfig, dump_toml
-from introvae.data import ImageSet
 from introvae.errors import DivergedError, OutOfMemoryError
 from introvae.memory import is_out_of_memory
-from introvae.randomness import derive
-from introvae.run import CHECKPOINT, read_metrics, write_scores
+from introvae.run import read_metrics, write_scores
 from introvae.trainer import Trainer
-from sweeps.config import searched
 from sweeps.dashboard import constrain, upload_picture
 from sweeps.pruning import Rules, Stopped, rungs
-from sweeps.slots import DRAWN, CutOff, given_up, patient_lock
-from sweeps.space import Space, rounded
+from sweeps.setup import Setup, run_config, train_warmup, trial_config
+from sweeps.slots import DRAWN, CutOff, given_up
 from sweeps.watch import Watch
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the trials of a study share. `config` holds the study's seed, its warm-up and everything not searched.
-
-    `weights` of the score's parts say what is optimised; `points` are values that the first slots are given. Without
-    `prune` every trial is trained to its last step unless it diverges.
-    """
-
-    config: TrainConfig
-    space: Space
-    images: ImageSet
-    spectrum: Tensor
-    folder: Path
-    device: torch.device
-    weights: Mapping[str, float]
-    prune: bool = True
-    points: Sequence[Mapping[str, float]] = ()
-
-    def warmup_folder(self, config: TrainConfig) -> Path:
-        """Of the warm-up that a run with this configuration starts from."""
-        digest = hashlib.sha256(dump_toml(warmup_config(config).to_dict()).encode()).hexdigest()[:8]
-        return self.folder / ".warmup" / digest
-
-    def point(self, slot: int) -> Mapping[str, float]:
-        """The values that the slot is given; mostly none."""
-        return self.points[slot] if slot < len(self.points) else {}
-
-    @property
-    def varies_warmup(self) -> bool:
-        """Whether the warm-up depends on what is searched, so that each trial has one of its own."""
-        ends = [{name: end} for name, bounds in self.space.search.items() for end in bounds]
-        return any(warmup_config(replace(self.config, **searched(end))) != warmup_config(self.config) for end in ends)
-
-    def shares_warmup(self, trials: int) -> bool:
-        """Whether some of so many trials start from the study's own warm-up."""
-        if not self.config.warmup_steps or self.varies_warmup:
-            return False
-        return any("seed" not in self.point(slot) for slot in range(trials))
-
-    def run_folder(self, slot: int) -> Path:
-        return self.folder / f"trial-{slot:03d}"
-
-
-def warmup_config(config: TrainConfig) -> TrainConfig:
-    """The VAE phase of a run as a run: all that it depends on, and nothing else."""
-    beta = config.beta if config.warmup_beta is None else config.warmup_beta
-    seed = config.seed if config.warmup_seed is None else config.warmup_seed
-    return replace(
-        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, steps=config.warmup_steps,
-        seed=seed, warmup_seed=None, split_seed=config.images_seed,
-    )  # fmt: skip
-
-
-def train_warmup(
-    setup: Setup, config: TrainConfig, stop: Callable[[], bool] = lambda: False, watch: Watch | None = None
-) -> None:
-    """The VAE phase that a run with this configuration starts from, trained once; its KL also sets the margins.
-
-    Other workers wait until the first one has trained it. Raises CutOff once `stop` is true and DivergedError if the
-    phase diverges.
-    """
-    config, folder = warmup_config(config), setup.warmup_folder(config)
-    watch = watch or Watch()
-    watch.enter("waiting")
-    with patient_lock(folder, stop):
-        watch.enter("start")
-        rows = read_metrics(folder, most=2)
-        if rows and rows[-1]["step"] == config.steps and (folder / CHECKPOINT).exists():
-            return
-        if not stop():
-            trainer = Trainer(config, setup.images, folder, setup.device)
-            watch.enter("keeping")
-            trainer.run(on_log=watch.follow("warm-up", trainer, "warm-up"), stop=stop)
-            watch.enter("study")
-            if trainer.step == config.steps:
-                return
-    raise CutOff("asked to stop in the warm-up")
-
-
-def run_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainConfig:
-    """The run of a slot but for m, which takes its warm-up; the seed is its point's or follows from the slot."""
-    seed = setup.point(slot).get("seed")
-    return replace(
-        setup.config,
-        alpha=values["alpha"],
-        beta=values["beta"],
-        seed=derive(setup.config.seed, "trial", slot) if seed is None else int(seed),
-        warmup_seed=setup.config.seed if seed is None else int(seed),
-        split_seed=setup.config.images_seed,
-        **searched(values),
-    )
-
-
-def trial_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainConfig:
-    """The run of a slot: m = margin ratio x the KL that a VAE reaches at this beta, told by the run's warm-up."""
-    config = run_config(setup, slot, values)
-    m = values.get("m")
-    if m is None:
-        rows = read_metrics(setup.warmup_folder(config)) if config.warmup_steps else []
-        m = values["margin_ratio"] * vae_kl(config, setup.spectrum, rows)
-    return replace(config, m=rounded(m))
 
 
 def run_trial(
@@ -255,12 +144,18 @@ def _climb(
         watch.enter("scoring")
         if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
-        reconstructions, samples = outputs(trainer.evaluated, real, config.latent)
-        score = weighted(vars(score_images(real, reconstructions, samples)), setup.weights)
-        collapse = image_collapse(real, reconstructions, samples)
+        shown = outputs(trainer.evaluated, real, config.latent)
+        score, collapse = _score(real, shown, setup), image_collapse(real, *shown)
+        if rung < config.steps and trainer.model is not trainer.evaluated:
+            score = (score + _score(real, outputs(trainer.model, real, config.latent), setup)) / 2
         watch.enter("study")
         trial.report(score, rung)
         if collapse and (setup.prune or rung == config.steps):
             raise Stopped("collapsed", f"{collapse} at step {rung}")
         if setup.prune and rung < config.steps and trial.should_prune():
-            raise Stopped("pruned", f"score {score:.3f} at step {rung}")
+            raise Stopped("pruned", f"smoothed score {score:.3f} at step {rung}")
+
+
+def _score(real: Tensor, shown: tuple[Tensor, Tensor], setup: Setup) -> float:
+    """What the study optimises, of reconstructions and samples."""
+    return weighted(vars(score_images(real, *shown)), setup.weights)

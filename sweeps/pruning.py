@@ -1,7 +1,8 @@
 """Which trials are not worth going on with: successive halving between trials, and rules for a single one.
 
-What is compared is the score of the moving average of the weights, which is smooth: the score of the weights
-themselves rises and falls within a hundred steps. `benchmarks/sweep.py` says what both cost and save.
+Trials are compared by the mean of two scores, of the weights and of their moving average: the weights say early where
+a run is going, but rise and fall within a hundred steps, and the average is steady, but late. `benchmarks/sweep.py`
+measures what all this saves and costs.
 """
 
 import math
@@ -15,8 +16,8 @@ from optuna.trial import FrozenTrial
 from introvae.config import TrainConfig
 from sweeps.slots import FINISHED
 
-RUNG_SHARES = (1 / 12, 1 / 6, 1 / 3, 2 / 3)  # of the steps after the warm-up
-KEPT_SHARE = 0.5  # of the trials that reach a rung
+RUNG_SHARES = (1 / 6, 1 / 2)  # of the steps after the warm-up
+KEPT_SHARE = 1 / 3  # of the trials that reach a rung
 LEAST_SCORES = 5  # at a rung before its median says something
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
@@ -41,7 +42,7 @@ def rungs(config: TrainConfig) -> list[int]:
 
 
 class HalvingPruner(BasePruner):
-    """Successive halving as trials come: go on from a rung if among the better half of all scores seen there.
+    """Successive halving as trials come: go on from a rung if among the best third of all scores seen there.
 
     Optuna's own also counts trials that were cut off, so a continued study would decide differently.
     """

@@ -20,8 +20,8 @@ from introvae.device import choose_device
 from introvae.run import CHECKPOINT, lock
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
-from sweeps.objective import Setup
 from sweeps.seeds import repeats_of, write_spread
+from sweeps.setup import Setup
 from sweeps.slots import Stop, missing_slots
 from sweeps.space import data_space, rounded, warmup_beta
 from sweeps.study import best_trial, fingerprint
@@ -112,9 +112,13 @@ def settings(setup: Setup, config: StudyConfig) -> dict[str, Any]:
 
 
 def worker_count(config: StudyConfig, setup: Setup) -> int:
-    """As asked for; else one for each GPU, one on a CPU."""
+    """As asked for; else one for each GPU, or for each thread that PyTorch would use on a CPU, at most one a trial."""
+    if config.workers:
+        return config.workers
+    if setup.device.type == "cpu":
+        return min(torch.get_num_threads(), config.total)
     every_gpu = setup.device.type == "cuda" and config.device in ("auto", "cuda")
-    return config.workers or (torch.cuda.device_count() if every_gpu else 1)
+    return min(torch.cuda.device_count(), config.total) if every_gpu else 1
 
 
 def _fill(job: Job, study: optuna.Study, stop: Stop, timeout: float | None, view: View) -> None:

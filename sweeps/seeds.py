@@ -11,8 +11,8 @@ from analysis.glossary import PARTS
 from analysis.runs import Run, read_runs
 from introvae.run import write_atomically
 from sweeps.config import StudyConfig, searched
-from sweeps.objective import Setup
 from sweeps.points import Point
+from sweeps.setup import Setup
 
 TEXT = "seeds.txt"
 

@@ -23,9 +23,10 @@ from introvae.data import load_images
 from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
-from sweeps.objective import Setup, run_trial, train_warmup
+from sweeps.objective import run_trial
 from sweeps.pruning import pruner_of
 from sweeps.samplers import SlotSampler
+from sweeps.setup import Setup, train_warmup
 from sweeps.slots import CutOff, Filler, Stop, give_up
 from sweeps.study import open_study
 from sweeps.view import Lines, finished

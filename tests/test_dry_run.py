@@ -50,11 +50,11 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     beta = setup.config.warmup_beta or 0.0
     kl = f"predicted KL {predicted_kl(spectrum, beta, 8):.3g} nats"
     assert f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and shown["warm-up"].endswith(kl)
-    assert shown["rungs"] == " at steps 18, 26, 42, 76; 50% go on (halving)"
+    assert shown["rungs"] == " at steps 26, 58; 33% go on (halving)"
 
 
 def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
-    trial = 10 + 8 / 2 + 16 / 4 + 34 / 8 + 32 / 16
+    trial = 18 + 32 / 3 + 50 / 9
     shown = lines(study_config(tmp_path, TRAIN, trials=10))
     assert shown["steps"] == f" {8 + 10 * 100} at most, {8 + 10 * trial:.0f} expected, 8 of them in 1 warm-up"
     at_most, expected = (float(words.split()[0]) for words in shown["minutes"].split(",")[:2])

@@ -8,17 +8,20 @@ import pytest
 import torch
 from conftest import CPU, tiny_config
 
+from analysis.outputs import outputs, scored_images
 from analysis.prediction import predicted_kl
 from analysis.rescore import rescore
 from analysis.runs import read_runs
-from analysis.score import weights_of
+from analysis.score import score_images, weights_of
 from analysis.spectrum import eigenvalues
 from introvae.data import ImageSet
 from introvae.pictures import last_picture
 from introvae.run import load_checkpoint, read_config, read_metrics, read_scores
+from introvae.trainer import Trainer
 from sweeps.dashboard import ARTIFACTS
 from sweeps.disk import keep_best
-from sweeps.objective import Setup, run_trial, train_warmup, trial_config
+from sweeps.objective import run_trial
+from sweeps.setup import Setup, train_warmup, trial_config
 from sweeps.slots import CutOff, give_up
 from sweeps.space import Space
 
@@ -121,7 +124,7 @@ def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup) -> None:
     scores = read_scores(setup.run_folder(3))
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": -1.0}
     assert scores and scores["state"] == "pruned" and "at step 310" in scores["reason"]
-    assert 0 < scores["score"] == pytest.approx(trial.value)
+    assert 0 < scores["score"] != trial.value == trial.intermediate_values[310]
     assert not drawn(setup) and not latents_drawn(setup)
 
 
@@ -212,3 +215,14 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
     keep_best(study, lambda slot: tmp_path / str(slot), 2, set())
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
+
+
+def test_at_rungs_the_weights_and_their_average_count_half_each(setup: Setup) -> None:
+    trial = run(setup)
+    config = trial_config(setup, 3, VALUES)
+    alone = Trainer(config, setup.images, setup.folder / "alone", CPU, setup.warmup_folder(config))
+    alone.run(310)
+    real = scored_images(setup.images)
+    scores = [score_images(real, *outputs(model, real, 8)).score for model in (alone.model, alone.evaluated)]
+    assert trial.intermediate_values[310] == pytest.approx(sum(scores) / 2)
+    assert scores[0] != pytest.approx(scores[1], rel=1e-3)

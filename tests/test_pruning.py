@@ -22,7 +22,7 @@ def would_prune(study: optuna.Study, scores: dict[int, float]) -> bool:
     return decision
 
 
-def test_halving_keeps_the_better_half_of_a_rung() -> None:
+def test_halving_keeps_the_best_third_of_a_rung() -> None:
     study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
     assert not would_prune(study, {})
     assert not would_prune(study, {10: 0.0})  # the first to come
@@ -30,17 +30,17 @@ def test_halving_keeps_the_better_half_of_a_rung() -> None:
         state = TrialState.PRUNED if slot % 2 else TrialState.COMPLETE
         study.add_trial(optuna.create_trial(state=state, value=score, intermediate_values={10: score}))
     assert not would_prune(study, {10: 0.5})
-    assert not would_prune(study, {10: 0.27})  # fourth of eight
-    assert would_prune(study, {10: 0.22})
-    assert not would_prune(study, {10: 0.22, 20: 0.01})  # nobody has reached this rung
-    assert not would_prune(study, {10: 0.27})  # and those that were cut off never count
+    assert not would_prune(study, {10: 0.32})  # third of eight
+    assert would_prune(study, {10: 0.27})
+    assert not would_prune(study, {10: 0.27, 20: 0.01})  # nobody has reached this rung
+    assert not would_prune(study, {10: 0.32})  # and those that were cut off never count
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
-    assert rungs(tiny_config(warmup_steps=300, steps=900)) == [350, 400, 500, 700]
-    assert rungs(tiny_config(warmup_steps=300, steps=900, log_every=4)) == [352, 400, 500, 700]  # where a row is
+    assert rungs(tiny_config(warmup_steps=300, steps=900)) == [400, 600]
+    assert rungs(tiny_config(warmup_steps=300, steps=902, log_every=4)) == [404, 604]  # where a row is
     assert rungs(tiny_config(warmup_steps=300, steps=301)) == []
-    assert rungs(tiny_config(warmup_steps=0, steps=7)) == [2, 4, 6]
+    assert rungs(tiny_config(warmup_steps=0, steps=7)) == [2, 4]
 
 
 def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float = VAE_KL) -> tuple[int, str, str] | None:

@@ -12,8 +12,9 @@ from studies import study_config
 from analysis.spectrum import beta_range, vae_kl
 from introvae.run import read_config, read_metrics, read_scores
 from introvae.trainer import Trainer
-from sweeps.objective import run_trial, train_warmup, warmup_config
+from sweeps.objective import run_trial
 from sweeps.run import prepare
+from sweeps.setup import train_warmup, warmup_config
 from sweeps.slots import CutOff
 
 
