@@ -66,7 +66,7 @@ class TrainConfig:
     warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
     batch_size: int = option(16, "images a step")
     lr: float = option(1e-3, "learning rate of both Adam optimisers")
-    ema_decay: float = option(0.995, "of the moving average that is evaluated; 0: none")
+    ema_decay: float = option(0.995, "of the evaluated moving average; 0: none")
     precision: str = option("fp32", "bf16 computes the networks in bfloat16", ("fp32", "bf16"))
     compile: bool = option(False, "compile the networks, taking minutes")
     activation_checkpointing: bool = option(False, "compute activations twice to save memory")
