@@ -70,7 +70,7 @@ def _add_search_options(group: argparse._ArgumentGroup) -> None:
     add("--search", type=parse_searched, default={}, metavar="NAME=LO:HI,...", help=searched)
     add("--points", metavar="FILE|NAME", help="train these first: a CSV, or beta-comparison")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
-    pruned = "halving, median or none [halving; points alone: none]"
+    pruned = "halving, median, none [points alone: none]"
     add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
