@@ -45,7 +45,7 @@ from sweeps.run import prepare
 from sweeps.setup import Setup, train_warmup, trial_config
 
 TRAIN = TrainConfig(
-    image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=1200, log_every=25,
+    image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,
     checkpoint_every=600, picture_every=600,
 )  # fmt: skip
 POINTS = 50
