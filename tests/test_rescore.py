@@ -105,7 +105,7 @@ def test_distances_that_need_a_network_come_on_request(
     assert main([str(study), "--rescore", "--lite0-kid"]) == 0
     measures = (read_scores(study / "good") or {})["measures"]
     real = scored_images(small_faces)
-    expected = lite0_kid(real, noise_samples(trained.model, len(real), trained.config.latent))
+    expected = lite0_kid(real, noise_samples(trained.evaluated, len(real), trained.config.latent))
     assert (measures["lite0_kid"], measures["lite0_kid_stderr"]) == pytest.approx((expected.value, expected.stderr))
     assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
     assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)

@@ -138,6 +138,6 @@ def test_what_is_no_part_cannot_be_optimised(text: str) -> None:
 
 def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     real = scored_images(small_faces)
-    assert score_run(trained.folder) == score_images(real, *outputs(trained.model, real, trained.config.latent))
+    assert score_run(trained.folder) == score_images(real, *outputs(trained.evaluated, real, trained.config.latent))
     with pytest.raises(UserError, match="cannot read"):
         score_run(tmp_path / "nothing")
