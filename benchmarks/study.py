@@ -48,7 +48,6 @@ def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
     trial.set_user_attr(DRAWN, True)
     given_up(trial.study, slot)
     trial.set_user_attr("m", values["margin_ratio"] * 10)
-    trial.set_user_attr("first_step", 0)
     asked = []
     for rung in (*RUNGS, STEPS):
         trial.report(score * rung / STEPS, rung)

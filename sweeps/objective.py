@@ -87,7 +87,6 @@ def _train_and_score(
     watch.enter("start")
     trainer = Trainer(config, setup.images, folder, setup.device, start)
     watch.enter("study")
-    trial.set_user_attr("first_step", trainer.step)
     state, reason = "complete", ""
     try:
         _climb(trial, trainer, setup, reported, watch, stop)

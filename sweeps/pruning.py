@@ -41,6 +41,12 @@ def rungs(config: TrainConfig) -> list[int]:
     return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
 
 
+def scores_at(study: optuna.Study, rung: int) -> list[float]:
+    """Those of the finished trials that reached the rung."""
+    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    return [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+
+
 class HalvingPruner(BasePruner):
     """Successive halving as trials come: go on from a rung if among the best third of all scores seen there.
 
@@ -51,9 +57,7 @@ class HalvingPruner(BasePruner):
         rung = trial.last_step
         if rung is None:
             return False
-        own = trial.intermediate_values[rung]
-        finished = study.get_trials(deepcopy=False, states=FINISHED)
-        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+        own, scores = trial.intermediate_values[rung], scores_at(study, rung)
         better = sum(score > own for score in scores)
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
@@ -68,8 +72,7 @@ class MedianPruner(BasePruner):
         rung = trial.last_step
         if rung is None:
             return False
-        finished = study.get_trials(deepcopy=False, states=FINISHED)
-        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+        scores = scores_at(study, rung)
         return len(scores) >= LEAST_SCORES and trial.intermediate_values[rung] < median(scores)
 
 
