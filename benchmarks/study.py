@@ -53,7 +53,6 @@ def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
         trial.report(score * rung / STEPS, rung)
         asked.append(rung < STEPS and trial.should_prune())
     pruned = asked[-2]
-    trial.set_user_attr("last_step", STEPS)
     trial.set_user_attr("outcome", "pruned" if pruned else "complete")
     constrain(trial, "failed", -1.0)
     trial.set_user_attr(SECONDS, {"training": 1.0})
@@ -85,9 +84,9 @@ def fill(folder: Path, url: str | None, before: int, trials: int) -> list[tuple[
     ends: list[tuple[float, float]] = []
     removed: set[int] = set()
 
-    def on_trial(study: optuna.Study, trial: FrozenTrial) -> None:
-        keep_best(study, run_folder, KEPT, removed)
-        finished(study, trial, before + trials)  # what the command says of it
+    def on_trial(trial: FrozenTrial, known: list[FrozenTrial]) -> None:
+        keep_best(known, run_folder, KEPT, removed)
+        finished(trial, known, before + trials)  # what the command says of it
         ends.append((1000 * time.perf_counter(), 1000 * time.process_time()))
 
     def run_folder(slot: int) -> Path:

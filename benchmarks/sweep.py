@@ -16,11 +16,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-import optuna
 import pruning
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
+from introvae.run import read_metrics
 from sweeps import StudyConfig, run_study
 
 TRAIN = pruning.TRAIN
@@ -31,13 +32,13 @@ PUBLISHED = {"alpha": (0.15, 0.5), "beta": (0.0125 * BETA_SCALE, 2.0 * BETA_SCAL
 def search(seeds: int, config: StudyConfig) -> None:
     for seed in range(seeds):
         train = replace(config.train, seed=seed)
-        ours = by_slot(run_study(replace(config, train=train, study=f"tpe-{seed}")))
-        budget, others = spent(ours), list[FrozenTrial]()
+        ours = by_slot(replace(config, train=train, study=f"tpe-{seed}"))
+        budget, others = spent(ours), list[Ended]()
         asked = replace(config, train=train, study=f"random-{seed}", sampler="random", **PUBLISHED)
         while spent(others) < budget:
-            others = by_slot(run_study(asked))
+            others = by_slot(asked)
             asked = replace(asked, trials=asked.trials + 10)
-        within = [trial for index, trial in enumerate(others) if spent(others[: index + 1]) <= budget]
+        within = [ended for index, ended in enumerate(others) if spent(others[: index + 1]) <= budget]
         print(
             f"seed {seed}: TPE over the margin ratio {best(ours):.3f} ({len(ours)} trials), random search over the "
             f"published box {best(within):.3f} ({len(within)} trials), {budget:,} steps each",
@@ -45,19 +46,28 @@ def search(seeds: int, config: StudyConfig) -> None:
         )
 
 
-def by_slot(study: optuna.Study) -> list[FrozenTrial]:
-    """The finished trials in the order of their slots."""
+class Ended(NamedTuple):
+    """A finished trial: its score, 0 if it was pruned, and its steps after the warm-up."""
+
+    score: float
+    steps: int
+
+
+def by_slot(config: StudyConfig) -> list[Ended]:
+    """The finished trials of a study, which is filled first, in the order of their slots."""
+    study = run_study(config)
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return sorted(ended, key=lambda trial: trial.user_attrs["slot"])
+    complete = {trial.user_attrs["slot"]: trial.state == TrialState.COMPLETE and trial.value for trial in ended}
+    runs = {slot: read_metrics(config.out / study.study_name / f"trial-{slot:03d}", most=2) for slot in complete}
+    return [Ended(complete[slot] or 0.0, int(runs[slot][-1]["step"]) - TRAIN.warmup_steps) for slot in sorted(runs)]
 
 
-def spent(trials: Sequence[FrozenTrial]) -> int:
-    """Steps after the warm-up."""
-    return sum(trial.user_attrs["last_step"] - TRAIN.warmup_steps for trial in trials)
+def spent(trials: Sequence[Ended]) -> int:
+    return sum(trial.steps for trial in trials)
 
 
-def best(trials: Sequence[FrozenTrial]) -> float:
-    return max((trial.value or 0.0 for trial in trials if trial.state == TrialState.COMPLETE), default=0.0)
+def best(trials: Sequence[Ended]) -> float:
+    return max((trial.score for trial in trials), default=0.0)
 
 
 def main() -> None:

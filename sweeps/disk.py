@@ -1,21 +1,20 @@
 """What a study leaves on disk: the checkpoints of the best trials, and the small files of all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.run import CHECKPOINT, PREVIOUS
 from sweeps.slots import FINISHED
 
 
-def keep_best(study: optuna.Study, folder: Callable[[int], Path], count: int, removed: set[int]) -> None:
+def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:
     """Remove the checkpoints of the finished trials that are not among the `count` best complete ones.
 
     `removed` are the slots that lost theirs in earlier calls; this one adds to them.
     """
-    finished = study.get_trials(deepcopy=False, states=FINISHED)
+    finished = [trial for trial in trials if trial.state in FINISHED]
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=True)[:count]
     spare = {trial.user_attrs["slot"] for trial in finished} - {trial.user_attrs["slot"] for trial in best} - removed

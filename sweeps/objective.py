@@ -94,7 +94,6 @@ def _train_and_score(
         state, reason = stopped.state, str(stopped)
     except DivergedError as error:
         state, reason = "diverged", str(error)
-    trial.set_user_attr("last_step", trainer.step)
     watch.enter("results")
     scores: dict[str, Any] = {"state": state, "reason": reason}
     if state != "diverged":

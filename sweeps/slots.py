@@ -27,12 +27,13 @@ from sweeps.storage import causes
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ALIVE = (TrialState.RUNNING, TrialState.WAITING)
 RETRY = "retry_of"  # the attribute of a retry: the number of the trial before it
+OWNER = "owner"  # the attribute of a trial in training: host and pid of its worker
 DRAWN = "drawn"  # the attribute of a trial whose parameters are complete
 LOOK_EVERY = 1.0  # seconds, while the remaining trials run elsewhere
 
 
 Run = Callable[[optuna.Trial, int, dict[int, float]], float]
-OnTrial = Callable[[optuna.Study, FrozenTrial], None]
+OnTrial = Callable[[FrozenTrial, list[FrozenTrial]], None]
 Stop = Callable[[], bool]
 
 
@@ -104,7 +105,10 @@ class Filler:
         self.number, self.error = -1, cast(Exception | None, None)  # of the trial that was taken last
 
     def fill(self, on_trial: OnTrial) -> None:
-        """Until all slots are filled or `stop` says so. `on_trial` sees each trial that this call finished."""
+        """Until all slots are filled or `stop` says so.
+
+        `on_trial` sees each trial that this call finished, and all trials of the study.
+        """
         while self.take_one(on_trial):
             pass
 
@@ -134,9 +138,9 @@ class Filler:
                     raise gone from None  # what Optuna raises then has no name
                 if not (isinstance(error, TOLD) and isinstance(self.error, ENDED)):
                     raise
-        trial = self.study.get_trials(deepcopy=False)[self.number]
-        if self.number >= 0 and trial.state in FINISHED:
-            on_trial(self.study, trial)
+        trials = self.study.get_trials(deepcopy=False)
+        if self.number >= 0 and trials[self.number].state in FINISHED:
+            on_trial(trials[self.number], trials)
         return True
 
     def _objective(self, trial: optuna.Trial) -> float:
@@ -158,8 +162,8 @@ class Filler:
             self.owned.enter_context(lock(self.folder(slot)))  # until the study knows the result
         except InUseError as error:
             raise CutOff("its owner, taken for dead, is alive") from error
-        for name, value in {"slot": slot, "host": socket.gethostname(), "pid": os.getpid()}.items():
-            trial.set_user_attr(name, value)
+        trial.set_user_attr("slot", slot)
+        trial.set_user_attr(OWNER, {"host": socket.gethostname(), "pid": os.getpid()})
         self.claim.close()
         return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
 
@@ -176,7 +180,7 @@ class Filler:
         return self.study.get_trials(deepcopy=False) if dead else trials
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
-        host = trial.user_attrs.get("host")
+        host = trial.user_attrs.get(OWNER, {}).get("host")
         if self.one_machine or host == socket.gethostname():
             return host is None or _is_free(self.folder(trial.user_attrs["slot"]))
         age = datetime.now() - (trial.datetime_start or datetime.now())

@@ -10,7 +10,6 @@ from datetime import datetime
 from statistics import mean
 from typing import NoReturn, TextIO
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
@@ -126,9 +125,8 @@ class Lines(io.TextIOBase):
         return len(text)
 
 
-def finished(study: optuna.Study, trial: FrozenTrial, trials: int) -> Finished:
-    """What there is to say of a trial that its worker has just finished, in a study of so many trials."""
-    known = study.get_trials(deepcopy=False)
+def finished(trial: FrozenTrial, known: list[FrozenTrial], total: int) -> Finished:
+    """What there is to say of a trial that its worker has just finished, among those `known`, of `total` slots."""
     done = len(finished_slots(known))
     values = trial.params | trial.user_attrs.get("point", {})
     numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -138,7 +136,7 @@ def finished(study: optuna.Study, trial: FrozenTrial, trials: int) -> Finished:
     line = f"trial {trial.user_attrs['slot']}: {score}, {trial.user_attrs['outcome']}; {numbers}{margin}"
     best = best_trial(known)
     leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
-    return Finished(line, leader + _left(known, trials - done), done)
+    return Finished(line, leader + _left(known, total - done), done)
 
 
 def _left(trials: Sequence[FrozenTrial], missing: int) -> str:

@@ -58,10 +58,10 @@ class Job:
         pruner = pruner_of(self.settings["pruner"])
         return open_study(setup.folder, self.settings, sampler, pruner, self.url, self.grace)
 
-    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+    def on_trial(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> None:
         if self.keep is not None:
-            keep_best(study, self.setup.run_folder, self.keep, self.removed)
-        self.watch.show(finished(study, trial, self.trials))
+            keep_best(trials, self.setup.run_folder, self.keep, self.removed)
+        self.watch.show(finished(trial, trials, self.trials))
 
     def filler(self, stop: Stop) -> Filler:
         """Once the warm-up is there that the trials share."""

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from introvae.run import write_atomically
 from sweeps import slots
-from sweeps.slots import DRAWN, CutOff, Filler, Stop, given_up
+from sweeps.slots import DRAWN, OWNER, CutOff, Filler, Stop, given_up
 from sweeps.study import open_study
 from sweeps.watch import Show
 from sweeps.workers import Supervisor, work
@@ -63,7 +63,7 @@ class Counting:
         slots.LOOK_EVERY = 0.1
         return self
 
-    def on_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+    def on_trial(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> None:
         pass
 
     def filler(self, stop: Stop) -> Filler:
@@ -106,7 +106,7 @@ def fill(folder: Path, url: str, total: int, steps: int) -> None:
     Filler(
         study, total, lambda slot: folder / f"trial-{slot:03d}",
         lambda trial, slot, reported: count(folder, steps, trial, slot, reported), one_machine=one_machine,
-    ).fill(lambda study, trial: None)  # fmt: skip
+    ).fill(lambda trial, trials: None)  # fmt: skip
 
 
 def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> None:
@@ -116,7 +116,7 @@ def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, 
     killed: set[int] = set()
     while len(killed) < kills:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            pid = trial.user_attrs.get("pid")
+            pid = trial.user_attrs.get(OWNER, {}).get("pid")
             if pid and 2 in trial.intermediate_values and pid not in killed and len(killed) < kills:
                 os.kill(pid, signal.SIGSTOP)
                 in_the_midst = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps

@@ -154,7 +154,7 @@ def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup)
 
 def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup) -> None:
     trial = run(replace(changed(setup, kl_weight=HEAVY, steps=400), prune=False))
-    assert trial.user_attrs["last_step"] == 400 and max(trial.intermediate_values) == 400
+    assert read_metrics(setup.run_folder(3))[-1]["step"] == 400 == max(trial.intermediate_values)
     assert trial.state == optuna.trial.TrialState.PRUNED and trial.constraints == {"failed": 1.0}
 
 
@@ -212,7 +212,7 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
         for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.csv"):
             (tmp_path / str(slot)).mkdir(exist_ok=True)
             (tmp_path / str(slot) / name).touch()
-    keep_best(study, lambda slot: tmp_path / str(slot), 2, set())
+    keep_best(study.trials, lambda slot: tmp_path / str(slot), 2, set())
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from postgresql import PostgreSQL, wait_until
 
 from introvae.run import lock
-from sweeps.slots import DRAWN, FINISHED, RETRY, CutOff, Filler, finished_slots, slots
+from sweeps.slots import DRAWN, FINISHED, OWNER, RETRY, CutOff, Filler, finished_slots, slots
 from sweeps.study import open_study
 
 
@@ -39,7 +39,7 @@ class Worker(Filler):
         super().__init__(study, total, lambda slot: path / f"trial-{slot:03d}", run, one_machine=one_machine)
         self.seen: list[int] = []
 
-    def note(self, study: optuna.Study, trial: FrozenTrial) -> None:
+    def note(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> None:
         self.seen.append(trial.user_attrs["slot"])
 
     def go(self) -> list[int]:
@@ -135,13 +135,15 @@ def test_of_two_retries_the_older_one_fills_the_slot(tmp_path: Path) -> None:
     outer = Worker(tmp_path / "s", 1, run)
     assert outer.go() == [0]
     assert states(outer.study) == ["FAIL", "COMPLETE", "FAIL"]
-    assert "pid" not in outer.study.trials[2].user_attrs
+    assert OWNER not in outer.study.trials[2].user_attrs
 
 
 def test_the_lock_of_the_folder_tells_the_living_from_the_dead(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "s", 2)
     folder = tmp_path / "s" / "trial-000"
-    running = optuna.create_trial(state=TrialState.RUNNING, user_attrs={"slot": 0, "host": "elsewhere", "pid": 1})
+    running = optuna.create_trial(
+        state=TrialState.RUNNING, user_attrs={"slot": 0, OWNER: {"host": "elsewhere", "pid": 1}}
+    )
     worker.study.add_trial(running)
     with lock(folder):
         worker.take_one(worker.note)
@@ -153,7 +155,9 @@ def test_the_lock_of_the_folder_tells_the_living_from_the_dead(tmp_path: Path) -
 
 def test_on_another_machine_only_silence_proves_death(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "s", 2, one_machine=False)
-    running = optuna.create_trial(state=TrialState.RUNNING, user_attrs={"slot": 0, "host": "elsewhere", "pid": 1})
+    running = optuna.create_trial(
+        state=TrialState.RUNNING, user_attrs={"slot": 0, OWNER: {"host": "elsewhere", "pid": 1}}
+    )
     worker.study.add_trial(running)
     for _ in range(2):
         worker.take_one(worker.note)
@@ -167,11 +171,11 @@ def test_silence_on_another_machine_is_heard(tmp_path: Path, monkeypatch: pytest
         patch.setattr("socket.gethostname", lambda: "elsewhere")
         child = forked(lambda: Worker(path, 1, hang, grace=1).go())
     watch = open_study(path, {})
-    wait_until(lambda: any("pid" in trial.user_attrs for trial in watch.trials))
+    wait_until(lambda: any(OWNER in trial.user_attrs for trial in watch.trials))
     os.kill(child, signal.SIGKILL)
     assert ended(child) == -signal.SIGKILL
     assert Worker(path, 1, one_machine=False, grace=1).go() == [0]
-    assert [(t.state.name, t.user_attrs["host"] == "elsewhere") for t in watch.trials] == [
+    assert [(t.state.name, t.user_attrs[OWNER]["host"] == "elsewhere") for t in watch.trials] == [
         ("FAIL", True),
         ("COMPLETE", False),
     ]
@@ -216,6 +220,6 @@ def assert_filled(folder: Path, url: str, workers: int, total: int, kills: int) 
     assert len([t for t in retries if t.user_attrs["first_step"] >= 2]) == kills
     for retry in retries:
         before = study.trials[retry.user_attrs[RETRY]]
-        if "pid" in before.user_attrs:  # else it was one beyond the total
-            assert before.params == retry.params and before.user_attrs["pid"] != retry.user_attrs["pid"]
+        if OWNER in before.user_attrs:  # else it was one beyond the total
+            assert before.params == retry.params and before.user_attrs[OWNER]["pid"] != retry.user_attrs[OWNER]["pid"]
     assert all(set(trial.intermediate_values) == {2, 8} for trial in done)

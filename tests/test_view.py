@@ -155,7 +155,7 @@ def study_of(seconds: list[float], running: int = 0, pruned: int = 0) -> optuna.
 
 def told(study: optuna.Study, trials: int) -> str:
     last: FrozenTrial = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))[-1]
-    return finished(study, last, trials).study
+    return finished(last, study.trials, trials).study
 
 
 def test_the_time_left_follows_the_cost_of_a_trial_and_the_workers() -> None:

@@ -13,7 +13,7 @@ from postgresql import wait_until
 
 from introvae.errors import StoppedError
 from sweeps.interrupt import Interrupt
-from sweeps.slots import FINISHED, RETRY
+from sweeps.slots import FINISHED, OWNER, RETRY
 from sweeps.study import open_study
 from sweeps.watch import Message, Said
 
@@ -54,7 +54,7 @@ def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> N
     def kill() -> None:
         wait_until(lambda: any(2 in trial.intermediate_values for trial in watch.trials))
         trial = next(trial for trial in watch.trials if 2 in trial.intermediate_values)
-        os.kill(trial.user_attrs["pid"], signal.SIGKILL)
+        os.kill(trial.user_attrs[OWNER]["pid"], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -64,7 +64,7 @@ def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> N
     (retry,) = [trial for trial in watch.trials if RETRY in trial.user_attrs]
     before = watch.trials[retry.user_attrs[RETRY]]
     assert retry.user_attrs["first_step"] >= 2 and retry.params == before.params
-    assert retry.user_attrs["pid"] != before.user_attrs["pid"]
+    assert retry.user_attrs[OWNER]["pid"] != before.user_attrs[OWNER]["pid"]
 
 
 def test_what_a_worker_writes_to_stderr_is_shown_by_its_parent(
@@ -80,7 +80,7 @@ def test_what_a_worker_writes_to_stderr_is_shown_by_its_parent(
 
 def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
     supervisor(Counting(tmp_path / "s", 3, steps=2, isolate=True)).supervise(1)
-    assert len({trial.user_attrs["pid"] for trial in open_study(tmp_path / "s", {}).trials}) == 3
+    assert len({trial.user_attrs[OWNER]["pid"] for trial in open_study(tmp_path / "s", {}).trials}) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
