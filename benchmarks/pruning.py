@@ -34,10 +34,9 @@ from optuna.samplers import QMCSampler
 from analysis.collapse import image_collapse
 from analysis.outputs import outputs, scored_images
 from analysis.score import score_images
-from analysis.spectrum import vae_kl
 from introvae.config import TrainConfig
 from introvae.errors import DivergedError
-from introvae.run import read_metrics, write_atomically
+from introvae.run import write_atomically
 from introvae.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
@@ -80,7 +79,7 @@ def train_in_full(seed: int, out: Path, slot: int) -> Point:
     setup = study_of(seed, out)
     config = trial_config(setup, slot, points(setup)[slot])
     real = scored_images(setup.images)
-    check = Rules(config, vae_kl(config, setup.spectrum, read_metrics(setup.warmup_folder(config))))
+    check = Rules(config, setup.vae_kl(config))
     rules: dict[str, int] = {}
     scores: dict[int, tuple[float, float]] = {}
 

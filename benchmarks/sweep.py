@@ -37,7 +37,7 @@ def search(seeds: int, config: StudyConfig) -> None:
         asked = replace(config, train=train, study=f"random-{seed}", sampler="random", **PUBLISHED)
         while spent(others) < budget:
             others = by_slot(asked)
-            asked = replace(asked, trials=asked.trials + 10)
+            asked = replace(asked, trials=asked.total + 10)
         within = [ended for index, ended in enumerate(others) if spent(others[: index + 1]) <= budget]
         print(
             f"seed {seed}: TPE over the margin ratio {best(ours):.3f} ({len(ours)} trials), random search over the "

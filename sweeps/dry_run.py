@@ -12,6 +12,7 @@ import torch
 
 from analysis.prediction import predicted_active_units, predicted_kl
 from introvae.config import TrainConfig, differences
+from introvae.device import cpu_threads
 from introvae.pictures import EARLY_STEPS
 from introvae.run import CHECKPOINT
 from introvae.trainer import Trainer
@@ -23,7 +24,7 @@ from sweeps.setup import Setup
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
 GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung
-SHOWN_ELSEWHERE = ("train", "alpha", "beta", "m", "fix", "search", "points")
+SHOWN_ELSEWHERE = ("train", "trials", "alpha", "beta", "m", "fix", "search", "points")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def describe(config: StudyConfig) -> str:
     not succeed.
     """
     setup = prepare(config)
-    lines = [("study", str(setup.folder)), *_space(config, setup), *_training(config, setup), *_cost(config, setup)]
+    lines = [("study", str(setup.folder)), ("trials", str(config.total))]
+    lines += [*_space(config, setup), *_training(config, setup), *_cost(config, setup)]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
 
@@ -110,7 +112,8 @@ def _choices(config: StudyConfig) -> Mapping[str, Any]:
 def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Steps, minutes and disk: at most, and if each rung is passed by the share that the pruner means to keep."""
     train, workers, repeats = setup.config, worker_count(config, setup), config.seeds or 0
-    cost = _measured(setup, workers)
+    at_once = 1 if setup.shares_warmup(config.total) else workers  # warm-ups
+    cost = _measured(setup, workers, all_threads=at_once == 1)
     ends = [train.warmup_steps, *rungs(train), train.steps]
     share, whole = GO_ON[config.pruned_by], train.steps - train.warmup_steps
     one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
@@ -119,7 +122,7 @@ def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     steps = [config.total * trial + repeats * whole for trial in (whole, one)]
     before = warmups * train.warmup_steps
     yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {_n(warmups)}"
-    minutes = [(before * cost.warmup_step + after * cost.step) / 60 / workers for after in steps]
+    minutes = [(before * cost.warmup_step / at_once + after * cost.step / workers) / 60 for after in steps]
     speed = f"{1000 * cost.warmup_step:.3g} and {1000 * cost.step:.3g} ms a step in and after the warm-up"
     yield "minutes", f"{minutes[0]:.1f} at most, {minutes[1]:.1f} expected, scores aside; {speed}, workers: {workers}"
     trials = config.total + repeats
@@ -144,8 +147,8 @@ def _pictures(train: TrainConfig) -> int:
     return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
 
 
-def _measured(setup: Setup, workers: int) -> Cost:
-    """Of the middle of the space, with as many threads as a worker has."""
+def _measured(setup: Setup, workers: int, all_threads: bool) -> Cost:
+    """Of the middle of the space, with as many threads as a worker has; the warm-up may have all."""
     middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
     config = replace(
         setup.config, alpha=middle["alpha"], beta=middle["beta"], m=middle.get("m", TrainConfig.m),
@@ -154,12 +157,14 @@ def _measured(setup: Setup, workers: int) -> Cost:
     )  # fmt: skip
     rows: list[dict[str, float]] = []
     threads = torch.get_num_threads()
-    if workers > 1 and setup.device.type == "cpu":
-        torch.set_num_threads(1)
+    few = 1 if workers > 1 and setup.device.type == "cpu" else threads
     with tempfile.TemporaryDirectory() as name:
-        Trainer(config, setup.images, Path(name), setup.device).run(on_log=rows.append)
+        trainer = Trainer(config, setup.images, Path(name), setup.device)
+        with cpu_threads(threads if all_threads else few):
+            trainer.run(TIMED, on_log=rows.append)
+        with cpu_threads(few):
+            trainer.run(on_log=rows.append)
         checkpoint = (Path(name) / CHECKPOINT).stat().st_size
         picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
-    torch.set_num_threads(threads)
     seconds = [config.batch_size / row["images_per_second"] for row in rows]
     return Cost(median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture)

@@ -12,7 +12,6 @@ from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
 from analysis.score import score_images, weighted
-from analysis.spectrum import vae_kl
 from introvae.errors import DivergedError, OutOfMemoryError
 from introvae.memory import is_out_of_memory
 from introvae.run import read_metrics, write_scores
@@ -120,8 +119,7 @@ def _climb(
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     config = trainer.config
     real, on_log = scored_images(setup.images), watch.follow(trainer.folder.name, trainer)
-    warmup = read_metrics(setup.warmup_folder(config)) if config.warmup_steps else []
-    check = Rules(config, vae_kl(config, setup.spectrum, warmup))
+    check = Rules(config, setup.vae_kl(config))
 
     def on_row(row: dict[str, float]) -> None:
         on_log(row)

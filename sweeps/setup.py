@@ -43,6 +43,11 @@ class Setup:
         digest = hashlib.sha256(dump_toml(warmup_config(config).to_dict()).encode()).hexdigest()[:8]
         return self.folder / ".warmup" / digest
 
+    def vae_kl(self, config: TrainConfig) -> float:
+        """The KL in nats that a VAE reaches at the run's beta: predicted, put right by its warm-up."""
+        rows = read_metrics(self.warmup_folder(config)) if config.warmup_steps else []
+        return vae_kl(config, self.spectrum, rows)
+
     def point(self, slot: int) -> Mapping[str, float]:
         """The values that the slot is given; mostly none."""
         return self.points[slot] if slot < len(self.points) else {}
@@ -118,6 +123,5 @@ def trial_config(setup: Setup, slot: int, values: Mapping[str, float]) -> TrainC
     config = run_config(setup, slot, values)
     m = values.get("m")
     if m is None:
-        rows = read_metrics(setup.warmup_folder(config)) if config.warmup_steps else []
-        m = values["margin_ratio"] * vae_kl(config, setup.spectrum, rows)
+        m = values["margin_ratio"] * setup.vae_kl(config)
     return replace(config, m=rounded(m))
