@@ -43,7 +43,7 @@ def command_line() -> Parser:
     parser = SweepParser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
     add = parser.add_argument
     add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
-    add("--study", metavar="NAME", help="name of the study [the data and the image size]")
+    add("--study", metavar="NAME", help="its name [that of data and size, or of points]")
     add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add("--workers", type=int, metavar="N", help="processes on this machine [one a core or GPU]")
@@ -128,6 +128,8 @@ def sweep(args: argparse.Namespace) -> int:
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     asked["points"] = read_points(args.points) if args.points else ()
+    if args.points and args.trials is None:
+        asked["study"] = args.study or Path(args.points).stem
     config = StudyConfig(train=config_from(searched), **asked)
     if args.dry_run:
         from sweeps.dry_run import describe

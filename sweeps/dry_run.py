@@ -24,7 +24,7 @@ from sweeps.setup import Setup
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
 GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung
-SHOWN_ELSEWHERE = ("train", "trials", "alpha", "beta", "m", "fix", "search", "points")
+SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "fix", "search", "points")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,15 @@ def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
             yield "", f"predicted KL {kls} nats, active units {units} of {_range(latents)}"
             collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
             yield "", f"predicted collapse {collapse}"
-    for slot, values in enumerate(setup.points):
-        yield f"trial {slot}", ", ".join(f"{name} {value:.4g}" for name, value in values.items()) or "all drawn"
+    for slot, (point, values) in enumerate(zip(config.points, setup.points, strict=True)):
+        published = {"beta": point.beta_256, "m": point.m_256}
+        unscaled = _list({name: value for name, value in published.items() if value is not None})
+        of_256 = f" (at 256x256x3: {unscaled})" if unscaled else ""
+        yield f"trial {slot}", f"{_list(values) or 'all drawn'}{of_256}"
+
+
+def _list(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def _source(config: StudyConfig, name: str) -> str:

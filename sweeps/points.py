@@ -19,8 +19,8 @@ NUMBERS_AT_256 = 256 * 256 * 3  # of an image that beta_256 is for
 class Point:
     """One setting. What is None is drawn; the seed then follows from the slot.
 
-    `beta_256` is a beta for images of 256x256x3 numbers, scaled to the study's images: it keeps the share of the
-    large-scale structure. `seed` is the run's, its warm-up included.
+    `beta_256` and `m_256` are for images of 256x256x3 numbers. For others beta is scaled, which keeps the share of the
+    large-scale structure, and `margin_ratio` takes the place of m. `seed` is the run's, its warm-up included.
     Raises UserError for a value that is out of range, and for two that say the same.
     """
 
@@ -28,6 +28,7 @@ class Point:
     beta: float | None = None
     beta_256: float | None = None
     m: float | None = None
+    m_256: float | None = None
     margin_ratio: float | None = None
     seed: int | None = None
 
@@ -39,15 +40,22 @@ class Point:
             ):
                 kind = "a whole number of at most 63 bits" if whole else "a finite number"
                 raise UserError(f"{name} is {value}; allowed: {kind}, 0 or more")
-        for one, other in (("beta", "beta_256"), ("m", "margin_ratio")):
+        for one, other in (("beta", "beta_256"), ("m", "margin_ratio"), ("m", "m_256")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise UserError(f"{one} and {other} are both given; give one of them")
+        if self.m_256 is not None and self.margin_ratio is None:
+            raise UserError("m_256 is given without margin_ratio, which takes its place at other sizes; give both")
 
     def values(self, channels: int, image_size: int) -> dict[str, float]:
-        """What is given, beta for images of this size."""
+        """What is given, for images of this size."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        scale = NUMBERS_AT_256 / (channels * image_size**2)
         if "beta_256" in given:
-            given["beta"] = given.pop("beta_256") * NUMBERS_AT_256 / (channels * image_size**2)
+            given["beta"] = given.pop("beta_256") * scale
+        m_256 = given.pop("m_256", None)
+        if m_256 is not None and scale == 1:
+            given["m"] = m_256
+            del given["margin_ratio"]
         return given
 
 

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from introvae.config import differences
 from introvae.data import ImageSet
 from introvae.errors import UserError
+from introvae.run import PARAMS
 from sweeps.pruning import HalvingPruner
 from sweeps.samplers import SlotSampler
 from sweeps.storage import open_database
@@ -36,10 +37,13 @@ def open_study(
 ) -> optuna.Study:
     """The study of a folder's name in its own database or that at `url`, or a new one with these plain settings.
 
-    Raises UserError if the study there has other settings, with the differences, or the database cannot be reached.
+    Raises UserError if the study there has other settings, with the differences, or the database cannot be reached,
+    and where runs are kept without their database, as a repository does.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is None:
+        if not (folder / DATABASE).exists() and any(folder.glob(f"trial-*/{PARAMS}")):
+            raise UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
         folder.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{(folder / DATABASE).absolute()}"
     study = optuna.create_study(

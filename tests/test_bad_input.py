@@ -135,7 +135,7 @@ SWEEP = [
     ("--points picture.png", "cannot read picture.png"),
     ("--points none.csv", "none.csv holds no point; it takes a line of names, then a line for each point"),
     ("--points other.csv", "other.csv has a column 'betta'; did you mean 'beta'?"),
-    ("--points lr.csv", "lr.csv has a column 'lr'; it takes alpha, beta, beta_256, m, margin_ratio, seed"),
+    ("--points lr.csv", "lr.csv has a column 'lr'; it takes alpha, beta, beta_256, m, m_256, margin_ratio, seed"),
     ("--points twice.csv", "twice.csv has a column twice: beta, beta"),
     ("--points short.csv", "short.csv, line 3 has not as many cells as the first line"),
     ("--points long.csv", "long.csv, line 2 has not as many cells as the first line"),
@@ -149,6 +149,7 @@ SWEEP = [
     ),
     ("--points both.csv", "both.csv, line 2: m and margin_ratio are both given; give one of them"),
     ("--points betas.csv", "betas.csv, line 2: beta and beta_256 are both given"),
+    ("--points alone.csv", "alone.csv, line 2: m_256 is given without margin_ratio"),
     ("--seeds 1", "--seeds is 1; allowed: 2 or more"),
     ("--seeds few", "invalid int value: 'few'"),
     ("--sampler best", "invalid choice: 'best'"),
@@ -176,6 +177,7 @@ POINTS = {
     "short": "alpha,beta\n1,2\n1\n", "long": "alpha,beta\n1,2,3\n", "word": "alpha\nmuch\n", "nan": "m\nnan\n",
     "negative": "alpha\n-1\n", "seed": "seed\n1.5\n", "large": "seed\n9223372036854775808\n",
     "both": "m,margin_ratio\n1,2\n", "betas": "beta,beta_256\n1,2\n",
+    "alone": "m_256\n500\n",
 }  # fmt: skip
 
 REPORT = [

@@ -53,6 +53,19 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     assert shown["rungs"] == " at steps 26, 58; 33% go on (halving)"
 
 
+def test_shipped_points_name_their_study_and_say_what_they_stand_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path), "--points", "beta-comparison"]
+    assert main([*flags, "--dry-run"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "2"]
+    (first,) = (line for line in shown if line.startswith("trial 0"))
+    assert "beta 38.4 (at 256x256x3: beta 0.05, m 500)" in first
+    assert main([*flags, "--dry-run", "--trials", "3"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(str(tmp_path / "orl-faces-16px"))
+
+
 def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
     trial = 18 + 32 / 3 + 50 / 9
     shown = lines(study_config(tmp_path, TRAIN, trials=10))

@@ -38,11 +38,16 @@ def test_a_file_of_points(tmp_path: Path) -> None:
     assert read_points(str(path)) == (Point(alpha=0.25, margin_ratio=4.0, seed=3), Point(beta=20.0))
 
 
-def test_the_shipped_comparison_scales_its_betas_to_the_images() -> None:
-    low, high = (point.values(1, 32) for point in read_points("beta-comparison"))
+def test_the_shipped_comparison_is_scaled_to_the_images() -> None:
+    points = read_points("beta-comparison")
+    low, high = (point.values(1, 32) for point in points)
     assert low == {"alpha": 0.25, "beta": pytest.approx(9.6), "margin_ratio": 15.0, "seed": 0}
     assert high == {"alpha": 0.25, "beta": pytest.approx(144.0), "margin_ratio": 4.0, "seed": 0}
-    assert read_points("beta-comparison")[1].values(3, 256)["beta"] == 0.75
+    published = [
+        {"alpha": 0.25, "beta": 0.05, "m": 500.0, "seed": 0},
+        {"alpha": 0.25, "beta": 0.75, "m": 1000.0, "seed": 0},
+    ]
+    assert [point.values(3, 256) for point in points] == published
 
 
 def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> None:

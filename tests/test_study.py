@@ -5,6 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from introvae.errors import UserError
+from introvae.run import PARAMS
 from sweeps.slots import RETRY, missing_slots
 from sweeps.study import best_trial, open_study
 
@@ -40,3 +41,13 @@ def test_a_study_continues_with_its_own_settings_only(tmp_path: Path) -> None:
         UserError, match=r"other settings \(search.alpha: \[0.1, 1.0\] -> \[0.1, 2.0\]; steps: 10 -> 20\)"
     ):
         open_study(tmp_path / "s", {"steps": 20, "search.alpha": [0.1, 2.0]})
+
+
+def test_runs_that_are_kept_without_their_study_are_not_written_into(tmp_path: Path) -> None:
+    kept = tmp_path / "s" / "trial-000" / PARAMS
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(UserError, match="s holds runs without the study that made them; --study NEW begins another"):
+        open_study(tmp_path / "s", SETTINGS)
+    assert list((tmp_path / "s").iterdir()) == [kept.parent]
+    assert open_study(tmp_path / "s", SETTINGS, url=f"sqlite:///{tmp_path / 'elsewhere.db'}").trials == []
