@@ -21,7 +21,10 @@ def command_line() -> Parser:
     parser = Parser("introvae-report", "[folder] [options]", DESCRIPTION)
     parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
     parser.add_argument(
-        "--compare", nargs="*", metavar="RUN", help="what comparison.png shows: these runs, or all [best and worst]"
+        "--compare",
+        nargs="*",
+        metavar="RUN",
+        help="what comparison.png shows: these runs, or all; two or three side by side [best and worst]",
     )
     parser.add_argument("--open", action="store_true", help="open report.html in the browser")
     parser.add_argument("--format", choices=FORMATS, default="table", help="what is printed, and nothing else [table]")
@@ -70,7 +73,7 @@ def report(args: argparse.Namespace) -> None:
     else:
         text = files[{"csv": CSV, "md": MARKDOWN, "html": PAGE}[args.format]]
     try:
-        written = write_report(folder, files, drawn)
+        written = write_report(folder, files, drawn, in_columns=args.compare is not None)
         if args.format == "table":
             text += f"\nwritten: {', '.join(map(str, written))}\n"
             text += f"{GRID} shows {len(drawn)} of {len(runs)} runs, best first\n"

@@ -10,6 +10,8 @@ from pathlib import Path
 from analysis.grids import comparison_grid, run_label
 from analysis.page import page_html
 from analysis.runs import Run
+from analysis.side_by_side import MOST as MOST_IN_COLUMNS
+from analysis.side_by_side import side_by_side
 from analysis.table import frame, markdown
 from introvae.errors import UserError
 from introvae.run import write_atomically
@@ -27,15 +29,17 @@ def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
     }
 
 
-def write_report(root: Path, files: Mapping[str, str], drawn: Sequence[Run]) -> list[Path]:
+def write_report(root: Path, files: Mapping[str, str], drawn: Sequence[Run], in_columns: bool = False) -> list[Path]:
     """Write the `files` into `root`, and the grid of the runs `drawn` if there are any; give the paths written.
 
-    Raises UserError if `root` cannot be written.
+    `in_columns` draws two or three runs side by side, with more of each. Raises UserError if `root` cannot be written.
     """
     try:
         for name, text in files.items():
             write_atomically(root / name, text.encode(errors="replace"))
-        if drawn:
+        if in_columns and 1 < len(drawn) <= MOST_IN_COLUMNS:
+            side_by_side(drawn, root / GRID)
+        elif drawn:
             comparison_grid([(run_label(run), run.pictures["last"]) for run in drawn], root / GRID)
     except OSError as error:
         remedy = "free some space, or copy the runs to a folder that you can write"

@@ -18,7 +18,7 @@ from PIL import Image
 
 from analysis.cache import Entry, RunCache
 from analysis.glossary import PARTS
-from introvae.config import TrainConfig, value_at
+from introvae.config import NUMBERS_AT_256, TrainConfig, value_at
 from introvae.errors import UserError
 from introvae.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.run import CURVES, METRICS, PARAMS, SCORES, read_config, read_metrics, read_scores
@@ -82,6 +82,13 @@ class Run:
         alpha, beta = (value_at(schedule, config.steps) for schedule in (config.alpha, config.beta))
         margin = {"m": config.m} if alpha and config.objective == "intro" else {}
         return {"alpha": alpha, "beta": beta} | margin
+
+    @property
+    def beta_256(self) -> float | None:
+        """The beta for 256x256x3 numbers that this one is for the run's images; None for a run without settings."""
+        if not self.config:
+            return None
+        return self.parameters["beta"] * self.config["channels"] * self.config["image_size"] ** 2 / NUMBERS_AT_256
 
     @property
     def margin_ratio(self) -> float | None:

@@ -37,7 +37,7 @@ def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None
     """
     label = max(font.getlength(line) for row in rows for line, font in _lines(row.label))
     blocks = zip_longest(*(row.blocks for row in rows))
-    widths = [max(_reduced(block).width for block in column if block is not None) for column in blocks]
+    widths = [max(reduced(block).width for block in column if block is not None) for column in blocks]
     starts = [MARGIN + round(label) + GAP + sum(widths[:place]) + GAP * place for place in range(len(widths))]
     top = MARGIN + LINE + BELOW
     sheet = Image.new("RGB", (starts[-1] + widths[-1] + MARGIN, top + sum(map(_height, rows)) + MARGIN), "white")
@@ -46,7 +46,7 @@ def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None
         draw.text((start, MARGIN), caption, GREY, FONT)
     for row in rows:
         for start, block in zip(starts, row.blocks, strict=False):
-            sheet.paste(_reduced(block), (start, top))
+            sheet.paste(reduced(block), (start, top))
         for index, (line, font) in enumerate(_lines(row.label)):
             draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GREY, font)
         top += _height(row)
@@ -56,7 +56,7 @@ def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None
 
 
 def _height(row: Row) -> int:
-    return max(LINE * len(_lines(row.label)), *(_reduced(block).height for block in row.blocks)) + BELOW
+    return max(LINE * len(_lines(row.label)), *(reduced(block).height for block in row.blocks)) + BELOW
 
 
 def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
@@ -68,5 +68,6 @@ def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     ]
 
 
-def _reduced(block: np.ndarray) -> Image.Image:
+def reduced(block: np.ndarray) -> Image.Image:
+    """Tiles of twice SHORTEST pixels and more averaged down to less."""
     return Image.fromarray(block).reduce(max(1, block.shape[0] // SHORTEST))

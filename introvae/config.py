@@ -27,6 +27,7 @@ BASE = 4
 
 LARGEST = 2**16  # latent dimensions, channels, images a step
 LONGEST = 10**9  # steps
+NUMBERS_AT_256 = 256 * 256 * 3  # of an image that published betas are for
 
 
 def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:

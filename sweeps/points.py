@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from introvae.config import NUMBERS_AT_256
 from introvae.errors import UserError
 
 SHIPPED = Path(__file__).parent / "points"
-NUMBERS_AT_256 = 256 * 256 * 3  # of an image that beta_256 is for
 
 
 @dataclass(frozen=True, kw_only=True)
