@@ -38,7 +38,7 @@ SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5
 RUNGS = (100, 400)
 STEPS = 800
-SPACE = Space((0.05, 1.0), (5.0, 500.0), (1.0, 16.0))
+SPACE = Space((0.1, 0.75), (5.0, 500.0), (1.0, 16.0))
 
 
 def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:

@@ -62,7 +62,7 @@ def command_line() -> Parser:
 
 def _add_search_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.05:1]")
+    add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of 1/2 the squared error [of the data]")
     add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times the VAE's KL]")
     add("--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio")
@@ -86,7 +86,7 @@ def parse_range(text: str) -> Range:
     try:
         low, high = (float(end) for end in text.split(":"))
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no range; it takes LO:HI, such as 0.05:1") from error
+        raise ArgumentTypeError(f"{text!r} is no range; it takes LO:HI, such as 0.1:0.75") from error
     if not 0 < low <= high < float("inf"):
         raise ArgumentTypeError(f"{text!r}: LO must be more than 0 and HI no less than LO")
     return low, high

@@ -13,7 +13,7 @@ from analysis.spectrum import beta_range
 from introvae.errors import UserError
 from sweeps.config import SEARCHABLE, Range
 
-ALPHA: Range = (0.05, 1.0)  # holds every published setting
+ALPHA: Range = (0.1, 0.75)  # the published settings, 0.15 to 0.5, and half as much again at either end
 MARGIN_RATIO: Range = (1.0, 16.0)
 LEAST_WARMUP_KL = 10.0  # nats; below, the measured KL says little of the data
 

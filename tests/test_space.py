@@ -13,7 +13,7 @@ def test_the_default_space_follows_from_the_images(small_faces: ImageSet) -> Non
     spectrum = eigenvalues(small_faces.train)
     space = data_space(spectrum, 16)
     assert space.beta == beta_range(spectrum, 16)
-    assert space.to_dict() == {"alpha": [0.05, 1.0], "beta": list(space.beta), "margin_ratio": [1.0, 16.0]}
+    assert space.to_dict() == {"alpha": [0.1, 0.75], "beta": list(space.beta), "margin_ratio": [1.0, 16.0]}
     absolute = data_space(spectrum, 16, (0.1, 0.2), (1.0, 2.0), (10.0, 50.0))
     assert absolute.to_dict() == {"alpha": [0.1, 0.2], "beta": [1.0, 2.0], "m": [10.0, 50.0]}
 

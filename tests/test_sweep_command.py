@@ -170,7 +170,7 @@ def test_changed_settings_are_refused_with_the_difference(
     message = capsys.readouterr().err
     assert (
         "latent: 8 -> 9" in message
-        and "search.alpha: [0.05, 1.0] -> [0.1, 0.5]" in message
+        and "search.alpha: [0.1, 0.75] -> [0.1, 0.5]" in message
         and "--study NAME" in message
     )
     assert slots(out) == before
