@@ -31,6 +31,11 @@ def kl_quantiles(mu: Tensor, logvar: Tensor, quantiles: tuple[float, ...] = (0.0
     return torch.quantile(_kl_of_each(mu, logvar), mu.new_tensor(quantiles), dim=0)
 
 
+def kl_quantile(mu: Tensor, logvar: Tensor, quantile: float) -> float:
+    """The KL in nats, summed over dimensions, below which this share of the images lies: m is to hold the high ones."""
+    return torch.quantile(kl_divergence(mu, logvar), quantile).item()
+
+
 def collapsed_share(mu: Tensor, logvar: Tensor, epsilon: float = 0.01, delta: float = 0.01) -> float:
     """Share of dimensions that are (epsilon, delta)-collapsed (Lucas et al. 2019, arXiv 1911.02469), in [0, 1].
 

@@ -37,6 +37,7 @@ SHARPNESS: Entries = {
 }
 COLLAPSE: Entries = {
     "kl": ("nats", "KL of the posterior from the prior, summed over dimensions: the energy of real images"),
+    "kl_95": ("nats", "the energy that 95 % of real images stay below"),
     "kl_reconstructions": ("nats", "energy of reconstructions"),
     "kl_samples": ("nats", "energy of samples"),
     "inside_margin_real": ("share", "real images with a KL below m"),

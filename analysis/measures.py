@@ -104,6 +104,7 @@ def _latents(mu: Tensor, logvar: Tensor) -> Measures:
     return {
         "active_units": collapse.active_units(mu),
         "kl": kl.sum().item(),
+        "kl_95": collapse.kl_quantile(mu, logvar, 0.95),
         "kl_per_dimension": kl,
         "kl_quantiles": dict(zip(("0.05", "0.5", "0.95"), collapse.kl_quantiles(mu, logvar), strict=True)),
         "collapsed_share": collapse.collapsed_share(mu, logvar),

@@ -20,6 +20,7 @@ from analysis.collapse import (
     image_collapse,
     inside_margin,
     kl_per_dimension,
+    kl_quantile,
     kl_quantiles,
     mutual_information,
 )
@@ -125,6 +126,7 @@ def test_measures_of_each_dimension_equal_their_formulas(mu: np.ndarray, logvar:
     quantiles = kl_quantiles(m, v).numpy()
     np.testing.assert_allclose(quantiles, np.quantile(kl, (0.05, 0.5, 0.95), axis=0), atol=1e-9)
     assert (np.diff(quantiles, axis=0) >= 0).all()
+    assert kl_quantile(m, v, 0.95) == pytest.approx(np.quantile(kl.sum(1), 0.95), abs=1e-9)
     counts = list(active_units(m).values())
     assert counts == [(mu.var(0, ddof=1) > threshold).sum() for threshold in THRESHOLDS]
     assert counts == sorted(counts, reverse=True)

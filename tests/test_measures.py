@@ -23,7 +23,7 @@ from introvae.trainer import Trainer
 CHEAP = {
     "mse", "psnr", "ssim", "ms_ssim", "ms_ssim_scales", "variance_explained", "retrieval",
     "sharpness_reconstructions", "sharpness_samples", "high_frequency_reconstructions", "high_frequency_samples",
-    "active_units", "kl", "kl_per_dimension", "kl_quantiles", "collapsed_share",
+    "active_units", "kl", "kl_95", "kl_per_dimension", "kl_quantiles", "collapsed_share",
     "mutual_information", "mutual_information_bound", "aggregate_divergence",
     "variance_ratio_reconstructions", "variance_ratio",
     "vae_kl", "predicted_kl", "predicted_active_units", "collapse_beta", "spectrum", "scored_images",
