@@ -12,7 +12,6 @@ import torch
 
 from analysis.prediction import predicted_active_units, predicted_kl
 from introvae.config import TrainConfig, differences
-from introvae.device import cpu_threads
 from introvae.pictures import EARLY_STEPS
 from introvae.run import CHECKPOINT
 from introvae.trainer import Trainer
@@ -120,7 +119,7 @@ def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Steps, minutes and disk: at most, and if each rung is passed by the share that the pruner means to keep."""
     train, workers, repeats = setup.config, worker_count(config, setup), config.seeds or 0
     at_once = 1 if setup.shares_warmup(config.total) else workers  # warm-ups
-    cost = _measured(setup, workers, all_threads=at_once == 1)
+    cost = _measured(setup, workers)
     ends = [train.warmup_steps, *rungs(train), train.steps]
     share, whole = GO_ON[config.pruned_by], train.steps - train.warmup_steps
     one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
@@ -154,8 +153,8 @@ def _pictures(train: TrainConfig) -> int:
     return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
 
 
-def _measured(setup: Setup, workers: int, all_threads: bool) -> Cost:
-    """Of the middle of the space, with as many threads as a worker has; the warm-up may have all."""
+def _measured(setup: Setup, workers: int) -> Cost:
+    """Of the middle of the space, with as many threads as a worker has."""
     middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
     config = replace(
         setup.config, alpha=middle["alpha"], beta=middle["beta"], m=middle.get("m", TrainConfig.m),
@@ -164,14 +163,12 @@ def _measured(setup: Setup, workers: int, all_threads: bool) -> Cost:
     )  # fmt: skip
     rows: list[dict[str, float]] = []
     threads = torch.get_num_threads()
-    few = 1 if workers > 1 and setup.device.type == "cpu" else threads
+    if workers > 1 and setup.device.type == "cpu":
+        torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        trainer = Trainer(config, setup.images, Path(name), setup.device)
-        with cpu_threads(threads if all_threads else few):
-            trainer.run(TIMED, on_log=rows.append)
-        with cpu_threads(few):
-            trainer.run(on_log=rows.append)
+        Trainer(config, setup.images, Path(name), setup.device).run(on_log=rows.append)
         checkpoint = (Path(name) / CHECKPOINT).stat().st_size
         picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
+    torch.set_num_threads(threads)
     seconds = [config.batch_size / row["images_per_second"] for row in rows]
     return Cost(median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture)

@@ -20,7 +20,7 @@ import torch
 from optuna.trial import FrozenTrial
 
 from introvae.data import load_images
-from introvae.device import choose_device, cpu_threads
+from introvae.device import choose_device
 from introvae.errors import StoppedError
 from sweeps.disk import keep_best
 from sweeps.objective import run_trial
@@ -48,7 +48,6 @@ class Job:
     url: str | None
     grace: int
     workers: int = 1
-    threads: int = field(default_factory=torch.get_num_threads)  # on the CPU for a warm-up that others wait for
     isolate: bool = False
     removed: set[int] = field(default_factory=set)  # slots whose checkpoints are gone, as far as this process knows
     watch: Watch = field(default_factory=Watch)  # of the process that does it
@@ -65,9 +64,9 @@ class Job:
         self.watch.show(finished(trial, trials, self.trials))
 
     def filler(self, stop: Stop) -> Filler:
-        """Once the warm-up is there that the trials share, trained with all threads while the other workers wait."""
+        """Once the warm-up is there that the trials share."""
         if self.setup.shares_warmup(self.trials):
-            with suppress(CutOff), cpu_threads(self.threads):
+            with suppress(CutOff):
                 train_warmup(self.setup, self.setup.config, stop, self.watch)
 
         def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:

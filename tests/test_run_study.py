@@ -8,11 +8,9 @@ import torch
 from studies import study_config
 
 import sweeps
-from introvae.device import cpu_threads
 from introvae.run import load_checkpoint, read_config
 from introvae.trainer import Trainer
 from sweeps.run import prepare, worker_count
-from sweeps.setup import warmup_config
 
 
 def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
@@ -36,23 +34,15 @@ def test_as_many_workers_as_pytorch_would_use_threads_but_no_more_than_trials(
         assert worker_count(config, prepare(config)) == expected
 
 
-def test_the_shared_warm_up_has_all_threads_and_each_worker_one(tmp_path: Path) -> None:
-    """Each phase trained again, with its number of threads, gives the same bits."""
+def test_a_trial_of_several_workers_trained_again_alone_has_the_same_bits(tmp_path: Path) -> None:
     config = study_config(tmp_path, trials=2, workers=2, pruner="none", keep=None, quiet=True)
-    with cpu_threads(2):
-        sweeps.run_study(config)
+    sweeps.run_study(config)
     setup = prepare(config)
-    run = setup.run_folder(0)
-    warmup = setup.warmup_folder(read_config(run))
-    for folder, train, threads, start in (
-        (warmup, warmup_config(setup.config), 2, None),
-        (run, read_config(run), 1, warmup),
-    ):
-        assert tomllib.loads((folder / "params.toml").read_text())["machine"]["threads"] == threads
-        with cpu_threads(threads):
-            again = Trainer(train, setup.images, tmp_path / "again" / folder.name, setup.device, start)
-            again.run()
-        checkpoint = load_checkpoint(folder)
+    for slot in range(2):
+        run = setup.run_folder(slot)
+        assert tomllib.loads((run / "params.toml").read_text())["machine"]["threads"] == torch.get_num_threads() == 1
+        alone = Trainer(read_config(run), setup.images, tmp_path / "alone" / run.name, setup.device)
+        alone.run()
+        checkpoint = load_checkpoint(run)
         assert checkpoint
-        found = checkpoint["model"]
-        assert all(torch.equal(value, found[name]) for name, value in again.model.state_dict().items())
+        assert all(torch.equal(value, checkpoint["model"][name]) for name, value in alone.model.state_dict().items())
