@@ -48,16 +48,20 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     """What to train, and the run to continue, if any: --from with other settings than steps starts a new run."""
     if args.source is None:
         return config_from(args), None
-    from introvae.run import best_run, read_config
+    from introvae.run import best_run, load_checkpoint, read_config
+    from introvae.step import Optimisers
 
     source = best_run(args.source) if args.best else args.source
     found = read_config(source)
     config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # weights that are warm already
     same = {name: getattr(found, name) for name in ("warmup_steps", *OUTSIDE)}
-    if args.warmup_steps is None and replace(config, **same) == found:
+    alone = not (load_checkpoint(source) or {}).keys() >= set(Optimisers._fields)  # weights, as of introvae-export
+    if args.warmup_steps is None and replace(config, **same) == found and not alone:
         if config.steps <= found.steps:
             raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")
         return replace(config, warmup_steps=found.warmup_steps), source
+    if alone:
+        print(f"{source} holds weights alone; this is a new run from them", file=sys.stderr)
     return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
 
 

@@ -61,6 +61,8 @@ class State:
         """Raises an exception if the state is none of this configuration."""
         if not 0 < state["step"] <= self.config.steps:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
+        if not state.keys() >= set(Optimisers._fields):
+            raise ValueError("it holds weights alone, which no training goes on from")
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.model.load_state_dict(state["average"])
