@@ -1,17 +1,20 @@
 """Listed settings fill the first slots of a study, exactly once, whoever does it and however often it is cut off."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from conftest import CPU
+from conftest import CPU, save_image
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from studies import study_config
 
+from introvae.config import TrainConfig, load_preset
 from introvae.errors import UserError
 from introvae.run import read_config, read_metrics, read_scores
 from introvae.trainer import Trainer
@@ -20,6 +23,7 @@ from sweeps.objective import run_trial
 from sweeps.points import Point, read_points
 from sweeps.run import prepare, run_study, settings
 from sweeps.samplers import SlotSampler
+from sweeps.setup import trial_config
 from sweeps.slots import DRAWN, FINISHED, CutOff, Filler
 from sweeps.space import Space
 from sweeps.study import open_study
@@ -48,6 +52,23 @@ def test_the_shipped_comparison_is_scaled_to_the_images() -> None:
         {"alpha": 0.25, "beta": 0.75, "m": 1000.0, "seed": 0},
     ]
     assert [point.values(3, 256) for point in points] == published
+
+
+def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) -> None:
+    """Those of the presets, which name the numbers of the two pictures."""
+    for index in range(20):
+        save_image(tmp_path / "faces" / f"{index}.png", (256, 256), seed=index)
+    given = {"data": str(tmp_path / "faces")}
+    low, high = (
+        TrainConfig.from_dict(load_preset(name) | given | {"channels": 3}) for name in ("seed-256-low-beta", "seed-256")
+    )
+    train, points = replace(high, channels=0), read_points("beta-comparison")
+    setup = prepare(StudyConfig(train=train, points=points, out=tmp_path, device="cpu"))
+    for slot, published in enumerate((low, high)):
+        found = trial_config(setup, slot, setup.point(slot))
+        beta = found.warmup_beta  # of no effect without a warm-up
+        assert found == replace(published, seed=0, warmup_seed=0, split_seed=0, warmup_beta=beta)
+        assert found.warmup_steps == 0
 
 
 def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> None:
@@ -119,8 +140,8 @@ sys.exit(first and os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]))
 
 
 def test_workers_that_begin_at_once_fill_each_point_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "s")]
-    subprocess.run(command, cwd=Path(__file__).parent, check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path / "s")], env=environment, check=True)
     study = open_study(tmp_path / "s", {})
     done = {trial.user_attrs["slot"]: trial.params for trial in study.get_trials(states=FINISHED)}
     assert sorted(done) == list(range(7)) and len(study.get_trials(states=FINISHED)) == 7
