@@ -1,0 +1,119 @@
+"""What runs say of the claims about alpha, beta and m: tables in Markdown, and a map.
+
+    introvae-sweep --points claims
+    python benchmarks/claims.py predictions/claims [--map claims.png]
+
+The points, three seeds each: a grid of beta (0.025 to 0.75 at 256x256x3) and margin ratio (1.5 to 15) at alpha 0.25;
+alpha from 0.05 to 1 at beta 0.2 and margin ratio 4; and a VAE for each beta. A cell holds the mean and the standard
+deviation over seeds, and how many of the runs did not end well.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from analysis.glossary import PARTS
+from analysis.runs import ENDED, Run, read_runs
+
+ALPHA, BETA, RATIO = 0.25, 0.2, 4.0  # where the grid is cut
+DETAIL = ("high_frequency_samples", "high_frequency_reconstructions", "sharpness", "structure", "reconstruction")
+PREDICTORS = {
+    "m over the mean KL of a VAE": lambda grid: grid.m / grid.kl_vae,
+    "m over its 95th percentile": lambda grid: grid.m / grid.kl_95_vae,
+    "m": lambda grid: grid.m,
+    "beta": lambda grid: grid.beta,
+}
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """A row for each ended run: alpha, beta at 256x256x3, m and ratio (m/KL), seed, state, score, parts, measures."""
+    return pd.DataFrame([_row(run) for run in read_runs(folder) if run.state in ENDED])
+
+
+def _row(run: Run) -> dict[str, Any]:
+    values: dict[str, Any] = {name: run.scores.get(name) for name in ("score", *PARTS)} | run.numbers
+    values |= run.parameters | {"beta": _short(run.beta_256), "ratio": _short(run.margin_ratio)}
+    return values | {"seed": run.config["seed"], "state": run.state}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
+def cell(runs: pd.DataFrame, measure: str) -> str:
+    """Mean and standard deviation over runs, and their states if not all are complete."""
+    values = runs[measure].dropna()
+    shown = f"{values.mean():.3f} ± {values.std():.3f}" if len(values) else "-"
+    bad = runs.state[runs.state != "complete"].value_counts()
+    return "; ".join([shown, *(f"{count} {state}" for state, count in bad.items())])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def grid_table(grid: pd.DataFrame, measure: str) -> str:
+    """Beta downwards, margin ratio to the right."""
+    ratios = sorted(grid.ratio.unique())
+    rows = [
+        [f"beta {beta:g}", *(cell(of_beta[of_beta.ratio == ratio], measure) for ratio in ratios)]
+        for beta, of_beta in grid.groupby("beta")
+    ]
+    return table([measure, *(f"m/KL {ratio:g}" for ratio in ratios)], rows)
+
+
+def rows_table(runs: pd.DataFrame, by: str, measures: Sequence[str]) -> str:
+    """A row for each value of `by`."""
+    rows = [[f"{value:g}", *(cell(same, measure) for measure in measures)] for value, same in runs.groupby(by)]
+    return table([by, *measures], rows)
+
+
+def predictors_table(grid: pd.DataFrame, vaes: pd.DataFrame) -> str:
+    """Spearman's rank correlation of the score with what could tell it beforehand, over the grid of each seed."""
+    known = grid.merge(vaes[["beta", "seed", "kl", "kl_95"]], on=["beta", "seed"], suffixes=("", "_vae"))
+    rows = []
+    for name, of in PREDICTORS.items():
+        found = pd.Series([of(same).corr(same.score, method="spearman") for _, same in known.groupby("seed")])
+        rows.append([name, f"{found.mean():.2f} ± {found.std():.2f}"])
+    return table(["rank correlation with the score", "over seeds"], rows)
+
+
+def draw_map(grid: pd.DataFrame, path: Path) -> None:
+    """Mean score over beta and margin ratio."""
+    mean = grid.pivot_table("score", "beta", "ratio").sort_index(ascending=False)
+    deviation = grid.pivot_table("score", "beta", "ratio", aggfunc="std").reindex_like(mean)
+    text = mean.map("{:.2f}".format) + deviation.map("\n± {:.2f}".format)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    sns.heatmap(mean, annot=text, fmt="", cmap="cividis", cbar_kws={"label": "score"}, ax=axes)
+    axes.set(xlabel="m over the KL of a VAE", ylabel="beta at 256x256x3", title=f"alpha {ALPHA:g}, mean of three seeds")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the study of --points claims")
+    parser.add_argument("--map", type=Path, metavar="FILE", help="draw the mean score over beta and margin ratio")
+    args = parser.parse_args()
+    runs = read(args.folder)
+    vaes, trained = runs[runs.alpha == 0], runs[runs.alpha > 0]
+    grid = trained[trained.alpha == ALPHA]
+    for measure in ("score", "informativeness", "diversity"):
+        print(grid_table(grid, measure))
+    print(predictors_table(grid, vaes))
+    print(rows_table(runs[(runs.beta == BETA) & ((runs.ratio == RATIO) | (runs.alpha == 0))], "alpha", DETAIL))
+    print(rows_table(grid[grid.ratio == RATIO], "beta", DETAIL))
+    print(rows_table(grid[grid.ratio == RATIO], "beta", ("traversal_smoothness", "interpolation_smoothness")))
+    print(rows_table(vaes, "beta", ("traversal_smoothness", "interpolation_smoothness")))
+    if args.map:
+        draw_map(grid, args.map)
+
+
+if __name__ == "__main__":
+    main()
