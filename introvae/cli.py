@@ -49,13 +49,13 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     if args.source is None:
         return config_from(args), None
     from introvae.run import best_run, load_checkpoint, read_config
-    from introvae.step import Optimisers
+    from introvae.state import holds_weights_alone
 
     source = best_run(args.source) if args.best else args.source
     found = read_config(source)
     config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # weights that are warm already
     same = {name: getattr(found, name) for name in ("warmup_steps", *OUTSIDE)}
-    alone = not (load_checkpoint(source) or {}).keys() >= set(Optimisers._fields)  # weights, as of introvae-export
+    alone = holds_weights_alone(load_checkpoint(source) or {})
     if args.warmup_steps is None and replace(config, **same) == found and not alone:
         if config.steps <= found.steps:
             raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")

@@ -61,7 +61,7 @@ class State:
         """Raises an exception if the state is none of this configuration."""
         if not 0 < state["step"] <= self.config.steps:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
-        if not state.keys() >= set(Optimisers._fields):
+        if holds_weights_alone(state):
             raise ValueError("it holds weights alone, which no training goes on from")
         self.model.load_state_dict(state["model"])
         if self.average:
@@ -75,6 +75,11 @@ class State:
                     if shapes != {parameter.shape}:  # PyTorch would notice at the next step, or never
                         raise ValueError(f"the state of Adam does not fit the {name}")
         self.step = state["step"]
+
+
+def holds_weights_alone(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint is one of introvae-export."""
+    return state.keys().isdisjoint(Optimisers._fields)
 
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
