@@ -11,7 +11,13 @@ from conftest import tiny_flags
 from introvae.cli import main
 from introvae.run import read_config, read_scores
 
-COMMANDS = {"introvae-train": "introvae.cli", "introvae-report": "analysis.cli", "introvae-sweep": "sweeps.cli"}
+COMMANDS = {
+    "introvae-train": "introvae.cli",
+    "introvae-sample": "introvae.sampling",
+    "introvae-export": "introvae.export",
+    "introvae-report": "analysis.cli",
+    "introvae-sweep": "sweeps.cli",
+}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -24,7 +30,7 @@ def test_help_is_quick_short_and_names_defaults(name: str) -> None:
         times.append(time.monotonic() - start)
     assert min(times) < 0.5
     assert len(result.stdout.splitlines()) <= 72
-    assert "[" in result.stdout
+    assert "[" in result.stdout.partition("options:")[2] or name == "introvae-export"  # which has none to name
 
 
 @pytest.mark.parametrize("module", COMMANDS.values())

@@ -18,6 +18,7 @@ PACKAGES = ("introvae", "analysis", "sweeps")
 COMMANDS = {
     "introvae-train": "introvae.cli",
     "introvae-sample": "introvae.sampling",
+    "introvae-export": "introvae.export",
     "introvae-report": "analysis.cli",
     "introvae-sweep": "sweeps.cli",
 }
