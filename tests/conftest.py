@@ -26,6 +26,13 @@ settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 
 CPU = torch.device("cpu")
+COMMANDS = {  # with their modules
+    "introvae-train": "introvae.cli",
+    "introvae-sample": "introvae.sampling",
+    "introvae-export": "introvae.export",
+    "introvae-report": "analysis.cli",
+    "introvae-sweep": "sweeps.cli",
+}
 
 
 def tiny_config(**values: Any) -> TrainConfig:

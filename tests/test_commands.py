@@ -6,18 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import tiny_flags
+from conftest import COMMANDS, tiny_flags
 
 from introvae.cli import main
 from introvae.run import read_config, read_scores
-
-COMMANDS = {
-    "introvae-train": "introvae.cli",
-    "introvae-sample": "introvae.sampling",
-    "introvae-export": "introvae.export",
-    "introvae-report": "analysis.cli",
-    "introvae-sweep": "sweeps.cli",
-}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

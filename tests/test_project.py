@@ -11,17 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import tiny_flags
+from conftest import COMMANDS, tiny_flags
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("introvae", "analysis", "sweeps")
-COMMANDS = {
-    "introvae-train": "introvae.cli",
-    "introvae-sample": "introvae.sampling",
-    "introvae-export": "introvae.export",
-    "introvae-report": "analysis.cli",
-    "introvae-sweep": "sweeps.cli",
-}
 
 
 def imported(path: Path) -> set[str]:
