@@ -55,7 +55,10 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     found = read_config(source)
     config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # weights that are warm already
     same = {name: getattr(found, name) for name in ("warmup_steps", *OUTSIDE)}
-    alone = holds_weights_alone(load_checkpoint(source) or {})
+    state = load_checkpoint(source)
+    if state is None:
+        raise UserError(f"{source} has no checkpoint; give a run folder that has one")
+    alone = holds_weights_alone(state)
     if args.warmup_steps is None and replace(config, **same) == found and not alone:
         if config.steps <= found.steps:
             raise UserError(f"{source} has its {found.steps} steps; give more --steps, or a setting to change")

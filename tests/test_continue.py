@@ -1,6 +1,7 @@
 """--from RUN: longer, or a new run from its weights; --from STUDY --best."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,14 @@ def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> No
         (["--from", "study", "--steps", "30"], "cannot read study/params.toml"),
         (["--from", "nowhere", "--best"], "nowhere holds no complete run"),
         (["--best"], "--best needs --from STUDY"),
+        (["--from", "study/bare", "--steps", "30"], "study/bare has no checkpoint; give a run folder that has one"),
         (["--from", "study/short", "--latent", "9", "--steps", "30"], "have other shapes than its settings say"),
     ],
 )
 def test_what_cannot_be_continued_is_refused(
     flags: list[str], message: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copytree(finished, "study/bare", ignore=shutil.ignore_patterns("checkpoint*"))
     capsys.readouterr()
     assert exit_code(main, flags) == 2
     error = capsys.readouterr().err
