@@ -92,7 +92,8 @@ def draw_map(grid: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     sns.heatmap(mean, annot=text, fmt="", cmap="cividis", cbar_kws={"label": "score"}, ax=axes)
-    axes.set(xlabel="m over the KL of a VAE", ylabel="beta at 256x256x3", title=f"alpha {ALPHA:g}, mean and deviation over seeds")
+    axes.set(xlabel="m over the KL of a VAE", ylabel="beta at 256x256x3")
+    axes.set_title(f"alpha {ALPHA:g}, mean and deviation over seeds")
     figure.savefig(path, dpi=120)
 
 
