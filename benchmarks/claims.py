@@ -3,7 +3,7 @@
     introvae-sweep --points claims
     python benchmarks/claims.py predictions/claims [--map claims.png]
 
-The points, three seeds each: a grid of beta (0.025 to 0.75 at 256x256x3) and margin ratio (1.5 to 15) at alpha 0.25;
+The points, three seeds each: a grid of beta (0.05 to 0.75 at 256x256x3) and margin ratio (1.5 to 15) at alpha 0.25;
 alpha from 0.05 to 1 at beta 0.2 and margin ratio 4; and a VAE for each beta. A cell holds the mean and the standard
 deviation over seeds, and how many of the runs did not end well.
 """

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from introvae.errors import StoppedError
 from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from sweeps.config import FIELDS, PRUNERS, SAMPLERS, Range, StudyConfig
-from sweeps.points import read_points
+from sweeps.points import read_points, settings_of
 from sweeps.redact import hide_password
 
 DESCRIPTION = (
@@ -128,9 +128,11 @@ def sweep(args: argparse.Namespace) -> int:
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     searched = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     asked["points"] = read_points(args.points) if args.points else ()
+    base: dict[str, Any] = {}
     if args.points and args.trials is None:
         asked["study"] = args.study or Path(args.points).stem
-    config = StudyConfig(train=config_from(searched), **asked)
+        base = {} if args.preset else settings_of(args.points)
+    config = StudyConfig(train=config_from(searched, base), **asked)
     if args.dry_run:
         from sweeps.dry_run import describe
 

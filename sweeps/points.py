@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from introvae.config import NUMBERS_AT_256
+from introvae.config import NUMBERS_AT_256, load_toml
 from introvae.errors import UserError
 
 SHIPPED = Path(__file__).parent / "points"
@@ -60,6 +60,12 @@ class Point:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Point))
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The training that points of this name are shipped for; nothing for a file's."""
+    path = SHIPPED / f"{name}.toml"
+    return load_toml(path) if path in SHIPPED.glob("*.toml") else {}
 
 
 def read_points(name: str) -> tuple[Point, ...]:

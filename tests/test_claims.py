@@ -64,6 +64,6 @@ def test_the_command_prints_tables_and_draws_the_map(
 
 def test_its_points_are_three_seeds_of_each_setting() -> None:
     points = read_points("claims")
-    assert len(points) == len(set(points)) == 72
+    assert len(points) == len(set(points)) == 57
     assert all({p.seed for p in points if (p.alpha, p.beta_256, p.margin_ratio) == s} == {0, 1, 2}
                for s in {(p.alpha, p.beta_256, p.margin_ratio) for p in points})  # fmt: skip

@@ -62,6 +62,9 @@ def test_shipped_points_name_their_study_and_say_what_they_stand_for(
     assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "2"]
     (first,) = (line for line in shown if line.startswith("trial 0"))
     assert "beta 38.4 (at 256x256x3: beta 0.05, m 500)" in first
+    assert any(line.startswith("settings") and "norm: group -> batch" in line for line in shown)
+    assert main([*flags, "--dry-run", "--preset", "orl-faces"]) == 0  # takes their place
+    assert "norm: " not in capsys.readouterr().out
     assert main([*flags, "--dry-run", "--trials", "3"]) == 0
     assert capsys.readouterr().out.splitlines()[0].endswith(str(tmp_path / "orl-faces-16px"))
 
