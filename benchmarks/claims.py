@@ -22,6 +22,7 @@ from analysis.runs import ENDED, Run, read_runs
 
 ALPHA, BETA, RATIO = 0.25, 0.2, 4.0  # where the grid is cut
 DETAIL = ("high_frequency_samples", "high_frequency_reconstructions", "sharpness", "structure", "reconstruction")
+GRID = ("score", "informativeness", "diversity")
 PREDICTORS = {
     "m over the mean KL of a VAE": lambda grid: grid.m / grid.kl_vae,
     "m over its 95th percentile": lambda grid: grid.m / grid.kl_95_vae,
@@ -48,7 +49,7 @@ def _short(value: float | None) -> float | None:
 def cell(runs: pd.DataFrame, measure: str) -> str:
     """Mean and standard deviation over runs, and their states if not all are complete."""
     values = runs[measure].dropna()
-    shown = f"{values.mean():.3f} ± {values.std():.3f}" if len(values) else "-"
+    shown = f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "") if len(values) else "-"
     bad = runs.state[runs.state != "complete"].value_counts()
     return "; ".join([shown, *(f"{count} {state}" for state, count in bad.items())])
 
@@ -105,13 +106,17 @@ def main() -> None:
     runs = read(args.folder)
     vaes, trained = runs[runs.alpha == 0], runs[runs.alpha > 0]
     grid = trained[trained.alpha == ALPHA]
-    for measure in ("score", "informativeness", "diversity"):
-        print(grid_table(grid, measure))
-    print(predictors_table(grid, vaes))
-    print(rows_table(runs[(runs.beta == BETA) & ((runs.ratio == RATIO) | (runs.alpha == 0))], "alpha", DETAIL))
-    print(rows_table(grid[grid.ratio == RATIO], "beta", DETAIL))
-    print(rows_table(grid[grid.ratio == RATIO], "beta", ("traversal_smoothness", "interpolation_smoothness")))
-    print(rows_table(vaes, "beta", ("traversal_smoothness", "interpolation_smoothness")))
+    at_beta = runs[(runs.beta == BETA) & ((runs.ratio == RATIO) | (runs.alpha == 0))]
+    at_ratio = grid[grid.ratio == RATIO]
+    smoothness = ("traversal_smoothness", "interpolation_smoothness")
+    for title, text in (
+        *((f"Alpha {ALPHA:g}: {measure}", grid_table(grid, measure)) for measure in GRID),
+        (f"Alpha {ALPHA:g}: what tells the score", predictors_table(grid, vaes)),
+        (f"Beta {BETA:g}, m/KL {RATIO:g}: alpha", rows_table(at_beta, "alpha", DETAIL)),
+        (f"Alpha {ALPHA:g}, m/KL {RATIO:g}: beta", rows_table(at_ratio, "beta", (*DETAIL, *smoothness))),
+        ("VAEs: beta", rows_table(vaes, "beta", ("kl", "kl_95", *smoothness))),
+    ):
+        print(f"### {title}\n\n{text}")
     if args.map:
         draw_map(grid, args.map)
 

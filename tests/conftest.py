@@ -60,6 +60,23 @@ def save_image(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int =
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8)).save(path)
 
 
+def make_celeba(root: Path, images: int) -> tuple[Path, list[str]]:
+    """Noise laid out as CelebA's files are: half for training, a third for validation; their folder, their names."""
+    base = root / "celeba"
+    names = [f"{index:06d}.jpg" for index in range(1, images + 1)]
+    for index, name in enumerate(names):
+        save_image(base / "img_align_celeba" / name, (178, 218), seed=index)
+    splits = [0 if index < images // 2 else 1 if index < images * 5 // 6 else 2 for index in range(images)]
+    rows = zip(names, splits, strict=True)
+    (base / "list_eval_partition.txt").write_text("".join(f"{name} {split}\n" for name, split in rows))
+    (base / "identity_CelebA.txt").write_text("".join(f"{name} 1\n" for name in names))
+    for file, columns in (("bbox", 4), ("landmarks_align", 10), ("attr", 40)):
+        header = f"{images}\n{' '.join(f'c{i}' for i in range(columns))}\n"
+        lines = "".join(f"{name} {' '.join(['1'] * columns)}\n" for name in names)
+        (base / f"list_{file}_celeba.txt").write_text(header + lines)
+    return base, names
+
+
 def blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.from_numpy(gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))
 

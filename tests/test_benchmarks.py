@@ -1,11 +1,16 @@
 """What the benchmarks compare with is what they say."""
 
+import math
+import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 import torch
+from lessons import LESSONS
+from lessons import main as lessons
 from orders import UncheckedAdam, authors_step, soft_introvae_step
+from published import row, settings
 from step import CONTENDERS, prepare, saved_bytes
 from study import fill
 from test_step import INTROVAE, SOFT, PassCounter, draws, inner_convolution, make, passes
@@ -100,3 +105,25 @@ def statements(folder: Path, before: int) -> int:
 
 def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> None:
     assert statements(tmp_path, 100) == statements(tmp_path, 10) <= 115
+
+
+def test_published_settings_by_their_margin_ratio() -> None:
+    """Latent dimensions of variance 4 at 64 px have 16 times as much at 256 px: 1/2 log 3.2 nats each."""
+    rows = {name: row(name, config, [4.0] * 512) for name, config in settings().items()}
+    assert {"official-256-a", "official-256-b", "seed-256", "seed-256-low-beta", "paper-128"} <= set(rows)
+    ratio, line = rows["seed-256-low-beta"]
+    kl = 512 / 2 * math.log(0.05 * 4 * 16)
+    assert ratio == pytest.approx(500 / kl) and line.endswith(f"| 0.05 | 0.05 | 500 | {kl:.0f} | {500 / kl:.1f} |")
+    assert rows["paper-128"][1].split(" | ")[4] == "0.125"  # a quarter of the numbers
+
+
+@pytest.mark.slow
+def test_the_lessons_are_trained_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lessons.py", "--out", str(tmp_path), "--steps", "4"])
+    lessons()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table] == list(LESSONS)
+    predicted = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[2] for line in table}
+    assert predicted["weight-1000"] == "0.0" and float(predicted["weight-10"]) > 1 and predicted["autoencoder"] == "-"

@@ -57,7 +57,7 @@ def test_the_command_prints_tables_and_draws_the_map(
     main()
     printed = capsys.readouterr().out
     assert "| score | m/KL 1.5 | m/KL 4 |" in printed and printed.count("1 collapsed") >= 1
-    assert "| beta | traversal_smoothness |" in printed
+    assert "### VAEs: beta\n\n| beta | kl | kl_95 | traversal_smoothness |" in printed
     with Image.open(folder / "map.png") as image:
         assert image.width > 400
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import save_image
+from conftest import make_celeba, save_image
 from PIL import Image
 from torchvision.datasets import CelebA
 
@@ -134,18 +134,7 @@ def test_a_missing_folder_is_refused() -> None:
 
 def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six pictures laid out as CelebA's, through torchvision's reader; only its checksums are passed over."""
-    base = tmp_path / "celeba"
-    splits = [0, 0, 0, 1, 1, 2]
-    names = [f"{index:06d}.jpg" for index in range(1, 7)]
-    for index, name in enumerate(names):
-        save_image(base / "img_align_celeba" / name, (178, 218), seed=index)
-    rows = zip(names, splits, strict=True)
-    (base / "list_eval_partition.txt").write_text("".join(f"{name} {split}\n" for name, split in rows))
-    (base / "identity_CelebA.txt").write_text("".join(f"{name} 1\n" for name in names))
-    for file, columns in (("bbox", 4), ("landmarks_align", 10), ("attr", 40)):
-        header = f"6\n{' '.join(f'c{i}' for i in range(columns))}\n"
-        lines = "".join(f"{name} {' '.join(['1'] * columns)}\n" for name in names)
-        (base / f"list_{file}_celeba.txt").write_text(header + lines)
+    base, names = make_celeba(tmp_path, 6)
     monkeypatch.setattr(CelebA, "_check_integrity", lambda self: True)
     images = load_images(f"celeba:{tmp_path}", 32)
     assert images.train.shape == (3, 3, 32, 32) and images.validation.shape == (2, 3, 32, 32)

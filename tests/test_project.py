@@ -1,17 +1,14 @@
-"""The project as a whole: which way imports point, what a wheel holds, and that the README's commands exist."""
+"""The project as a whole: which way imports point, and what a wheel holds."""
 
 import ast
-import importlib
 import os
-import re
-import shlex
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import COMMANDS, tiny_flags
+from conftest import tiny_flags
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("introvae", "analysis", "sweeps")
@@ -75,21 +72,3 @@ def test_a_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None
     assert "trial 1" in run("-m", "sweeps.cli", "--trials", "2", *tiny)
     assert "complete" in run("-m", "introvae.cli", *tiny)
     assert "trial-001" in run("-m", "analysis.cli")
-
-
-def readme_commands() -> list[list[str]]:
-    """Every line of the README's code blocks that calls one of the commands."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    parts = [part.strip() for line in lines for part in line.split("&&")]
-    return [shlex.split(part, comments=True) for part in parts if part.startswith("introvae-")]
-
-
-def test_the_commands_of_the_readme_exist() -> None:
-    found = readme_commands()
-    assert {words[0] for words in found} == set(COMMANDS)
-    for words in found:
-        try:
-            importlib.import_module(COMMANDS[words[0]]).command_line().parse_args(words[1:])
-        except SystemExit as stop:  # --list-presets ends the command
-            assert stop.code == 0, words

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,11 +134,3 @@ def test_a_report_does_without_pytorch() -> None:
     """Importing it would take half of the report's memory, and seconds."""
     code = "import analysis.report, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_committed_runs_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(Path(__file__).parents[1] / "predictions" / "gallery", tmp_path / "gallery")
-    assert main([str(tmp_path), "--format", "json"]) == 0
-    runs = json.loads(capsys.readouterr().out)
-    assert len(runs) == 15 and {run["state"] for run in runs} == {"complete", "pruned"}
-    assert runs[0]["run"] == "gallery/trial-040" and (tmp_path / "report.html").stat().st_size > 1e6

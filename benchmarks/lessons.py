@@ -1,0 +1,65 @@
+"""What a VAE is before it is an IntroVAE: nine trainings on digits, and a table of what came out.
+
+    python benchmarks/lessons.py [--out FOLDER] [--steps N]
+    introvae-report predictions/lessons --open        # pictures, traversals, curves, and how it went as a GIF
+
+The lessons of yukunchen113's pages on the VAE and the beta-VAE: an autoencoder (no KL), a VAE, the KL let in by and by,
+an encoder and decoder of low capacity, and rising and falling weights of the KL. The same command goes on after a stop.
+"""
+
+import argparse
+from pathlib import Path
+
+from analysis.prediction import predicted_kl
+from analysis.runs import Run, read_runs
+from analysis.spectrum import eigenvalues
+from introvae.cli import main as train
+from introvae.config import TrainConfig, value_at
+from introvae.data import load_images
+
+CONV, LOW = "vae-mnist-conv", "vae-mnist-mlp"
+LESSONS = {  # name -> preset and weight of the KL; without one the preset's, which rises from 0 to 1
+    "autoencoder": ("ae-mnist", None),
+    "vae": (CONV, "1"),
+    "annealing": (CONV, None),
+    "low-capacity": (LOW, None),
+    "weight-10": (CONV, "10"),
+    "weight-100": (CONV, "100"),
+    "weight-1000": (CONV, "1000"),
+    "falling-from-100": (CONV, "0:100,1500:1"),
+    "falling-from-10000": (CONV, "0:10000,1500:1"),
+}
+MEASURES = {  # headings of the table
+    "kl": "KL", "active_units_0.01": "active", "mse": "MSE", "retrieval": "retrieval", "sharpness_samples": "sharpness",
+    "variance_ratio": "variance", "traversal_smoothness": "traversals",
+}  # fmt: skip
+
+
+def row(run: Run) -> list[str]:
+    config = TrainConfig.from_dict(run.config)
+    weight = value_at(config.kl_weight, config.steps)
+    spectrum = eigenvalues(load_images(config.data, config.image_size).train)
+    beta = value_at(config.beta, config.steps)
+    predicted = f"{predicted_kl(spectrum, beta / weight, config.latent):.1f}" if weight else "-"
+    measured = [f"{run.numbers[name]:.3g}" if name in run.numbers else "-" for name in MEASURES]
+    return [run.folder.name, f"{weight:g}", predicted, *measured]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("predictions/lessons"), help="[predictions/lessons]")
+    parser.add_argument("--steps", type=int, default=3000, help="of each training [3000]")
+    args = parser.parse_args()
+    for name, (preset, weight) in LESSONS.items():
+        weights = [] if weight is None else ["--kl-weight", weight]
+        code = train(["--preset", preset, *weights, "--steps", str(args.steps), "--out", str(args.out / name)])
+        if code:
+            raise SystemExit(code)
+    runs = {run.folder.name: run for run in read_runs(args.out)}
+    lines = [["lesson", "weight", "predicted KL", *MEASURES.values()], ["---"] * (3 + len(MEASURES))]
+    for cells in [*lines, *(row(runs[name]) for name in LESSONS)]:
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
