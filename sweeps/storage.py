@@ -17,16 +17,17 @@ from typing import Any
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from introvae.errors import StoppedError, UserError
+from sweeps.reading import TRIAL, read_trials
 from sweeps.redact import hide_password
 
 PATIENCE = 300.0  # seconds that a database is waited for
 BEAT_EVERY = 60  # seconds between the signs of life of a running trial
 TAKES = "--storage takes postgresql+psycopg://USER@HOST/DATABASE or sqlite:///FILE"
 ATTEMPTS = 20  # to create the tables, while other machines do the same
-READS = ("_get_trials", "get_trial", "_get_stale_trial_ids", "get_study_user_attrs")  # often, and change nothing
 DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
 TRANSACTIONS = (
     "create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr", "get_study_id_from_name",
@@ -48,8 +49,6 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
         start, waiting = time.monotonic(), False
         while True:
             try:
-                if method.__name__ in READS and not self.one_machine:  # saves the server's BEGIN and COMMIT
-                    self.scoped_session().connection(execution_options={"isolation_level": "AUTOCOMMIT"})
                 result = method(self, *args, **kwargs)
             except (StorageInternalError, SQLAlchemyError) as error:
                 reason = self.outage(error)
@@ -107,6 +106,22 @@ class Database(RDBStorage):
             raise StoppedError(f"{self.shown} cannot be used ({reason}); put it right, then the same command goes on")
         return reason
 
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        if self.one_machine:
+            return super().get_trial(trial_id)
+        trials = read_trials(self, TRIAL.trial_id == trial_id)
+        if not trials:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        return trials[0]
+
+    def _get_trials(
+        self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
+    ) -> list[FrozenTrial]:
+        if self.one_machine or states is not None:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        ids = TRIAL.trial_id.in_(included_trial_ids) | (TRIAL.trial_id > trial_id_greater_than)
+        return read_trials(self, (TRIAL.study_id == study_id) & ids)
+
     def record_heartbeat(self, trial_id: int) -> None:
         """One that fails is left out: the grace period bears several."""
         with suppress(StorageInternalError, SQLAlchemyError):
@@ -114,7 +129,7 @@ class Database(RDBStorage):
 
 
 for _name in TRANSACTIONS:
-    setattr(Database, _name, _patient(getattr(RDBStorage, _name)))
+    setattr(Database, _name, _patient(getattr(Database, _name)))
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

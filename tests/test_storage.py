@@ -1,5 +1,6 @@
 """The study's database: what a password may do, servers that go away, machines that begin at once."""
 
+import math
 import multiprocessing
 import subprocess
 import threading
@@ -9,6 +10,8 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from postgresql import PASSWORD, QUOTED, PostgreSQL
 
 from introvae.errors import StoppedError, UserError
@@ -144,3 +147,39 @@ def test_machines_that_begin_at_once_share_one_study(kind: str, postgres: Postgr
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
     assert optuna.get_all_study_names(open_database(url, 300)) == ["s"]
+
+
+def shown(trial: FrozenTrial) -> str:
+    """All of it, whatever the order of attributes; NaN equals NaN."""
+    values = (sorted(value.items()) if isinstance(value, dict) else value for value in vars(trial).values())
+    return repr(list(values))
+
+
+def test_trials_are_read_as_optuna_reads_them(postgres: PostgreSQL) -> None:
+    """From the server, with all that a trial can hold."""
+    url = postgres.url("reading")
+    given = RDBStorage(url)  # without signs of life, which ask and tell warn of
+    study = optuna.create_study(storage=given)
+    study.enqueue_trial({"alpha": 0.1 + 0.2}, {"slot": 3, "nested": {"a": [1, None, "é'\\"]}})
+    for values in ((0.25, math.nan), (-math.inf, 1e-300)):
+        trial = study.ask()
+        trial.suggest_float("alpha", 1e-3, 1.0, log=True)
+        trial.suggest_categorical("norm", ["group", "batch"])
+        for step, value in enumerate(values):
+            trial.report(value, step)
+        study.tell(trial, math.inf)
+    study.ask()
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    given.engine.dispose()
+    database = open_database(url, 60)
+    known = database.get_study_id_from_name(study.study_name)
+    read = database._get_trials(known, None, set(), -1)
+    expected = RDBStorage._get_trials(database, known, None, set(), -1)
+    assert len(read) == 4 and list(map(shown, read)) == list(map(shown, expected))
+    assert list(read[0].params) == ["alpha", "norm"]
+    last = read[-1]._trial_id
+    some = database._get_trials(known, None, {read[0]._trial_id}, last - 1)
+    assert list(map(shown, some)) == list(map(shown, [read[0], read[-1]]))
+    assert shown(database.get_trial(last)) == shown(read[-1])
+    with pytest.raises(KeyError, match=str(last + 1)):
+        database.get_trial(last + 1)
