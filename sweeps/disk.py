@@ -10,14 +10,13 @@ from sweeps.slots import FINISHED
 
 
 def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:
-    """Remove the checkpoints of the finished trials that are not among the `count` best complete ones.
+    """Remove the checkpoints of the finished trials that are not among the `count` best, complete ones first.
 
     `removed` are the slots that lost theirs in earlier calls; this one adds to them.
     """
     finished = [trial for trial in trials if trial.state in FINISHED]
-    complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
-    best = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=True)[:count]
-    spare = {trial.user_attrs["slot"] for trial in finished} - {trial.user_attrs["slot"] for trial in best} - removed
+    finished.sort(key=lambda trial: (trial.state == TrialState.COMPLETE, trial.value or 0.0), reverse=True)
+    spare = {trial.user_attrs["slot"] for trial in finished[count:]} - removed
     for slot in spare:
         for name in (CHECKPOINT, PREVIOUS):
             (folder(slot) / name).unlink(missing_ok=True)

@@ -52,14 +52,13 @@ def describe(config: StudyConfig) -> str:
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Bounds and where they come from; what the spectrum predicts at both ends of beta."""
     for name, (low, high) in setup.space.to_dict().items():
-        bounds = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-        yield name, f"{bounds} ({_source(config, name)})"
+        yield name, f"{_range(f'{low:.4g}', f'{high:.4g}')} ({_source(config, name)})"
         if name == "beta":
             latents = _latents(setup)
             ends = list(zip((low, high), latents, strict=True))
-            kls = " to ".join(f"{predicted_kl(setup.spectrum, beta, latent):.3g}" for beta, latent in ends)
-            units = " to ".join(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in ends)
-            yield "", f"predicted KL {kls} nats, active units {units} of {_range(latents)}"
+            kls = _range(*(f"{predicted_kl(setup.spectrum, beta, latent):.3g}" for beta, latent in ends))
+            units = _range(*(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in ends))
+            yield "", f"predicted KL {kls} nats, active units {units} of {_range(*map(str, latents))}"
             collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
             yield "", f"predicted collapse {collapse}"
     for slot, (point, values) in enumerate(zip(config.points, setup.points, strict=True)):
@@ -91,8 +90,8 @@ def _latents(setup: Setup) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _range(ends: tuple[int, int]) -> str:
-    return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,13 @@ def test_a_dry_run_shows_the_space_and_begins_nothing(tmp_path: Path, capsys: py
     assert not list(tmp_path.iterdir())
 
 
+def test_at_one_beta_it_tells_one_predicted_kl(tmp_path: Path) -> None:
+    config = study_config(tmp_path, TRAIN, fix={"beta": 50.0})
+    spectrum, shown = prepare(config).spectrum, lines(config)["beta"]
+    units = predicted_active_units(spectrum, 50.0, 8)
+    assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats, active units {units} of 8" in shown
+
+
 def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -> None:
     config = study_config(tmp_path, TRAIN, m=(5.0, 50.0), search={"lr": (1e-4, 1e-3)})
     setup, shown = prepare(config), lines(config)

@@ -212,6 +212,8 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
         for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.csv"):
             (tmp_path / str(slot)).mkdir(exist_ok=True)
             (tmp_path / str(slot) / name).touch()
+    keep_best(study.trials, lambda slot: tmp_path / str(slot), 4, set())
+    assert len(list(tmp_path.glob("*/checkpoint*.pt"))) == 8  # what did not end well too, while there is room
     keep_best(study.trials, lambda slot: tmp_path / str(slot), 2, set())
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
