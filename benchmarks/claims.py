@@ -89,7 +89,7 @@ def draw_map(grid: pd.DataFrame, path: Path) -> None:
     """Mean score over beta and margin ratio."""
     mean = grid.pivot_table("score", "beta", "ratio").sort_index(ascending=False)
     deviation = grid.pivot_table("score", "beta", "ratio", aggfunc="std").reindex_like(mean)
-    text = mean.map("{:.2f}".format) + deviation.map("\n± {:.2f}".format)
+    text = mean.map("{:.2f}".format) + deviation.map("\n± {:.2f}".format, na_action="ignore").fillna("")
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     sns.heatmap(mean, annot=text, fmt="", cmap="cividis", cbar_kws={"label": "score"}, ax=axes)

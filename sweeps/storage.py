@@ -170,9 +170,17 @@ def _connect_sqlite(path: str) -> sqlite3.Connection:
     A power cut may take the last transactions, whose trials then continue from their checkpoints.
     """
     connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
+    start = time.monotonic()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            return connection
+        except sqlite3.OperationalError as error:  # of two that begin at once SQLite refuses one without waiting
+            if "locked" not in str(error) or time.monotonic() > start + 60:
+                connection.close()
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
 
 
 def _reach(url: str) -> None:

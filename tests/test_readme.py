@@ -95,7 +95,7 @@ def test_its_extras_and_the_files_that_it_names_exist() -> None:
     named = re.findall(r"\.\[(\w+)\]", README)
     assert named and set(named) <= set(extras)
     prose = README + (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for path in [*re.findall(r"\]\(([^):]+)\)", README), *re.findall(r"python (benchmarks/\w+\.py)", prose)]:
+    for path in [*re.findall(r"\]\(([^):#]+)[)#]", README), *re.findall(r"python (benchmarks/\w+\.py)", prose)]:
         assert (ROOT / path).exists(), path
 
 

@@ -1,10 +1,13 @@
 """The study's database: what a password may do, servers that go away, machines that begin at once."""
 
+import functools
 import math
 import multiprocessing
+import sqlite3
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -183,3 +186,23 @@ def test_trials_are_read_as_optuna_reads_them(postgres: PostgreSQL) -> None:
     assert shown(database.get_trial(last)) == shown(read[-1])
     with pytest.raises(KeyError, match=str(last + 1)):
         database.get_trial(last + 1)
+
+
+class Busy(sqlite3.Connection):
+    """Refused the first time, as one of two that turn WAL on at once is, however long its timeout."""
+
+    refused = False
+
+    def execute(self, *words: Any) -> sqlite3.Cursor:
+        if not Busy.refused:
+            Busy.refused = True
+            raise sqlite3.OperationalError("database is locked")
+        return super().execute(*words)
+
+
+def test_a_file_that_somebody_else_opens_just_now_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Busy))
+    open_study(tmp_path / "s", {})
+    assert Busy.refused
