@@ -1,4 +1,4 @@
-"""What a VAE is before it is an IntroVAE: nine trainings on digits, and a table of what came out.
+"""What a VAE is before it is an IntroVAE: ten trainings on digits, and a table of what came out.
 
     python benchmarks/lessons.py [--out FOLDER] [--steps N]
     introvae-report predictions/lessons --open        # pictures, traversals, curves, and how it went as a GIF
@@ -26,6 +26,7 @@ LESSONS = {  # name -> preset and weight of the KL; without one the preset's, wh
     "weight-10": (CONV, "10"),
     "weight-100": (CONV, "100"),
     "weight-1000": (CONV, "1000"),
+    "weight-10000": (CONV, "10000"),
     "falling-from-100": (CONV, "0:100,1500:1"),
     "falling-from-10000": (CONV, "0:10000,1500:1"),
 }

@@ -43,12 +43,8 @@ def smaller(words: list[str]) -> list[str]:
     if command == "introvae-train":
         if "--from" in words:
             return ["--steps=4", "--warmup-steps=2", "--checkpoint-every=2", "--picture-every=2", "--log-every=2"]
-        given = {word[2:] for word in words if word in ("--beta", "--m")}
-        return [
-            *tiny_flags(*(given or {"beta", "m"} if "--preset" in words else given)),
-            "--hidden=8",
-            "--decoder-hidden=8",
-        ]
+        kept = {"beta", "m"} if "--preset" in words else {word[2:] for word in words if word in ("--beta", "--m")}
+        return [*tiny_flags(*kept), "--hidden=8", "--decoder-hidden=8"]
     if command == "introvae-sweep":
         flags = [*tiny_flags("beta", "m"), "--hidden=8", "--decoder-hidden=8", "--workers=1"]
         if words == ["introvae-sweep", "--trials", "50"]:
