@@ -76,7 +76,7 @@ def earlier(slot: int) -> FrozenTrial:
     )
 
 
-def fill(folder: Path, url: str | None, before: int, trials: int) -> list[tuple[float, float]]:
+def fill(folder: Path, url: str | None, before: int, trials: int, profile: bool = False) -> list[tuple[float, float]]:
     """Milliseconds that each of the trials took, and the worker's processor in it."""
     study = open_study(folder, {}, url=url)
     for slot in range(before):
@@ -93,7 +93,8 @@ def fill(folder: Path, url: str | None, before: int, trials: int) -> list[tuple[
         return folder / f"trial-{slot:03d}"
 
     study = open_study(folder, {}, SlotSampler(0, "tpe", SPACE.distributions), url=url)  # as a new process would
-    Filler(study, before + trials + 1, run_folder, trial, one_machine=url is None).fill(on_trial)
+    with profiled(profile):
+        Filler(study, before + trials + 1, run_folder, trial, one_machine=url is None).fill(on_trial)
     return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(ends)]
 
 
@@ -117,8 +118,7 @@ def main() -> None:
             medians = []
             for before in SIZES:
                 url = server.url(f"study{before}") if kind == "PostgreSQL" else None
-                with profiled(args.profile):
-                    times = fill(Path(name) / f"{kind}-{before}", url, before, args.trials)
+                times = fill(Path(name) / f"{kind}-{before}", url, before, args.trials, args.profile)
                 wall, processor = (statistics.median(column) for column in zip(*times, strict=True))
                 medians.append(wall)
                 print(f"{kind:<10} {before:5d} trials: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)

@@ -12,8 +12,10 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from postgresql import PASSWORD, QUOTED, PostgreSQL
 
@@ -186,6 +188,51 @@ def test_trials_are_read_as_optuna_reads_them(postgres: PostgreSQL) -> None:
     assert shown(database.get_trial(last)) == shown(read[-1])
     with pytest.raises(KeyError, match=str(last + 1)):
         database.get_trial(last + 1)
+
+
+def test_trials_are_written_as_optuna_writes_them(postgres: PostgreSQL) -> None:
+    """To the server, each in one statement, and refused as Optuna refuses them."""
+    url = postgres.url("writing")
+    database = open_database(url, 60)
+    asked: list[str] = []
+    sqlalchemy.event.listen(database.engine, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
+    scale, other = FloatDistribution(1e-3, 1.0, log=True), CategoricalDistribution(["a"])
+    written = []
+    for storage in (RDBStorage(url), database):
+        study = storage.create_new_study([StudyDirection.MAXIMIZE])
+        trial = storage.create_new_trial(study)
+
+        def write(trial: int, name: str, value: Any, storage: RDBStorage = storage) -> None:
+            if name == "param":
+                storage._set_trial_param(trial, f"{name} {value}", value, scale, scale)
+            elif name == "step":
+                storage.set_trial_intermediate_value(trial, *value)
+            else:
+                getattr(storage, f"set_trial_{name}_attr")(trial, "é' %s :a", value)
+
+        asked.clear()
+        attributes: list[Any] = [1, {"nested": [1.5, None, "é'\\%"]}, math.nan, "again"]
+        for value in attributes:
+            write(trial, "user", value)
+            write(trial, "system", [value])
+        for number in (0.1 + 0.2, 1e-300):
+            write(trial, "param", number)
+        for score in ((1, 0.1 + 0.2), (2, math.nan), (3, -math.inf), (1, 1e-300)):
+            write(trial, "step", score)
+        assert storage is not database or len(asked) == 14
+        with pytest.raises(ValueError, match="distribution"):
+            storage._set_trial_param(trial, "changed", 0.0, other, scale)
+        storage.set_trial_state_values(trial, TrialState.FAIL)
+        for wrong, error in ((trial, UpdateFinishedTrialError), (trial + 1, KeyError)):
+            for name, given in {"user": 1, "system": 1, "param": 0.5, "step": (4, 0.5)}.items():
+                with pytest.raises(error):
+                    write(wrong, name, given)
+        read = storage.get_trial(trial)
+        parts = (read.user_attrs, read.system_attrs, read.params, read.distributions, read.intermediate_values)
+        written.append(list(map(repr, parts)))
+        storage.engine.dispose()
+    assert written[0] == written[1]
+    assert written[1][0] == repr({"é' %s :a": "again"}) and "1e-300" in written[1][4]
 
 
 class Busy(sqlite3.Connection):
