@@ -1,19 +1,19 @@
-"""Trials in PostgreSQL, read in one statement where Optuna takes six, and written in one where it takes five.
+"""Trials in a study's database, written and read in one statement each where Optuna takes up to five and six.
 
-In the course of a trial Optuna reads eleven times and writes fifteen, and the way to the server and back costs more
-than what is brought.
+A trial writes fifteen times and reads eleven times, and the way to a server costs more than what is brought.
+Readings are PostgreSQL's alone: SQLite's JSON rounds numbers.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Executable, Integer, Row, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import Connection, Executable, Integer, any_, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 PARTS: dict[str, tuple[Any, tuple[str, ...]]] = {  # of a trial: relationship -> table, and its columns that are read
     "params": (models.TrialParamModel, ("param_id", "param_name", "param_value", "distribution_json")),
@@ -30,12 +30,14 @@ KINDS: dict[str, Any] = {
     "intermediate_value_type": models.TrialIntermediateValueModel.TrialIntermediateValueType,
 }
 TRIAL = models.TrialModel
+INSERT: dict[str, Callable[[Any], Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def read_trials(storage: RDBStorage, ids: list[int], study: int | None = None, beyond: int = 0) -> list[FrozenTrial]:
     """The trials of these ids, and those of a study whose id is greater than `beyond`, in the order of their ids."""
     given = {"ids": ids, "study": study, "beyond": beyond}
-    return [_trial(storage, row._asdict()) for row in _execute(storage, _reading(), given)]
+    with _transaction(storage) as connection:
+        return [_trial(storage, row._asdict()) for row in connection.execute(_reading(), given)]
 
 
 def write_row(storage: RDBStorage, model: Any, row: dict[str, Any]) -> bool:
@@ -43,30 +45,31 @@ def write_row(storage: RDBStorage, model: Any, row: dict[str, Any]) -> bool:
 
     The first is the trial's id. False, and nothing is written, if there is no such trial or it has ended.
     """
-    return bool(_execute(storage, _writing(model, *row), {f"new_{name}": value for name, value in row.items()}))
+    given = {f"new_{name}": value for name, value in row.items()}
+    with _transaction(storage) as connection:
+        return connection.execute(_writing(storage.engine.name, model, *row), given).rowcount > 0
 
 
-def _execute(storage: RDBStorage, statement: Executable, given: dict[str, Any]) -> Sequence[Row[Any]]:
-    """A transaction of its own, without a way to the server for its begin and one for its end."""
-    with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        return connection.execute(statement, given).all()
+def _transaction(storage: RDBStorage) -> Connection:
+    """For one statement, without a way to the server for the beginning and one for the end."""
+    return storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT", preserve_rowcount=True)
 
 
 @functools.cache  # to put a statement together takes as long as the server's work on it
 def _reading() -> Executable:
     columns = (TRIAL.trial_id, TRIAL.number, TRIAL.state, TRIAL._datetime_start_utc, TRIAL._datetime_complete_utc)
-    named = TRIAL.trial_id == any_(bindparam("ids", type_=ARRAY(Integer)))
+    named = TRIAL.trial_id == any_(bindparam("ids", type_=postgresql.ARRAY(Integer)))
     new = (TRIAL.study_id == bindparam("study")) & (TRIAL.trial_id > bindparam("beyond"))
     return select(*columns, *map(_part, PARTS)).where(named | new).order_by(TRIAL.trial_id)
 
 
 @functools.cache
-def _writing(model: Any, *names: str) -> Executable:
+def _writing(dialect: str, model: Any, *names: str) -> Executable:
     new = [bindparam(f"new_{name}", type_=model.__table__.c[name].type) for name in names]
     trial = (TRIAL.trial_id == new[0]) & TRIAL.state.in_([state for state in TrialState if not state.is_finished()])
-    row = insert(model).from_select(names, select(*new).where(trial))
+    row = INSERT[dialect](model).from_select(names, select(*new).where(trial))
     replaced = {name: row.excluded[name] for name in names}
-    return row.on_conflict_do_update(index_elements=names[:2], set_=replaced).returning(model.trial_id)
+    return row.on_conflict_do_update(index_elements=names[:2], set_=replaced)
 
 
 def _part(name: str) -> Any:

@@ -128,7 +128,7 @@ class Database(RDBStorage):
         self, trial_id: int, param_name: str, param_value_internal: float,
         distribution: BaseDistribution, previous_distribution: BaseDistribution | None,
     ) -> None:  # fmt: skip
-        if previous_distribution is not None and not self.one_machine:
+        if previous_distribution is not None:
             check_distribution_compatibility(previous_distribution, distribution)
             row = {"trial_id": trial_id, "param_name": param_name, "param_value": param_value_internal}
             row["distribution_json"] = distribution_to_json(distribution)
@@ -138,19 +138,19 @@ class Database(RDBStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        if self.one_machine or not write_row(self, models.TrialUserAttributeModel, row):
+        if not write_row(self, models.TrialUserAttributeModel, row):
             super().set_trial_user_attr(trial_id, key, value)  # which says why not
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        if self.one_machine or not write_row(self, models.TrialSystemAttributeModel, row):
+        if not write_row(self, models.TrialSystemAttributeModel, row):
             super().set_trial_system_attr(trial_id, key, value)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         model = models.TrialIntermediateValueModel
         stored, kind = model.intermediate_value_to_stored_repr(intermediate_value)
         row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
-        if self.one_machine or not write_row(self, model, row):
+        if not write_row(self, model, row):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def record_heartbeat(self, trial_id: int) -> None:

@@ -190,9 +190,10 @@ def test_trials_are_read_as_optuna_reads_them(postgres: PostgreSQL) -> None:
         database.get_trial(last + 1)
 
 
-def test_trials_are_written_as_optuna_writes_them(postgres: PostgreSQL) -> None:
-    """To the server, each in one statement, and refused as Optuna refuses them."""
-    url = postgres.url("writing")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_trials_are_written_as_optuna_writes_them(kind: str, postgres: PostgreSQL, tmp_path: Path) -> None:
+    """Each in one statement, and refused as Optuna refuses them."""
+    url = f"sqlite:///{tmp_path / 's.db'}" if kind == "sqlite" else postgres.url("writing")
     database = open_database(url, 60)
     asked: list[str] = []
     sqlalchemy.event.listen(database.engine, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
