@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from postgresql import wait_until
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -82,8 +83,9 @@ def test_it_loads_without_an_error_and_without_a_request(page: webdriver.Chrome)
 
 def test_it_sorts_by_a_column_and_leaves_what_is_unknown_last(page: webdriver.Chrome) -> None:
     heading = next(h for h in page.find_elements(By.CSS_SELECTOR, "#table th") if h.text.startswith("Score"))
-    for expected in (["0.750", "0.600", "0.500"], ["0.000", "0.100", "0.250"]):
+    for order, expected in (("descending", ["0.750", "0.600", "0.500"]), ("ascending", ["0.000", "0.100", "0.250"])):
         heading.click()
+        wait_until(lambda order=order: heading.get_attribute("aria-sort") == order)  # the table sorts a moment later
         scores = texts(page, "#table tbody td:nth-child(5)")
         assert scores[:3] == expected and scores[-2:] == ["–", "–"]
 
