@@ -10,6 +10,8 @@ an encoder and decoder of low capacity, and rising and falling weights of the KL
 import argparse
 from pathlib import Path
 
+from torch import Tensor
+
 from analysis.prediction import predicted_kl
 from analysis.runs import Run, read_runs
 from analysis.spectrum import eigenvalues
@@ -36,10 +38,9 @@ MEASURES = {  # headings of the table
 }  # fmt: skip
 
 
-def row(run: Run) -> list[str]:
+def row(run: Run, spectrum: Tensor) -> list[str]:
     config = TrainConfig.from_dict(run.config)
     weight = value_at(config.kl_weight, config.steps)
-    spectrum = eigenvalues(load_images(config.data, config.image_size).train)
     beta = value_at(config.beta, config.steps)
     predicted = f"{predicted_kl(spectrum, beta / weight, config.latent):.1f}" if weight else "-"
     measured = [f"{run.numbers[name]:.3g}" if name in run.numbers else "-" for name in MEASURES]
@@ -57,8 +58,10 @@ def main() -> None:
         if code:
             raise SystemExit(code)
     runs = {run.folder.name: run for run in read_runs(args.out)}
+    config = TrainConfig.from_dict(next(iter(runs.values())).config)  # all have the same images
+    spectrum = eigenvalues(load_images(config.data, config.image_size).train)
     lines = [["lesson", "weight", "predicted KL", *MEASURES.values()], ["---"] * (3 + len(MEASURES))]
-    for cells in [*lines, *(row(runs[name]) for name in LESSONS)]:
+    for cells in [*lines, *(row(runs[name], spectrum) for name in LESSONS)]:
         print("| " + " | ".join(cells) + " |")
 
 
