@@ -58,7 +58,7 @@ def main() -> None:
         if code:
             raise SystemExit(code)
     runs = {run.folder.name: run for run in read_runs(args.out)}
-    config = TrainConfig.from_dict(next(iter(runs.values())).config)  # all have the same images
+    config = TrainConfig.from_dict(runs["vae"].config)  # all have its images
     spectrum = eigenvalues(load_images(config.data, config.image_size).train)
     lines = [["lesson", "weight", "predicted KL", *MEASURES.values()], ["---"] * (3 + len(MEASURES))]
     for cells in [*lines, *(row(runs[name], spectrum) for name in LESSONS)]:

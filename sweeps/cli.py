@@ -68,7 +68,7 @@ def _add_search_options(group: argparse._ArgumentGroup) -> None:
     add("--fix", type=parse_fixed, default={}, metavar="NAME=X,...", help="fixed alpha, beta, m or margin_ratio")
     searched = "further settings, such as lr=1e-4:1e-3"
     add("--search", type=parse_searched, default={}, metavar="NAME=LO:HI,...", help=searched)
-    add("--points", metavar="FILE|NAME", help="train these first: a CSV, or beta-comparison")
+    add("--points", metavar="FILE|NAME", help="train these first: a CSV, beta-comparison, claims or low-beta")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
     pruned = "halving, median, none [points alone: none]"
     add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)

@@ -52,6 +52,7 @@ def test_the_shipped_comparison_is_scaled_to_the_images() -> None:
         {"alpha": 0.25, "beta": 0.75, "m": 1000.0, "seed": 0},
     ]
     assert [point.values(3, 256) for point in points] == published
+    assert [point.values(1, 32) for point in read_points("low-beta")] == [low | {"seed": seed} for seed in range(3)]
 
 
 def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) -> None:
