@@ -20,8 +20,8 @@ DESCRIPTION = (
     "its total, pruned trials included."
 )
 EPILOG = (
-    "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m's from "
-    "a VAE's KL in nats at this beta."
+    "Ranges are LO:HI, searched on a log scale. By default beta's follows from the spectrum of the images, and m's "
+    "from a VAE's KL in nats at this beta."
 )
 NO_FLAG = (  # of a training: the study sets them, or they are of --objective soft
     "alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights", "beta_neg", "gamma_r",

@@ -44,14 +44,14 @@ def describe(config: StudyConfig) -> str:
     """
     setup = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
-    lines += [*_space(config, setup), *_training(config, setup), *_cost(config, setup)]
+    lines += [*_space(config, setup), *_points(config, setup), *_training(config, setup), *_cost(config, setup)]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Bounds and where they come from; what the spectrum predicts at both ends of beta."""
-    for name, (low, high) in setup.space.to_dict().items():
+    for name, (low, high) in setup.searched(config.total).items():
         yield name, f"{_range(f'{low:.4g}', f'{high:.4g}')} ({_source(config, name)})"
         if name == "beta":
             latents = _latents(setup)
@@ -61,11 +61,17 @@ def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
             yield "", f"predicted KL {kls} nats, active units {units} of {_range(*map(str, latents))}"
             collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
             yield "", f"predicted collapse {collapse}"
-    for slot, (point, values) in enumerate(zip(config.points, setup.points, strict=True)):
+
+
+def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
+    """The listed settings, with what published ones are at 256x256x3 and the KL that the spectrum predicts."""
+    for slot, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
         published = {"beta": point.beta_256, "m": point.m_256}
         unscaled = _list({name: value for name, value in published.items() if value is not None})
-        of_256 = f" (at 256x256x3: {unscaled})" if unscaled else ""
-        yield f"trial {slot}", f"{_list(values) or 'all drawn'}{of_256}"
+        text = (_list(values) or "all drawn") + (f" (at 256x256x3: {unscaled})" if unscaled else "")
+        if "beta" in values:
+            text += f", predicted KL {predicted_kl(setup.spectrum, values['beta'], _latents(setup)[0]):.3g} nats"
+        yield f"trial {slot}", text
 
 
 def _list(values: Mapping[str, float]) -> str:
@@ -99,7 +105,8 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     beta = train.warmup_beta or 0.0
     kl = predicted_kl(setup.spectrum, beta, _latents(setup)[0])
     source = "middle of beta's range, at least 10 nats" if config.train.warmup_beta is None else "--warmup-beta"
-    yield "warm-up", f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), predicted KL {kl:.3g} nats"
+    steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), predicted KL {kl:.3g} nats"
+    yield "warm-up", steps if train.warmup_steps else "none"
     steps = ", ".join(map(str, rungs(train))) or "none"
     yield "rungs", f"at steps {steps}; {GO_ON[config.pruned_by]:.0%} go on ({config.pruned_by})"
     changed = differences(TrainConfig().to_dict(), config.train.to_dict()) + differences(

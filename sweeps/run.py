@@ -54,7 +54,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | No
         )  # fmt: skip
         study = job.study()
         say = partial(print, flush=True) if not config.quiet else lambda line: None
-        say(f"study {setup.folder}: {setup.space}")
+        say(f"study {setup.folder}: {opening(setup, config.total)}")
         if missing := missing_slots(study, config.total):
             if study.trials:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
@@ -135,6 +135,15 @@ def _fill(job: Job, study: optuna.Study, stop: Stop, timeout: float | None, view
     images = ImageSet(setup.images.name, setup.images.train[:0], setup.images.validation[:0])
     job = replace(job, setup=replace(setup, images=images))
     Supervisor(partial(work, job), study, stop, timeout, view.show).supervise(job.workers)
+
+
+def opening(setup: Setup, trials: int) -> str:
+    """What so many trials search, and how many settings are listed."""
+    shown = [(name, [f"{end:.3g}" for end in ends]) for name, ends in setup.searched(trials).items()]
+    ranges = [f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in shown]
+    if listed := min(len(setup.points), trials):
+        ranges.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
+    return ", ".join(ranges)
 
 
 def has_checkpoint(setup: Setup, slot: int) -> bool:

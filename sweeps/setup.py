@@ -52,6 +52,11 @@ class Setup:
         """The values that the slot is given; mostly none."""
         return self.points[slot] if slot < len(self.points) else {}
 
+    def searched(self, trials: int) -> dict[str, list[float]]:
+        """The ranges that some of so many trials draw from: none where all values are given."""
+        drawn = [self.space.drawn(self.point(slot)) for slot in range(trials)]
+        return {name: ends for name, ends in self.space.to_dict().items() if any(name in ranges for ranges in drawn)}
+
     @property
     def varies_warmup(self) -> bool:
         """Whether the warm-up depends on what is searched, so that each trial has one of its own."""

@@ -16,6 +16,7 @@ from sweeps.config import SEARCHABLE, Range
 ALPHA: Range = (0.1, 0.75)  # the published settings, 0.15 to 0.5, and half as much again at either end
 MARGIN_RATIO: Range = (1.0, 16.0)
 LEAST_WARMUP_KL = 10.0  # nats; below, the measured KL says little of the data
+OTHER = {"m": "margin_ratio", "margin_ratio": "m"}  # which takes the place of one that is given
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,14 @@ class Space:
         point = {name: value for name, value in (point or {}).items() if name != "seed"}
         drawn: dict[str, float] = {}
         for name, (low, high) in self.to_dict().items():
-            other = {"m": "margin_ratio", "margin_ratio": "m"}.get(name)
-            if other not in point and low <= point.get(name, low) <= high:
+            if OTHER.get(name) not in point and low <= point.get(name, low) <= high:
                 suggest = trial.suggest_int if SEARCHABLE.get(name) is int else trial.suggest_float
                 drawn[name] = suggest(name, low, high, log=True)
         return drawn | point
 
-    def __str__(self) -> str:
-        shown = [(name, [f"{end:.3g}" for end in ends]) for name, ends in self.to_dict().items()]
-        return ", ".join(f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in shown)
+    def drawn(self, point: Mapping[str, float]) -> dict[str, list[float]]:
+        """The ranges that a trial with the values of a point draws the others from."""
+        return {name: ends for name, ends in self.to_dict().items() if not {name, OTHER.get(name)} & point.keys()}
 
     def to_dict(self) -> dict[str, Any]:
         searched = {name: list(bounds) for name, bounds in asdict(self).items() if bounds and name != "search"}

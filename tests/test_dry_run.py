@@ -68,7 +68,8 @@ def test_shipped_points_name_their_study_and_say_what_they_stand_for(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "2"]
     (first,) = (line for line in shown if line.startswith("trial 0"))
-    assert "beta 38.4 (at 256x256x3: beta 0.05, m 500)" in first
+    assert "beta 38.4 (at 256x256x3: beta 0.05, m 500), predicted KL " in first
+    assert not any(line.startswith(("alpha", "beta", "margin_ratio")) for line in shown)  # nothing is searched
     assert any(line.startswith("settings") and "norm: group -> batch" in line for line in shown)
     assert main([*flags, "--dry-run", "--preset", "orl-faces"]) == 0  # takes their place
     assert "norm: " not in capsys.readouterr().out
@@ -93,6 +94,7 @@ def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith("50% go on (median)")
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
     assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
+    assert shown["warm-up"] == " none"
 
 
 def test_what_diverges_at_once_is_found_by_a_dry_run(tmp_path: Path) -> None:

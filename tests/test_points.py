@@ -21,7 +21,7 @@ from introvae.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.objective import run_trial
 from sweeps.points import Point, read_points
-from sweeps.run import prepare, run_study, settings
+from sweeps.run import opening, prepare, run_study, settings
 from sweeps.samplers import SlotSampler
 from sweeps.setup import trial_config
 from sweeps.slots import DRAWN, FINISHED, CutOff, Filler
@@ -80,6 +80,15 @@ def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> No
     )
     assert StudyConfig(points=POINTS, pruner="median").pruned_by == "median"
     assert (StudyConfig().total, StudyConfig().pruned_by) == (50, "halving")
+
+
+def test_what_a_study_says_at_its_start_names_the_ranges_that_a_trial_draws_from(tmp_path: Path) -> None:
+    setup = prepare(study_config(tmp_path, points=POINTS))
+    assert opening(setup, 1) == "1 listed setting"
+    assert opening(setup, 2) == "margin_ratio 1 to 16, 2 listed settings"
+    assert opening(setup, 3).startswith("alpha 0.1 to 0.75, beta ")
+    assert opening(setup, 3).endswith(", margin_ratio 1 to 16, 3 listed settings")
+    assert opening(prepare(study_config(tmp_path)), 9).endswith(", margin_ratio 1 to 16")
 
 
 class Worker:

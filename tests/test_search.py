@@ -13,14 +13,15 @@ from analysis.spectrum import beta_range, vae_kl
 from introvae.run import read_config, read_metrics, read_scores
 from introvae.trainer import Trainer
 from sweeps.objective import run_trial
-from sweeps.run import prepare
+from sweeps.run import opening, prepare
 from sweeps.setup import train_warmup, warmup_config
 from sweeps.slots import CutOff
 
 
 def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
-    space = prepare(study_config(tmp_path, fix={"alpha": 0.3, "margin_ratio": 4.0})).space
-    assert str(space).startswith("alpha 0.3, beta ") and str(space).endswith(", margin_ratio 4")
+    setup = prepare(study_config(tmp_path, fix={"alpha": 0.3, "margin_ratio": 4.0}))
+    space, said = setup.space, opening(setup, 1)
+    assert said.startswith("alpha 0.3, beta ") and said.endswith(", margin_ratio 4")
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     drawn = [space.suggest(study.ask()) for _ in range(3)]
     assert {(values["alpha"], values["margin_ratio"]) for values in drawn} == {(0.3, 4.0)}
@@ -62,7 +63,7 @@ def test_beta_s_range_holds_those_of_both_ends_of_latent(tmp_path: Path) -> None
     setup = prepare(study_config(tmp_path, search={"latent": (4, 32)}))
     few, many = (beta_range(setup.spectrum, latent) for latent in (4, 32))
     assert setup.space.beta == pytest.approx((min(few[0], many[0]), max(few[1], many[1])))
-    assert "latent 4 to 32" in str(setup.space)
+    assert "latent 4 to 32" in opening(setup, 1)
 
 
 def test_a_warm_up_that_diverges_makes_its_trial_infeasible(tmp_path: Path) -> None:
