@@ -98,10 +98,14 @@ def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> st
 
     Images are float (N, C, H, W) in [0, 1]. The KL does not tell: it is large in runs that fail this way.
     """
-    retrieved, chance = retrieval(real, reconstructions), 1 / len(real)
+    return collapse_reason(retrieval(real, reconstructions), variance_ratio(real, samples), len(real))
+
+
+def collapse_reason(retrieved: float, variance: float, images: int) -> str:
+    """The same from the measures `retrieval` and `variance_ratio`, of so many images."""
+    chance = 1 / images
     if retrieved < chance + LEAST_RETRIEVED * (1 - chance):
         return f"input ignored (retrieval {retrieved:.3f})"
-    variance = variance_ratio(real, samples)
     if variance < LEAST_VARIANCE:
         return f"samples alike (variance ratio {variance:.3f})"
     return ""

@@ -10,10 +10,10 @@ from introvae.randomness import normal
 MOST_SCORED = 1000  # validation images, evenly spaced, and as many samples
 
 
-def scored_images(images: ImageSet) -> Tensor:
-    """The validation images that runs are scored on, float (N, C, S, S) in [0, 1] on the CPU, N at most 1,000."""
+def scored_images(images: ImageSet, most: int = MOST_SCORED) -> Tensor:
+    """The validation images that runs are scored on, float (N, C, S, S) in [0, 1] on the CPU, N at most `most`."""
     validation = images.validation
-    rows = torch.linspace(0, len(validation) - 1, min(MOST_SCORED, len(validation))).long()
+    rows = torch.linspace(0, len(validation) - 1, min(most, len(validation))).long()
     return to_float(validation[rows].cpu())
 
 

@@ -7,11 +7,12 @@ of the same points would have done follows from these scores and energies, by th
 price: the pruned study's training steps, its warm-up counted once, as a share of those of 50 separate trainings, each
     with its warm-up; and, warm-ups left out, the share of the adversarial steps.
 quality: (found - median) / (best - median) of the full-length scores, found being that of the pruned study's winner.
-rules: how many of the full trainings each one ends, and the best rank that one of these had at its end.
+rules: how many of the full trainings each one ends, and the best rank of 50 that one of these had at its end.
 orders: the mean quality, and the share of at least 0.9, where the points come in 40 other orders, and where trials are
     compared by the weights' score alone or by that of their moving average alone, in place of the mean of both.
 """
 
+import functools
 import json
 import os
 import random
@@ -42,12 +43,16 @@ from sweeps.config import StudyConfig
 from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.run import prepare
 from sweeps.setup import Setup, train_warmup, trial_config
+from sweeps.space import Space
 
 TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,
     checkpoint_every=600, picture_every=600,
 )  # fmt: skip
 POINTS = 50
+WIDE = Space(alpha=(0.02, 10.0), beta=(0.5, 5000.0), margin_ratio=(0.3, 100.0))  # where rules find more to end
+WIDE_LR = (3e-4, 3e-2)
+ENERGIES = ("step", "alpha", "kl_real", "kl_reconstruction", "kl_sample")  # what rules look at
 Point = dict[str, Any]
 Compared = Callable[[Sequence[float]], float]
 ORDERS = 40
@@ -58,63 +63,81 @@ COMPARED: dict[str, Compared] = {
 }
 
 
-def study_of(seed: int, out: Path) -> Setup:
-    return prepare(StudyConfig(train=replace(TRAIN, seed=seed), study=f"seed-{seed}", out=out, device="cpu"))
+def study_of(seed: int, out: Path, wide: bool) -> Setup:
+    setup = prepare(StudyConfig(train=replace(TRAIN, seed=seed), study=f"seed-{seed}", out=out, device="cpu"))
+    return replace(setup, space=WIDE) if wide else setup
 
 
 def points(setup: Setup) -> list[dict[str, float]]:
-    """Quasi-random values of alpha, beta and the margin ratio."""
+    """Quasi-random values of alpha, beta and the margin ratio, in the wide space of the learning rate as well."""
     study = optuna.create_study(sampler=QMCSampler(seed=setup.config.seed, scramble=True))
     drawn = []
     for _ in range(POINTS):
         trial = study.ask()
         drawn.append(setup.space.suggest(trial))
+        if setup.space == WIDE:
+            drawn[-1]["lr"] = trial.suggest_float("lr", *WIDE_LR, log=True)
         study.tell(trial, 0.0)
     return drawn
 
 
-def train_in_full(seed: int, out: Path, slot: int) -> Point:
-    """The run of a slot: scores by step of its weights and of their average, and the step and name of each rule."""
+def point_config(setup: Setup, slot: int) -> TrainConfig:
+    """The run of a slot; a learning rate of its own does not change the warm-up that it starts from."""
+    values = points(setup)[slot]
+    lr = values.pop("lr", TRAIN.lr)
+    return replace(trial_config(setup, slot, values), lr=lr)
+
+
+def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
+    """The run of a slot by step: scores of its weights and of their average, energies, and how its images collapsed."""
     torch.set_num_threads(1)
-    setup = study_of(seed, out)
-    config = trial_config(setup, slot, points(setup)[slot])
+    setup = study_of(seed, out, wide)
+    config = point_config(setup, slot)
     real = scored_images(setup.images)
-    check = Rules(config, setup.vae_kl(config))
-    rules: dict[str, int] = {}
-    scores: dict[int, tuple[float, float]] = {}
+    point: Point = {name: getattr(config, name) for name in ("alpha", "beta", "m", "lr")}
+    point |= {"slot": slot, "vae_kl": setup.vae_kl(config), "scores": {}, "energies": [], "collapse": {}}
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"])
-        try:
-            check(row)
-        except Stopped as stopped:
-            rules.setdefault(str(stopped).partition(" (")[0], step)
         now = []
         for model in (trainer.model, trainer.evaluated):
             reconstructions, samples = outputs(model.eval(), real, config.latent)
             now.append(score_images(real, reconstructions, samples).score)
         trainer.model.train()
-        scores[step] = now[0], now[1]
+        point["scores"][str(step)] = now
+        point["energies"].append({name: row[name] for name in ENERGIES})
         if step in rungs(config) and (collapse := image_collapse(real, reconstructions, samples)):
-            rules.setdefault(collapse.partition(" (")[0], step)
+            point["collapse"].setdefault(collapse.partition(" (")[0], step)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder(config))
+        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder(setup.config))
         try:
             trainer.run(on_log=on_log)
         except DivergedError:
-            rules["not finite"] = trainer.step
-            scores[config.steps] = 0.0, 0.0
-    return {"slot": slot, "alpha": config.alpha, "beta": config.beta, "m": config.m, "scores": scores, "rules": rules}
+            point["collapse"]["not finite"] = trainer.step
+            point["scores"][str(config.steps)] = 0.0, 0.0
+    return point
 
 
-def trained(seed: int, out: Path, pool: ProcessPoolExecutor) -> list[Point]:
+def rules(training: Point) -> dict[str, int]:
+    """The name of each rule that would have ended the training, and the first step at which."""
+    found: dict[str, int] = dict(training["collapse"])
+    check = Rules(replace(TRAIN, m=training["m"]), training["vae_kl"])
+    for row in training["energies"]:
+        try:
+            check(row)
+        except Stopped as stopped:
+            found.setdefault(str(stopped).partition(" (")[0], int(row["step"]))
+    return found
+
+
+def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list[Point]:
     """All points of a seed, in the order of their slots."""
-    setup = study_of(seed, out)
+    setup = study_of(seed, out, wide)
     train_warmup(setup, setup.config)
     files = [setup.folder / f"{slot:02d}.json" for slot in range(POINTS)]
     missing = [slot for slot, file in enumerate(files) if not file.exists()]
-    for point in pool.map(train_in_full, [seed] * len(missing), [out] * len(missing), missing):
+    for point in pool.map(functools.partial(train_in_full, seed, out, wide), missing):
         write_atomically(files[point["slot"]], json.dumps(point).encode())
         print(f"seed {seed}, point {point['slot']}: {list(point['scores'].values())[-1][1]:.3f}", flush=True)
     return [json.loads(file.read_text()) for file in files]
@@ -128,13 +151,13 @@ def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> 
     study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
     steps, complete = [], []
     for index, full in enumerate(trainings):
-        trial, end = study.ask(), TRAIN.steps
+        trial, end, ruled_out = study.ask(), TRAIN.steps, min(rules(full).values(), default=TRAIN.steps + 1)
         for rung in [*rungs(TRAIN), TRAIN.steps]:
-            if (ruled_out := min(full["rules"].values(), default=rung)) < rung:
+            if ruled_out < rung:
                 end = ruled_out
                 break
             trial.report(compared(full["scores"][str(rung)]), rung)
-            if rung in full["rules"].values() or (rung < TRAIN.steps and trial.should_prune()):
+            if ruled_out == rung or (rung < TRAIN.steps and trial.should_prune()):
                 end = rung
                 break
         else:
@@ -174,18 +197,25 @@ def report_orders(seeds: Sequence[Sequence[Point]]) -> None:
         print(f"other orders, by {name}: mean quality {statistics.mean(qualities):.3f}, {good:.0%} at least 0.9")
 
 
-def run(out: Path, seeds: int, workers: int) -> None:
-    """Train what is missing, and print the figures."""
+def report_rules(seeds: Sequence[Sequence[Point]]) -> None:
+    """A rule of a single trial is right if what it ends would not have ended among the best."""
+    ranks: defaultdict[str, list[int]] = defaultdict(list)
+    for trainings in seeds:
+        final = final_scores(trainings)
+        for training, score in zip(trainings, final, strict=True):
+            for rule in rules(training):
+                ranks[rule].append(1 + sum(other > score for other in final))
+    for rule, of_rule in sorted(ranks.items()):
+        print(f"{rule}: {len(of_rule)} of {len(seeds) * POINTS} trainings, the best of them of rank {min(of_rule)}")
+
+
+def run(out: Path, seeds: int, workers: int, wide: bool = False) -> None:
+    """Train what is missing, and print the figures; of the wide space those of the rules alone."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with ProcessPoolExecutor(workers) as pool:
-        trainings = [trained(seed, out, pool) for seed in range(seeds)]
-    ranks: defaultdict[str, list[int]] = defaultdict(list)
-    for seed, of_seed in enumerate(trainings):
-        report(seed, of_seed)
-        final = final_scores(of_seed)
-        for training, score in zip(of_seed, final, strict=True):
-            for rule in training["rules"]:
-                ranks[rule].append(1 + sum(other > score for other in final))
-    for rule, of_rule in ranks.items():
-        print(f"{rule}: {len(of_rule)} of {seeds * POINTS} trainings, the best of them of rank {min(of_rule)}")
-    report_orders(trainings)
+        trainings = [trained(seed, out, wide, pool) for seed in range(seeds)]
+    if not wide:
+        for seed, of_seed in enumerate(trainings):
+            report(seed, of_seed)
+        report_orders(trainings)
+    report_rules(trainings)

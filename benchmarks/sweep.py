@@ -1,8 +1,9 @@
 """What a sweep's pruning and its search are worth: the two figures of the README. Hours on a CPU.
 
-    python benchmarks/sweep.py --out FOLDER [--part pruning|search] [--seeds 3] [--workers 2]
+    python benchmarks/sweep.py --out FOLDER [--part pruning|rules|search] [--seeds 3] [--workers 2]
 
 pruning: as `benchmarks/pruning.py` says.
+rules: which trainings the rules end, of 50 in a far wider space, learning rates included, and how these end in full.
 search: 50 trials of TPE over alpha, beta and the margin ratio, with the bounds that follow from the images, against
     random search over absolute alpha, beta and m in the box that holds the published settings (alpha .15 to .5, beta
     .0125 to 2 at 256x256x3, scaled to the image size, m 90 to 1,000), both pruned, at equal training steps: the best
@@ -73,13 +74,15 @@ def best(trials: Sequence[Ended]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="holds what has been trained")
-    parser.add_argument("--part", choices=("pruning", "search"), help="[both]")
+    parser.add_argument("--part", choices=("pruning", "rules", "search"), help="[all]")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="[3]")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     args = parser.parse_args()
-    if args.part != "search":
+    if args.part in (None, "pruning"):
         pruning.run(args.out / "pruning", args.seeds, args.workers)
-    if args.part != "pruning":
+    if args.part in (None, "rules"):
+        pruning.run(args.out / "rules", args.seeds, args.workers, wide=True)
+    if args.part in (None, "search"):
         search(args.seeds, StudyConfig(train=TRAIN, out=args.out / "search", workers=args.workers, keep=1, quiet=True))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from torch import Tensor
 
-from analysis.collapse import image_collapse
+from analysis.collapse import collapse_reason, image_collapse
 from analysis.latent_pictures import write_latent_pictures
 from analysis.measures import measure_run
 from analysis.outputs import outputs, scored_images
@@ -21,6 +21,8 @@ from sweeps.pruning import Rules, Stopped, rungs
 from sweeps.setup import Setup, run_config, train_warmup, trial_config
 from sweeps.slots import DRAWN, CutOff, given_up
 from sweeps.watch import Watch
+
+MOST_AT_RUNGS = 200  # validation images, by which trials are compared; results are of all that are scored
 
 
 def run_trial(
@@ -94,18 +96,31 @@ def _train_and_score(
     except DivergedError as error:
         state, reason = "diverged", str(error)
     watch.enter("results")
-    scores: dict[str, Any] = {"state": state, "reason": reason}
+    found = _results(trial, trainer, setup, state, reason)
+    watch.enter("study")
+    return found
+
+
+def _results(trial: optuna.Trial, trainer: Trainer, setup: Setup, state: str, reason: str) -> dict[str, Any]:
+    """What a trained run is worth, with its pictures. One that has come to its last step may have collapsed there."""
+    config, folder = trainer.config, trainer.folder
+    found: dict[str, Any] = {}
     if state != "diverged":
         rows = read_metrics(folder)
-        scores |= measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
-        scores["optimized"] = weighted(scores, setup.weights)
+        found = measure_run(trainer.evaluated, setup.images, config, setup.spectrum, rows, state != "pruned")
+        found["optimized"] = weighted(found, setup.weights)
         trainer.write_picture()
+        if trainer.step == config.steps:
+            trial.report(found["optimized"], config.steps)
+            measures = found["measures"]
+            collapse = collapse_reason(measures["retrieval"], measures["variance_ratio"], measures["scored_images"])
+            if state == "complete" and collapse:
+                state, reason = "collapsed", f"{collapse} at step {config.steps}"
     if state in ("complete", "collapsed"):
         write_latent_pictures(trainer.evaluated, setup.images, folder)
     if state != "pruned":  # most trials are, and half a second each would add up
         trainer.finish()
-    watch.enter("study")
-    return scores
+    return {"state": state, "reason": reason} | found
 
 
 def _climb(
@@ -118,7 +133,7 @@ def _climb(
 ) -> None:
     """Train from rung to rung to the end. Raises Stopped where the trial is not worth going on with."""
     config = trainer.config
-    real, on_log = scored_images(setup.images), watch.follow(trainer.folder.name, trainer)
+    real, on_log = scored_images(setup.images, MOST_AT_RUNGS), watch.follow(trainer.folder.name, trainer)
     check = Rules(config, setup.vae_kl(config))
 
     def on_row(row: dict[str, float]) -> None:
@@ -137,18 +152,20 @@ def _climb(
             continue
         watch.enter("keeping")
         trainer.run(rung, on_row, stop)
-        watch.enter("scoring")
         if stop():
             raise CutOff(f"asked to stop at step {trainer.step}")
+        if rung == config.steps:
+            return
+        watch.enter("scoring")
         shown = outputs(trainer.evaluated, real, config.latent)
         score, collapse = _score(real, shown, setup), image_collapse(real, *shown)
-        if rung < config.steps and trainer.model is not trainer.evaluated:
+        if trainer.model is not trainer.evaluated:
             score = (score + _score(real, outputs(trainer.model, real, config.latent), setup)) / 2
         watch.enter("study")
         trial.report(score, rung)
-        if collapse and (setup.prune or rung == config.steps):
+        if collapse and setup.prune:
             raise Stopped("collapsed", f"{collapse} at step {rung}")
-        if setup.prune and rung < config.steps and trial.should_prune():
+        if setup.prune and trial.should_prune():
             raise Stopped("pruned", f"smoothed score {score:.3f} at step {rung}")
 
 

@@ -21,7 +21,7 @@ KEPT_SHARE = 1 / 3  # of the trials that reach a rung
 LEAST_SCORES = 5  # at a rung before its median says something
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
-PATIENCE = 1 / 4  # of the steps after the warm-up, until the energy of fakes has to exceed that of real images
+PATIENCE = 1 / 4  # of the steps after the warm-up, until fakes must have had m, or the energy of real images
 
 Row = Mapping[str, float]
 
@@ -90,16 +90,17 @@ class Rules:
     def __init__(self, config: TrainConfig, vae_kl: float) -> None:
         self.config, self.vae_kl = config, vae_kl
         self.patience = config.warmup_steps + PATIENCE * (config.steps - config.warmup_steps)
-        self.reached = False  # whether fakes had more energy than real images
+        self.reached = False
 
     def __call__(self, row: Row) -> None:
-        if row["step"] <= self.config.warmup_steps:
+        if not row["alpha"]:  # the warm-up's, or a plain VAE's
             return
-        real, fakes = row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
+        m, real, fakes = self.config.m, row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
         if real < LEAST_KL * self.vae_kl:
             raise Stopped("collapsed", f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
-        if max(real, fakes) > RUNAWAY * max(self.config.m, self.vae_kl, 10.0):
-            raise Stopped("diverged", f"runaway energy (KL {max(real, fakes):.3g} nats, m {self.config.m:.3g})")
-        self.reached = self.reached or fakes >= real
+        if max(real, fakes) > RUNAWAY * max(m, self.vae_kl, 10.0):
+            raise Stopped("diverged", f"runaway energy (KL {max(real, fakes):.3g} nats, m {m:.3g})")
+        self.reached = self.reached or fakes >= min(real, m)
         if row["step"] >= self.patience and not self.reached:
-            raise Stopped("pruned", f"margin never reached (fakes {fakes:.3g} nats, real images {real:.3g})")
+            energies = f"fakes {fakes:.3g} nats, real images {real:.3g}, m {m:.3g}"
+            raise Stopped("pruned", f"margin never reached ({energies})")

@@ -219,12 +219,15 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
 
 
-def test_at_rungs_the_weights_and_their_average_count_half_each(setup: Setup) -> None:
+def test_at_rungs_the_weights_and_their_average_count_half_each(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By fewer images than results are of."""
+    monkeypatch.setattr("sweeps.objective.MOST_AT_RUNGS", 40)
     trial = run(setup)
     config = trial_config(setup, 3, VALUES)
     alone = Trainer(config, setup.images, setup.folder / "alone", CPU, setup.warmup_folder(config))
     alone.run(310)
-    real = scored_images(setup.images)
+    real = scored_images(setup.images, 40)
+    assert len(real) == 40 < len(scored_images(setup.images))
     scores = [score_images(real, *outputs(model, real, 8)).score for model in (alone.model, alone.evaluated)]
     assert trial.intermediate_values[310] == pytest.approx(sum(scores) / 2)
     assert scores[0] != pytest.approx(scores[1], rel=1e-3)

@@ -46,11 +46,12 @@ def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
 def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float = VAE_KL) -> tuple[int, str, str] | None:
     """Step, state and reason after which a run is stopped that logs these energies in 100 steps after its warm-up."""
     check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), vae_kl)
-    check({"step": 100, "kl_real": 0.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})  # of the warm-up
-    for row, (real, reconstruction, sample) in enumerate(energies, 1):
+    names = ("step", "alpha", "kl_real", "kl_reconstruction", "kl_sample")
+    check(dict(zip(names, (100, 0.0, 0.0, math.nan, math.nan), strict=True)))  # of the warm-up
+    for row, values in enumerate(energies, 1):
         step = 100 + 5 * row
         try:
-            check({"step": step, "kl_real": real, "kl_reconstruction": reconstruction, "kl_sample": sample})
+            check(dict(zip(names, (step, 0.25, *values), strict=True)))
         except Stopped as stopped:
             return step, stopped.state, str(stopped)
     return None
@@ -84,5 +85,15 @@ def test_few_nats_never_run_away() -> None:
 def test_a_margin_that_is_never_reached_ends_a_run_after_a_quarter() -> None:
     under = (30.0, 29.0, 28.0)
     ended = fate(*[under] * 20)
-    assert ended == (125, "pruned", "margin never reached (fakes 29 nats, real images 30)")
+    assert ended == (125, "pruned", "margin never reached (fakes 29 nats, real images 30, m 60)")
     assert fate(HEALTHY, *[under] * 19) is None
+
+
+def test_fakes_that_reach_m_have_reached_it_whatever_the_energy_of_real_images() -> None:
+    assert fate((30.0, 29.0, 28.0), *[(30.0, 20.0, 20.0)] * 19, m=29.0) is None
+
+
+def test_a_vae_among_the_points_of_a_study_has_no_margin_to_reach() -> None:
+    check = Rules(tiny_config(alpha=0.0, warmup_steps=100, steps=200), VAE_KL)
+    for step in (150, 200):
+        check({"step": step, "alpha": 0.0, "kl_real": 20.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})

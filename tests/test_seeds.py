@@ -16,7 +16,8 @@ def test_the_best_setting_is_repeated_over_seeds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what was searched, its own warm-ups, nothing pruned; and the spread is printed and kept."""
-    monkeypatch.setattr("sweeps.objective.image_collapse", lambda *_: "")  # which 20 steps cannot escape
+    monkeypatch.setattr("analysis.collapse.LEAST_RETRIEVED", 0.0)  # more than what 20 steps give
+    monkeypatch.setattr("analysis.collapse.LEAST_VARIANCE", 0.0)
     monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
     config = study_config(
         tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,
