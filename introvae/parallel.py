@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+
+# Imported after a group began, its default arguments keep that group for ever: Gloo's threads then outlive it, and one
+# that lets go of a tensor while Python shuts down aborts the process.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 

@@ -65,18 +65,32 @@ def _work(rank: int, folder: Path, jobs: list[tuple[Callable[..., Any], tuple[An
     results = [job(*arguments) for job, arguments in jobs]
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
+    threads = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
+    (folder / f"{rank}.threads").write_text("".join(threads))
 
 
 @pytest.fixture(scope="module")
-def in_parallel(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
-    """For each process: the end states of CASES, then the first gradients with norm group and none."""
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes left their results and the names of the threads that they ended with."""
     folder = tmp_path_factory.mktemp("gloo")
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (train, (norm, weights, 20, torch.float64)) for norm, weights in CASES.values()
     ]
     jobs += [(first_gradients, (norm, INTROVAE)) for norm in ("group", "none")]
     mp.spawn(_work, (folder, jobs), PROCESSES)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_parallel(worked: Path) -> list[list[dict[str, Tensor]]]:
+    """For each process: the end states of CASES, then the first gradients with norm group and none."""
+    return [torch.load(worked / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+def test_no_thread_of_a_group_outlives_it(worked: Path) -> None:
+    for rank in range(PROCESSES):
+        names = (worked / f"{rank}.threads").read_text().split()
+        assert names and not [name for name in names if "gloo" in name]
 
 
 @pytest.mark.parametrize("case", CASES)
