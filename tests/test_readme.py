@@ -1,6 +1,7 @@
 """What the README says can be typed: each of its commands and scripts is run, with fewer steps and smaller images."""
 
 import importlib
+import os
 import re
 import shlex
 import shutil
@@ -139,7 +140,10 @@ def test_torchrun_inside_a_trial(tmp_path: Path) -> None:
     for there, here in {'"--data=/shared/faces"': flags, "per-node=4": "per-node=2", "study, 50": "study, 2"}.items():
         assert there in script
         script = script.replace(there, here)
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=300)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where torchrun lies
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True, timeout=300
+    )
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/predictions/several-gpus/study.db")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
     assert (tmp_path / "predictions" / "several-gpus" / "trial-001" / "checkpoint.pt").exists()
