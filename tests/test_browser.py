@@ -69,6 +69,16 @@ def texts(page: webdriver.Chrome, selector: str) -> list[str]:
     return [found.text for found in page.find_elements(By.CSS_SELECTOR, selector)]
 
 
+def dialog(page: webdriver.Chrome) -> WebElement:
+    return WebDriverWait(page, 20).until(lambda page: one(page, "dialog[open]"))
+
+
+def open_run(page: webdriver.Chrome, name: str) -> WebElement:
+    """The dialog of a run, opened by its link; the browser follows the new address a moment after the click."""
+    page.find_element(By.LINK_TEXT, name).click()
+    return dialog(page)
+
+
 def names(page: webdriver.Chrome) -> list[str]:
     return texts(page, "#table tbody td.name")
 
@@ -101,16 +111,15 @@ def test_it_filters_by_state_and_by_text(page: webdriver.Chrome) -> None:
 
 
 def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
-    page.find_element(By.LINK_TEXT, "study/trial-002").click()
-    dialog = one(page, "dialog[open]")
-    assert one(page, "#run-title").text == "study/trial-002" and "samples alike | at step 20" in dialog.text
+    run = open_run(page, "study/trial-002")
+    assert one(page, "#run-title").text == "study/trial-002" and "samples alike | at step 20" in run.text
     captions = texts(page, "dialog figure.picture figcaption")
     assert captions[:3] == ["Originals", "Reconstructions", "Samples"]
     shown = page.find_elements(By.CSS_SELECTOR, "dialog img")
     assert shown and all(image.get_property("naturalWidth") for image in shown)
     labels = texts(page, "dialog svg text")
     assert "KL [nats]" in labels and "step" in labels and "½ squared error, summed over pixels" in labels
-    assert "peak signal-to-noise ratio" in dialog.text and "latent" in dialog.text
+    assert "peak signal-to-noise ratio" in run.text and "latent" in run.text
     one(page, "dialog button.close").click()
     assert not page.find_elements(By.CSS_SELECTOR, "dialog[open]")
 
@@ -118,14 +127,14 @@ def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
 def test_a_point_of_the_map_leads_to_its_run(page: webdriver.Chrome) -> None:
     point = one(page, ".chart.map svg a")
     page.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}))", point)
-    WebDriverWait(page, 5).until(lambda b: b.find_elements(By.CSS_SELECTOR, "dialog[open]"))
+    dialog(page)
     assert one(page, "#run-title").text in names(page)
 
 
 def test_it_compares_two_runs(page: webdriver.Chrome) -> None:
     Select(one(page, "#compare-a")).select_by_value("study/trial-000")
     Select(one(page, "#compare-b")).select_by_value("study/trial-001")
-    WebDriverWait(page, 5).until(lambda b: "study/trial-001" in texts(b, "#compare thead th"))
+    WebDriverWait(page, 20).until(lambda b: "study/trial-001" in texts(b, "#compare thead th"))
     captions = texts(page, "#compare figcaption")
     kinds = [(kind, f"study/trial-00{index}") for kind in ("Reconstructions", "Samples") for index in (0, 1)]
     assert captions == ["Originals of both", *(f"{kind}: {name}" for kind, name in kinds)]
@@ -165,6 +174,6 @@ def test_a_telephone_shows_it_without_scrolling_sideways(
 
 def test_names_are_shown_as_they_are(page: webdriver.Chrome) -> None:
     assert NASTY in names(page)
-    page.find_element(By.LINK_TEXT, NASTY).click()
+    open_run(page, NASTY)
     assert one(page, "#run-title").text == NASTY
     assert not page.find_elements(By.CSS_SELECTOR, "img[src='x']") and page.get_log("browser") == []
