@@ -1,5 +1,6 @@
 """A PostgreSQL server in a temporary folder, on 127.0.0.1 and a free port, for as long as it is needed."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -21,9 +22,7 @@ class PostgreSQL:
         self.data = self.folder / "data"
         if os.getuid() == 0:  # the server refuses to run as root
             shutil.chown(self.folder, "postgres", "postgres")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
@@ -57,6 +56,15 @@ class PostgreSQL:
             ).returncode  # fmt: skip
             output.seek(0)
             assert code == 0, output.read().decode()
+
+
+def free_port() -> int:
+    """Below those that the kernel gives to clients: while no server listens, a client could be given its port."""
+    for port in range(20_000 + os.getpid() % 8_000, 32_000):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free between 20000 and 32000")
 
 
 def programs() -> Path:

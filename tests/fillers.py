@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -115,12 +116,21 @@ def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, 
     study = open_study(folder, {}, url=url)
     killed: set[int] = set()
     while len(killed) < kills:
+        killed.add(kill_in_the_midst(study, folder, steps, killed))
+    codes = [ended(pid) for pid in pids]
+    assert sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills)
+
+
+def kill_in_the_midst(study: optuna.Study, folder: Path, steps: int, spared: Container[int] = ()) -> int:
+    """The id of a process killed between the second step of a trial and its last; stopped first, to be sure of it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             pid = trial.user_attrs.get(OWNER, {}).get("pid")
-            if pid and 2 in trial.intermediate_values and pid not in killed and len(killed) < kills:
+            if pid and 2 in trial.intermediate_values and pid not in spared:
                 os.kill(pid, signal.SIGSTOP)
                 in_the_midst = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps
                 os.kill(pid, signal.SIGKILL if in_the_midst else signal.SIGCONT)
-                killed |= {pid} if in_the_midst else set()
-    codes = [ended(pid) for pid in pids]
-    assert sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills)
+                if in_the_midst:
+                    return pid
+    raise AssertionError("no trial was met in its midst")

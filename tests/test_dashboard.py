@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from postgresql import wait_until
+from postgresql import free_port, wait_until
 from studies import make_run
 
 from introvae.pictures import last_picture
@@ -44,8 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[str]:
     """The address of a dashboard; a warning in it is an error."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("optuna-dashboard")), f"sqlite:///{folder / 'study.db'}",
                "--artifact-dir", str(folder / ARTIFACTS), "--port", str(port)]  # fmt: skip
     environment = {**os.environ, "PYTHONWARNINGS": "error"}

@@ -152,6 +152,7 @@ def test_a_killed_process_ends_the_run_and_the_same_command_continues_it(tmp_pat
     assert finish(torchrun(whole, "--steps", "120")).returncode == 0
     with subprocess.Popen(torchrun(cut, "--steps", "120"), stderr=subprocess.PIPE, text=True) as running:
         while not (cut / "checkpoint.pt").exists():
+            assert running.poll() is None
             time.sleep(0.01)
         workers = subprocess.run(["pgrep", "-f", f"introvae.cli.*{cut}"], capture_output=True, text=True).stdout.split()
         victim = next(int(pid) for pid in reversed(workers) if int(pid) != running.pid)

@@ -4,11 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from fillers import Counting, supervise, supervisor
+from fillers import Counting, kill_in_the_midst, supervise, supervisor
 from postgresql import wait_until
 
 from introvae.errors import StoppedError
@@ -51,12 +50,7 @@ def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> N
     job = Counting(tmp_path / "s", 3, steps=20)
     watch = open_study(job.folder, {})
 
-    def kill() -> None:
-        wait_until(lambda: any(2 in trial.intermediate_values for trial in watch.trials))
-        trial = next(trial for trial in watch.trials if 2 in trial.intermediate_values)
-        os.kill(trial.user_attrs[OWNER]["pid"], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill_in_the_midst, args=(watch, job.folder, job.steps))
     killer.start()
     supervisor(job).supervise(2)
     killer.join()
@@ -102,9 +96,9 @@ def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
     lock = job.run_folder(0) / ".lock"
 
     def interrupt() -> None:
-        for _ in range(2):
-            interrupt_once_there([lock], signal.SIGINT)
-            time.sleep(0.2)
+        interrupt_once_there([lock], signal.SIGINT)
+        wait_until(lambda: stop.received)
+        os.kill(os.getpid(), signal.SIGINT)
 
     with Interrupt() as stop, pytest.raises(KeyboardInterrupt):
         threading.Thread(target=interrupt).start()
