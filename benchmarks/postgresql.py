@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PASSWORD = "s3cret{x}%"
@@ -75,9 +76,9 @@ def programs() -> Path:
     return folders[-1]
 
 
-def wait_until(condition: object, seconds: float = 60) -> None:
+def wait_until(condition: Callable[..., object], seconds: float = 60) -> None:
     """`condition()` becomes true."""
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -3,14 +3,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_config
+from postgresql import wait_until
 
 from introvae.batches import Batches
 from introvae.cache import ImageRows
@@ -102,16 +101,9 @@ def test_the_next_batch_is_gathered_ahead(tmp_path: Path, monkeypatch: pytest.Mo
     images = in_a_file(counting_images(12), tmp_path / "images")
     batches = Batches(images, 4, False, CPU)
     first = seen(batches(0, 0))
-    until(lambda: len(asked) == 2)
+    wait_until(lambda: len(asked) == 2)
     gathered = sorted(asked)  # in either order: the one ahead may be noted before the first
     assert sorted([first, seen(batches(0, 1))]) == gathered
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def streaming_threads() -> int:
@@ -121,7 +113,7 @@ def streaming_threads() -> int:
 def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_path: Path) -> None:
     """Through the end of the warm-up, where the seed changes, and a stop; and its thread ends with it."""
     gc.collect()
-    until(lambda: streaming_threads() == 0)
+    wait_until(lambda: streaming_threads() == 0)
     config = tiny_config(warmup_steps=6, warmup_seed=7, steps=10)
     filed = ImageSet("faces", in_a_file(small_faces.train[:], tmp_path / "images"), small_faces.validation)
     resident = Trainer(config, small_faces, tmp_path / "resident", CPU)
@@ -135,7 +127,7 @@ def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_pa
         assert torch.equal(a, b)
     del streamed
     gc.collect()
-    until(lambda: streaming_threads() == 0)
+    wait_until(lambda: streaming_threads() == 0)
 
 
 def test_a_stream_does_not_hold_up_the_end_of_the_process(tmp_path: Path) -> None:

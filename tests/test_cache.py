@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import save_image
+from postgresql import wait_until
 from torch import Tensor
 
 from analysis.outputs import scored_images
@@ -225,16 +225,9 @@ def start(code: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_of_two_processes_one_decodes_and_the_other_waits(photos: Path, cache_folder: Path) -> None:
     with start(DECODE_SLOWLY + LOAD, str(photos)) as first:
-        wait_for(lambda: any(cache_folder.glob(f"{photos.name}-*/decodings")))
+        wait_until(lambda: any(cache_folder.glob(f"{photos.name}-*/decodings")))
         (folder,) = folders(cache_folder, photos)
         with start(DECODE_SLOWLY + LOAD, str(photos)) as second:
             assert second.stderr and first.stderr and first.stdout and second.stdout
@@ -279,10 +272,10 @@ def test_workers_end_with_their_process(photos: Path, cache_folder: Path, number
     for index in range(400):
         (photos / f"large-{index}.png").hardlink_to(photos / "large.png")
     with start("from introvae import decode; decode.PATIENCE = 0\n" + LOAD, str(photos)) as process:
-        wait_for(lambda: len(children(process.pid)) > 0)
+        wait_until(lambda: len(children(process.pid)) > 0)
         workers = children(process.pid)
         process.send_signal(number)
-        wait_for(lambda: not any(alive(worker) for worker in workers))
+        wait_until(lambda: not any(alive(worker) for worker in workers))
     for path in photos.glob("large*.png"):
         path.unlink()
     after = load_images(str(photos), 16)
