@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from introvae.commands.options import PREDICTIONS, Parser, run_command
 from introvae.errors import UserError
-from introvae.options import PREDICTIONS, Parser, run_command
 
 DESCRIPTION = (
     "Print all runs below a folder, best first, and write into it report.html, a page with charts and pictures that "
@@ -51,9 +51,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def report(args: argparse.Namespace) -> None:
     """What is asked for is printed even where the files cannot be written."""
-    from analysis.report import CSV, GRID, MARKDOWN, MOST_DRAWN, PAGE, best_and_worst, named, report_files, write_report
-    from analysis.runs import read_runs
-    from analysis.table import frame, ranked, text_table
+    from analysis.report.runs import read_runs
+    from analysis.report.table import frame, ranked, text_table
+    from analysis.report.write import (
+        CSV,
+        GRID,
+        MARKDOWN,
+        MOST_DRAWN,
+        PAGE,
+        best_and_worst,
+        named,
+        report_files,
+        write_report,
+    )
 
     folder = args.folder
     if args.rescore:

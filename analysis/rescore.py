@@ -8,19 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
-from analysis import distance
-from analysis.latent_pictures import write_latent_pictures
-from analysis.measures import measure_run
-from analysis.outputs import noise_samples, scored_images
-from analysis.runs import Run
-from analysis.score import weighted
-from analysis.spectrum import eigenvalues
+from analysis.evaluate import measure_run, noise_samples, scored_images
+from analysis.measures import distance
+from analysis.measures.score import weighted
+from analysis.measures.spectrum import eigenvalues
+from analysis.report.latent_sheets import write_latent_pictures
+from analysis.report.runs import Run
 from introvae.config import TrainConfig
-from introvae.data import ImageSet, load_images
+from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
-from introvae.networks import IntroVAE
-from introvae.run import CHECKPOINT, read_metrics, write_scores
-from introvae.state import load_run
+from introvae.nn.networks import IntroVAE
+from introvae.runs.folder import CHECKPOINT, read_metrics
+from introvae.runs.record import write_scores
+from introvae.training.state import load_run
 
 
 def rescore(runs: Sequence[Run], lite0_kid: bool = False, inception: Path | None = None) -> None:

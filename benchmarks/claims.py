@@ -17,8 +17,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.glossary import PARTS
-from analysis.runs import ENDED, Run, read_runs
+from analysis.measures.glossary import PARTS
+from analysis.report.runs import ENDED, Run, read_runs
 
 ALPHA, BETA, RATIO = 0.25, 0.2, 4.0  # where the grid is cut
 DETAIL = ("high_frequency_samples", "high_frequency_reconstructions", "sharpness", "structure", "reconstruction")

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from introvae.batches import Batches
-from introvae.cache import ImageRows, Images
+from introvae.commands.options import DEVICE_HELP
 from introvae.config import TrainConfig
-from introvae.data import ImageSet, load_images
-from introvae.device import choose_device
-from introvae.options import DEVICE_HELP
-from introvae.trainer import Trainer
+from introvae.data.batches import Batches
+from introvae.data.image_set import ImageSet, load_images
+from introvae.data.pixel_cache import ImageRows, Images
+from introvae.training.device import choose_device
+from introvae.training.trainer import Trainer
 
 WARM = 20  # steps before the clock starts
 COPIES = 320

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from analysis.prediction import predicted_kl
-from analysis.runs import Run, read_runs
-from analysis.spectrum import eigenvalues
-from introvae.cli import main as train
-from introvae.config import TrainConfig, value_at
-from introvae.data import load_images
+from analysis.measures.spectrum import eigenvalues, predicted_kl
+from analysis.report.runs import Run, read_runs
+from introvae.commands.train import main as train
+from introvae.config import TrainConfig
+from introvae.data.image_set import load_images
+from introvae.training.schedule import value_at
 
 CONV, LOW = "vae-mnist-conv", "vae-mnist-mlp"
 LESSONS = {  # name -> preset and weight of the KL; without one the preset's, which rises from 0 to 1

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import torch
 
-from analysis import measures
-from analysis.outputs import MOST_SCORED
-from analysis.spectrum import eigenvalues
+from analysis import evaluate as measures
+from analysis.evaluate import MOST_SCORED
+from analysis.measures.spectrum import eigenvalues
 from introvae.config import TrainConfig
-from introvae.data import ImageSet, load_images
-from introvae.state import build_model
+from introvae.data.image_set import ImageSet, load_images
+from introvae.training.state import build_model
 
 PARTS = (
     "score_images", "_reconstruction", "_sharpness", "_blur_and_power", "_latents", "_networks", "_diversity",

@@ -13,9 +13,10 @@ Written from the counts of network passes alone. In units of one batch (forward,
 import torch
 from torch import Tensor, nn
 
-from introvae.losses import exponential_elbo, hinge, kl_divergence, reconstruction_error, sample_posterior
-from introvae.networks import IntroVAE
-from introvae.step import Noise, Optimisers, Weights
+from introvae.nn.networks import IntroVAE
+from introvae.training.losses import exponential_elbo, hinge, kl_divergence, reconstruction_error, sample_posterior
+from introvae.training.schedule import Weights
+from introvae.training.step import Noise, Optimisers
 
 
 class UncheckedAdam(torch.optim.Adam):

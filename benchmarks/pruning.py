@@ -32,18 +32,18 @@ import optuna
 import torch
 from optuna.samplers import QMCSampler
 
-from analysis.collapse import image_collapse
-from analysis.outputs import outputs, scored_images
-from analysis.score import score_images
+from analysis.evaluate import outputs, scored_images
+from analysis.measures.collapse import image_collapse
+from analysis.measures.score import score_images
 from introvae.config import TrainConfig
 from introvae.errors import DivergedError
-from introvae.run import write_atomically
-from introvae.trainer import Trainer
+from introvae.files import write_atomically
+from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
-from sweeps.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.run import prepare
+from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
+from sweeps.search.space import Space
 from sweeps.setup import Setup, train_warmup, trial_config
-from sweeps.space import Space
 
 TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,

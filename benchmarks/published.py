@@ -8,10 +8,9 @@ eigenvalues s times as large. A table in Markdown, by margin ratio.
 
 import argparse
 
-from analysis.prediction import predicted_kl
-from analysis.spectrum import eigenvalues
+from analysis.measures.spectrum import eigenvalues, predicted_kl
 from introvae.config import TrainConfig, load_preset, presets
-from introvae.data import load_images
+from introvae.data.image_set import load_images
 
 SIZE = 64
 

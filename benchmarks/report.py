@@ -23,17 +23,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from analysis.latent_pictures import write_latent_pictures
-from analysis.measures import measure_run
-from analysis.report import PAGE
-from analysis.runs import PICTURES
-from analysis.score import PARTS
-from analysis.spectrum import eigenvalues
+from analysis.evaluate import measure_run
+from analysis.measures.score import PARTS
+from analysis.measures.spectrum import eigenvalues
+from analysis.report.latent_sheets import write_latent_pictures
+from analysis.report.runs import PICTURES
+from analysis.report.write import PAGE
 from introvae.config import TrainConfig, dump_toml
-from introvae.data import load_images
-from introvae.pictures import last_picture
-from introvae.run import CHECKPOINT, PARAMS, PREVIOUS, SCORES, read_metrics, read_scores, write_scores
-from introvae.trainer import Trainer
+from introvae.data.image_set import load_images
+from introvae.runs.folder import CHECKPOINT, PARAMS, PREVIOUS, read_metrics
+from introvae.runs.pictures import last_picture
+from introvae.runs.record import SCORES, read_scores, write_scores
+from introvae.training.trainer import Trainer
 
 CONFIG = TrainConfig(image_size=32, channels=1, widths=(8, 8, 8), beta=30.0, m=60.0, steps=260, warmup_steps=200,
                      log_every=2, checkpoint_every=20, picture_every=20)  # fmt: skip

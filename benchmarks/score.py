@@ -17,8 +17,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from analysis.score import ScoreCard, score_images
-from introvae.data import load_images, to_float
+from analysis.measures.score import ScoreCard, score_images
+from introvae.data.image_set import load_images, to_float
 
 Spoil = Callable[[Tensor, float, torch.Generator], Tensor]
 

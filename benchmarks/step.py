@@ -25,9 +25,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from introvae.config import TrainConfig
-from introvae.device import adam, choose_device
-from introvae.networks import build
-from introvae.step import Noise, Optimisers, Weights, train_step
+from introvae.nn.networks import build
+from introvae.training.device import adam, choose_device
+from introvae.training.schedule import Weights
+from introvae.training.step import Noise, Optimisers, train_step
 
 INTROVAE = Weights(alpha=0.25, alpha_decoder=0.25, beta=1.0, kl_weight=1.0, m=120.0)
 LR = 2e-4

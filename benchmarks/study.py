@@ -27,12 +27,12 @@ from postgresql import PostgreSQL
 
 from sweeps.dashboard import constrain
 from sweeps.disk import keep_best
-from sweeps.samplers import SlotSampler
-from sweeps.slots import DRAWN, Filler, given_up
-from sweeps.space import Space
+from sweeps.search.samplers import SlotSampler
+from sweeps.search.space import Space
 from sweeps.study import open_study
-from sweeps.view import finished
-from sweeps.watch import SECONDS
+from sweeps.workers.slots import DRAWN, Filler, given_up
+from sweeps.workers.view import finished
+from sweeps.workers.watch import SECONDS
 
 SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5

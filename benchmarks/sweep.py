@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pruning
 from optuna.trial import TrialState
 
-from introvae.run import read_metrics
+from introvae.runs.folder import read_metrics
 from sweeps import StudyConfig, run_study
 
 TRAIN = pruning.TRAIN

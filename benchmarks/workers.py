@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from introvae.config import TrainConfig
-from introvae.data import load_images
-from introvae.trainer import Trainer
+from introvae.data.image_set import load_images
+from introvae.training.trainer import Trainer
 
 
 def work(threads: int, size: int, pipe: Connection) -> None:

@@ -10,6 +10,6 @@ def __getattr__(name: str) -> Any:
     """PyTorch takes seconds to import, so that it waits until it is asked for."""
     if name != "load_run":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from introvae.state import load_run
+    from introvae.training.state import load_run
 
     return load_run

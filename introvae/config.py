@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import math
 import tomllib
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -104,20 +103,6 @@ class TrainConfig:
                 near = difflib.get_close_matches(key, names, 1)
                 raise UserError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return cls(**{key: _tuples(value) for key, value in values.items()})
-
-
-def value_at(schedule: Schedule, step: int) -> float:
-    """The schedule's value at a step counted from 0, exact at its points."""
-    if not isinstance(schedule, tuple):
-        return schedule
-    right = bisect_right(schedule, step, key=lambda point: point[0])
-    if right == 0:
-        return schedule[0][1]
-    step0, value0 = schedule[right - 1]
-    if right == len(schedule) or step == step0:
-        return value0
-    step1, value1 = schedule[right]
-    return value0 + (value1 - value0) * (step - step0) / (step1 - step0)
 
 
 def default_widths(image_size: int) -> tuple[int, ...]:

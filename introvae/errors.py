@@ -1,8 +1,10 @@
-"""The ways a command ends early on purpose."""
+"""Exceptions that end a command on purpose, and the test for running out of memory."""
+
+import re
 
 
 class UserError(ValueError):
-    """Something the user asked for cannot be done; the message says what, why and what to do (exit code 2)."""
+    """A request that cannot be met; the message says what, why and what to do (exit code 2)."""
 
 
 class InUseError(UserError):
@@ -18,4 +20,10 @@ class OutOfMemoryError(RuntimeError):
 
 
 class StoppedError(RuntimeError):
-    """What a study needs has gone; nothing is lost, and the message says what to do (exit code 1)."""
+    """Something that a study needs is gone; nothing is lost, and the message says what to do (exit code 1)."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an allocator refused: PyTorch's, Python's, or that of a library whose message says so."""
+    words = r"out of memory|can't allocate memory|ALLOC_FAILED|could not create a primitive$"
+    return isinstance(error, MemoryError) or bool(re.search(words, str(error)))

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from introvae.errors import StoppedError
-from introvae.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from sweeps.config import FIELDS, PRUNERS, SAMPLERS, Range, StudyConfig
-from sweeps.points import read_points, settings_of
-from sweeps.redact import hide_password
+from sweeps.search.points import read_points, settings_of
+from sweeps.workers.redact import hide_password
 
 DESCRIPTION = (
     "Search alpha, beta and the margin m of an IntroVAE with Optuna. The same command continues a study; --trials is "
@@ -138,9 +138,9 @@ def sweep(args: argparse.Namespace) -> int:
 
         print(describe(config))
         return 0
-    from sweeps.interrupt import Interrupt
     from sweeps.run import run_study
-    from sweeps.slots import missing_slots
+    from sweeps.workers.interrupt import Interrupt
+    from sweeps.workers.slots import missing_slots
 
     with Interrupt() as stop:
         study = run_study(config, stop, began)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from introvae.commands.options import PREDICTIONS
 from introvae.config import TrainConfig
 from introvae.errors import UserError
-from introvae.options import PREDICTIONS
-from sweeps.points import Point
+from sweeps.search.points import Point
 
 Range = tuple[float, float]
 TRIALS = 50

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
-from introvae.pictures import last_picture
+from introvae.runs.pictures import last_picture
 
 ARTIFACTS = "artifacts"  # a folder of the study's
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from introvae.run import CHECKPOINT, PREVIOUS
-from sweeps.slots import FINISHED
+from introvae.runs.folder import CHECKPOINT, PREVIOUS
+from sweeps.workers.slots import FINISHED
 
 
 def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from analysis.prediction import predicted_active_units, predicted_kl
+from analysis.measures.spectrum import predicted_active_units, predicted_kl
 from introvae.config import TrainConfig, differences
-from introvae.pictures import EARLY_STEPS
-from introvae.run import CHECKPOINT
-from introvae.trainer import Trainer
+from introvae.runs.folder import CHECKPOINT
+from introvae.runs.pictures import EARLY_STEPS
+from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
-from sweeps.pruning import KEPT_SHARE, rungs
-from sweeps.redact import hide_password
 from sweeps.run import prepare, worker_count
+from sweeps.search.pruning import KEPT_SHARE, rungs
 from sweeps.setup import Setup
+from sweeps.workers.redact import hide_password
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
 GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung

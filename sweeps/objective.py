@@ -7,20 +7,19 @@ from typing import Any
 import optuna
 from torch import Tensor
 
-from analysis.collapse import collapse_reason, image_collapse
-from analysis.latent_pictures import write_latent_pictures
-from analysis.measures import measure_run
-from analysis.outputs import outputs, scored_images
-from analysis.score import score_images, weighted
-from introvae.errors import DivergedError, OutOfMemoryError
-from introvae.memory import is_out_of_memory
-from introvae.run import read_metrics, write_scores
-from introvae.trainer import Trainer
+from analysis.evaluate import measure_run, outputs, scored_images
+from analysis.measures.collapse import collapse_reason, image_collapse
+from analysis.measures.score import score_images, weighted
+from analysis.report.latent_sheets import write_latent_pictures
+from introvae.errors import DivergedError, OutOfMemoryError, is_out_of_memory
+from introvae.runs.folder import read_metrics
+from introvae.runs.record import write_scores
+from introvae.training.trainer import Trainer
 from sweeps.dashboard import constrain, upload_picture
-from sweeps.pruning import Rules, Stopped, rungs
+from sweeps.search.pruning import Rules, Stopped, rungs
 from sweeps.setup import Setup, run_config, train_warmup, trial_config
-from sweeps.slots import DRAWN, CutOff, given_up
-from sweeps.watch import Watch
+from sweeps.workers.slots import DRAWN, CutOff, given_up
+from sweeps.workers.watch import Watch
 
 MOST_AT_RUNGS = 200  # validation images, by which trials are compared; results are of all that are scored
 

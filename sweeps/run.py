@@ -10,24 +10,25 @@ from typing import Any
 import optuna
 import torch
 
-from analysis.report import CSV, GRID, best_and_worst, report_files, write_report
-from analysis.runs import read_runs
-from analysis.score import weights_of
-from analysis.spectrum import eigenvalues
-from analysis.table import ranked, text_table
-from introvae.data import ImageSet, load_images
-from introvae.device import choose_device
-from introvae.run import CHECKPOINT, lock
+from analysis.measures.score import weights_of
+from analysis.measures.spectrum import eigenvalues
+from analysis.report.runs import read_runs
+from analysis.report.table import ranked, text_table
+from analysis.report.write import CSV, GRID, best_and_worst, report_files, write_report
+from introvae.data.image_set import ImageSet, load_images
+from introvae.files import lock
+from introvae.runs.folder import CHECKPOINT
+from introvae.training.device import choose_device
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
+from sweeps.search.space import data_space, rounded, warmup_beta
 from sweeps.seeds import repeats_of, write_spread
 from sweeps.setup import Setup
-from sweeps.slots import Stop, missing_slots
-from sweeps.space import data_space, rounded, warmup_beta
 from sweeps.study import best_trial, fingerprint
-from sweeps.view import View
-from sweeps.watch import Watch, breakdown
-from sweeps.workers import Job, Supervisor, work
+from sweeps.workers.pool import Job, Supervisor, work
+from sweeps.workers.slots import Stop, missing_slots
+from sweeps.workers.view import View
+from sweeps.workers.watch import Watch, breakdown
 
 SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # which a study sets for its runs
 BEST_SHOWN = 5

@@ -7,11 +7,11 @@ from statistics import mean, stdev
 
 from optuna.trial import FrozenTrial
 
-from analysis.glossary import PARTS
-from analysis.runs import Run, read_runs
-from introvae.run import write_atomically
+from analysis.measures.glossary import PARTS
+from analysis.report.runs import Run, read_runs
+from introvae.files import write_atomically
 from sweeps.config import StudyConfig, searched
-from sweeps.points import Point
+from sweeps.search.points import Point
 from sweeps.setup import Setup
 
 TEXT = "seeds.txt"

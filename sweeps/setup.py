@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analysis.spectrum import vae_kl
+from analysis.measures.spectrum import vae_kl
 from introvae.config import TrainConfig, dump_toml
-from introvae.data import ImageSet
+from introvae.data.image_set import ImageSet
 from introvae.randomness import derive
-from introvae.run import CHECKPOINT, read_metrics
-from introvae.trainer import Trainer
+from introvae.runs.folder import CHECKPOINT, read_metrics
+from introvae.training.trainer import Trainer
 from sweeps.config import searched
-from sweeps.slots import CutOff, patient_lock
-from sweeps.space import Space, rounded
-from sweeps.watch import Watch
+from sweeps.search.space import Space, rounded
+from sweeps.workers.slots import CutOff, patient_lock
+from sweeps.workers.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.config import differences
-from introvae.data import ImageSet
+from introvae.data.image_set import ImageSet
 from introvae.errors import UserError
-from introvae.run import PARAMS
-from sweeps.pruning import HalvingPruner
-from sweeps.samplers import SlotSampler
-from sweeps.storage import open_database
+from introvae.runs.folder import PARAMS
+from sweeps.search.pruning import HalvingPruner
+from sweeps.search.samplers import SlotSampler
+from sweeps.workers.storage import open_database
 
 DATABASE = "study.db"
 GRACE = 300  # seconds without a sign of life after which a trial on another machine counts as dead

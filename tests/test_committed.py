@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import tiny_flags
+from helpers import tiny_flags
 
 import introvae
 from analysis.cli import main
-from introvae.run import read_scores
+from introvae.runs.record import read_scores
 from sweeps.cli import main as sweep
 
 COMMITTED = Path(__file__).parents[1] / "predictions"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import COMMANDS, exit_code, make_celeba, save_image, tiny_flags
+from helpers import COMMANDS, exit_code, make_celeba, save_image, tiny_flags
 from postgresql import PostgreSQL
 from studies import make_run
 from torchvision.datasets import CelebA

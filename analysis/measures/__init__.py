@@ -1,0 +1,1 @@
+"""Measures: numbers that say what images and latents are worth."""

@@ -1,0 +1,64 @@
+"""How manifold samples are by themselves, and whether they are new. Images are float (N, C, H, W) in [0, 1]."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.measures.reconstruction import ms_ssim
+from introvae.data.image_set import to_float
+from introvae.data.pixel_cache import Images
+from introvae.randomness import generator
+
+MOST_PAIRS = 250
+NEAREST_SIDE = 16  # pixels at which images and training images are compared
+CHUNK = 1024  # training images at once
+ROUNDING = 1e-5  # less than one grey level of one pixel makes at 256 px
+
+
+def variance_ratio(real: Tensor, images: Tensor) -> float:
+    """Total variance of the images over that of the real ones; 0 if all are alike."""
+    total = [x.var(0, unbiased=False).sum().item() for x in (images, real)]
+    return total[0] / total[1] if total[1] > 0 else float(total[0] == 0)
+
+
+def ms_ssim_among(images: Tensor) -> float:
+    """Mean MS-SSIM of two different images of a set (Odena et al. 2017), in [0, 1]; 1 if all are alike.
+
+    Over as many random pairs as there are images, at most 250, the same for sets of the same size.
+    Raises ValueError if there are fewer than two images, or they are smaller than 11 pixels.
+    """
+    if len(images) < 2:
+        raise ValueError(f"{len(images)} images make no pair")
+    order = torch.randperm(len(images), generator=generator(0, "pairs")).to(images.device)
+    return ms_ssim(images[order[:MOST_PAIRS]], images[order.roll(-1)[:MOST_PAIRS]])
+
+
+def nearest_training(validation: Tensor, samples: Tensor, training: Images) -> float:
+    """Median distance of samples to their nearest training image over the same of validation images.
+
+    About 1 for samples that are as new as the validation images, near 0 for memorised training images. Distances are
+    Euclidean between images averaged down to at most 16 pixels a side, where blur does not bring everything nearer.
+    `training` is uint8 (N, C, S, S), of which 1,024 are in memory at once. Infinite if only the validation images are
+    found in the training set, 1 if both are.
+    """
+    distances = nearest_distances(torch.cat([samples, validation]), training)
+    new, expected = (part.median().item() for part in distances.split([len(samples), len(validation)]))
+    if expected == 0:
+        return math.inf if new > 0 else 1.0
+    return new / expected
+
+
+def nearest_distances(images: Tensor, training: Images) -> Tensor:
+    """Distance of each image to its nearest training image, both averaged down to at most 16 px a side, (N,)."""
+    points = _small(images)
+    nearest = points.new_full((len(points),), math.inf)
+    for first in range(0, len(training), CHUNK):
+        others = _small(to_float(training[first : first + CHUNK].to(images.device)))
+        nearest = torch.minimum(nearest, torch.cdist(points, others).amin(1))
+    return torch.where(nearest < ROUNDING, 0, nearest)
+
+
+def _small(images: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(images, min(NEAREST_SIDE, *images.shape[-2:])).flatten(1).double()

@@ -1,0 +1,81 @@
+"""What the latents of a trained run look like: traversals, interpolations and a plane, for the same images always."""
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from analysis.evaluate import scored_images
+from analysis.measures.latents import decoded, interpolation, pairs, plane, smoothness, traversals
+from analysis.report.runs import PICTURES
+from analysis.report.sheets import Row, write_rows
+from introvae.data.image_set import ImageSet, to_float
+from introvae.nn.networks import IntroVAE
+from introvae.runs.pictures import fixed_images, pixels
+
+SHOWN = 2  # every second point of a walk that is measured is drawn
+PAIRS = 6
+PLANE_POINTS = 7
+
+
+def write_latent_pictures(model: IntroVAE, images: ImageSet, folder: Path) -> None:
+    """Write images/traversals.png, interpolations.png and plane.png into a run folder.
+
+    Traversals are of the range over the images that runs are scored on, the others between those of `fixed_images`.
+    """
+    (folder / "images").mkdir(exist_ok=True)
+    device = next(model.parameters()).device
+    originals = to_float(fixed_images(images.validation).to(device))
+    mu = model.encode(originals)[0]
+    _write_traversals(model, model.encode(scored_images(images).to(device)), folder / PICTURES["traversals"])
+    _write_interpolations(model, originals, mu, folder / PICTURES["interpolations"])
+    _write_plane(model, originals, mu, folder / PICTURES["plane"])
+
+
+def _write_traversals(model: IntroVAE, encoded: tuple[Tensor, Tensor], path: Path) -> None:
+    found = traversals(*encoded)
+    numbers = zip(found.dimensions, found.kl, found.lowest, found.highest, decoded(model, found.z), strict=True)
+    rows = [
+        Row(
+            f"dimension {int(dimension)}\n{lowest:.2g} to {highest:.2g}\nKL {kl:.2g} nats\n"
+            f"smoothness {smoothness(walk[None]):.2f}",
+            [_band(walk[::SHOWN])],
+        )
+        for dimension, kl, lowest, highest, walk in numbers
+    ]
+    write_rows(path, ["one element from the lowest to the highest value seen, all others 0"], rows)
+
+
+def _write_interpolations(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> None:
+    first, second = pairs(len(mu), PAIRS)
+    walks = decoded(model, interpolation(mu[first], mu[second]))
+    rows = [
+        Row(f"pair {index}\nsmoothness {smoothness(walk[None]):.2f}", [_band(a), _band(walk[::SHOWN]), _band(b)])
+        for index, (a, walk, b) in enumerate(
+            zip(originals[first].split(1), walks, originals[second].split(1), strict=True), 1
+        )
+    ]
+    captions = ("original", "decoded along the line from its encoding to the other's", "original")
+    write_rows(path, captions, rows)
+
+
+def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> None:
+    corners = [index % len(mu) for index in (0, len(mu) // 3, 2 * len(mu) // 3)]
+    a, b, c = mu[corners]
+    grid = decoded(model, plane(a, b, c, PLANE_POINTS))
+    first, second, third = (_band(originals[[corner]]) for corner in corners)
+    white = np.full_like(first, 255)
+    beside = {0: (first, second), PLANE_POINTS - 1: (third, white)}
+    labels = {0: "a (left), b (right)", PLANE_POINTS - 1: "c (left),\nb + c - a (right)"}
+    rows = []
+    for index, line in enumerate(grid):
+        left, right = beside.get(index, (white, white))
+        rows.append(Row(labels.get(index, ""), [left, _band(line), right]))
+    captions = ("original", "decoded: across from a to b, down from a to c", "original")
+    write_rows(path, captions, rows)
+
+
+def _band(images: Tensor) -> np.ndarray:
+    """Float images (n, C, S, S) in [0, 1] in a row, uint8 RGB."""
+    band = pixels(images[None])
+    return band if band.ndim == 3 else np.stack([band] * 3, 2)

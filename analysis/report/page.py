@@ -1,0 +1,189 @@
+"""One self-contained HTML page of all runs: table, charts, curves, pictures, two runs side by side.
+
+It works from the file system without a network; its own Content-Security-Policy forbids any request. Text of runs
+reaches it as JSON and is only ever set as text. The table is DataTables, whose script the package itables ships.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import itables.options
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from analysis.measures.glossary import GLOSSARY, PARTS
+from analysis.report.charts import Chart, charts, data_set, is_finite, numbers
+from analysis.report.runs import Run
+from analysis.report.table import ranked
+from introvae.config import TrainConfig
+from introvae.runs.curves import LOG_FROM
+from introvae.runs.pictures import read_bands
+
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
+SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "failed": "▼", "running": "◆",
+           "unreadable": "?"}  # fmt: skip
+COLUMNS = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
+
+MOST_PICTURED, MOST_FAILED = 50, 10  # best runs with pictures at full size, and failed ones after them
+FAILED = ("collapsed", "diverged")
+SHEETS = ("traversals", "interpolations", "plane")
+MOST_BYTES = 29_500_000  # of a page: its pictures are those that there is room for
+WIDEST, QUALITY = 1600, 70  # pixels of a picture, and of WebP
+DIGITS, CURVE_DIGITS = 5, 4  # of numbers
+
+
+def page_html(runs: Sequence[Run], title: str) -> str:
+    """The page as one document. The runs come best first, as in the terminal."""
+    runs = ranked(runs)
+    rows = [_row(run) for run in runs]
+    help_texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(TrainConfig)}
+    glossary = [
+        {"group": group, "name": name, "unit": unit, "meaning": meaning}
+        for group, entries in GLOSSARY.items()
+        for name, (unit, meaning) in entries.items()
+    ]
+    data = _json({"runs": rows, "symbols": SYMBOLS, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
+                  "logFrom": LOG_FROM})  # fmt: skip
+    bundle = Path(itables.options.dt_bundle)
+    library = _json(bundle.read_text(encoding="utf-8"))
+    data_sets = _charts(runs)
+    drawn = sum(len(image) for _, found in data_sets for _, image in found)
+    room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
+        title=title,
+        runs=rows,
+        states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(runs)],
+        data_sets=data_sets,
+        data=data,
+        pictures=_json(_pictures(runs, room)),
+        library=library,
+        styles=Markup(bundle.with_suffix(".css").read_text(encoding="utf-8"))
+        + Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _states(runs: Sequence[Run]) -> list[tuple[str, int]]:
+    return sorted(Counter(run.state for run in runs).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, Markup]]]]:
+    """The charts of each data set, that with the most runs first."""
+    groups = [(name, list(group)) for name, group in groupby(sorted(runs, key=data_set), data_set)]
+    groups.sort(key=lambda pair: -len(pair[1]))
+    drawn = [(name, charts(group, name)) for name, group in groups]
+    return [(name, [(chart, Markup(chart.svg)) for chart in found]) for name, found in drawn if found]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """What the page's script knows of a run: plain values that JSON holds."""
+    known = numbers(run)
+    curves = {name: _column(run.curves[name]) for name in COLUMNS if name in run.curves}
+    measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # of use to a chart only
+    soft = run.config.get("objective") == "soft"
+    row = {name: run.scores.get(name) for name in PARTS} | {
+        name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
+    }
+    row |= {"name": run.name, "folder": str(run.folder), "state": run.state, "reason": run.reason,
+            "data": data_set(run), "config": run.config, "measures": measures, "curves": curves,
+            "lossUnit": "nats for each number of an image" if soft else "nats",
+            "thumbnail": _data_uri(run.thumbnail, "webp") if run.thumbnail else None}  # fmt: skip
+    return {name: value if name == "curves" else _plain(value) for name, value in row.items()}
+
+
+def _column(values: Sequence[float]) -> list[float | None]:
+    """As `_plain` with fewer digits, three times as fast: curves are most of the numbers on a page."""
+    text = (f"%.{CURVE_DIGITS}g," * len(values)) % tuple(values)
+    return json.loads(f"[{re.sub('-?inf|nan', 'null', text)[:-1]}]")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numbers rounded, None for those that are not finite."""
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return str(value)  # JavaScript would round it
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if is_finite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
+    """`images`, data URIs by digest, and `pictures`, for each run that has them the digests by kind.
+
+    Those of the best runs, then of failed ones, while they fit into `room` bytes.
+    """
+    rest = [run for run in runs[MOST_PICTURED:] if run.state in FAILED]
+    chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_FAILED]) if run.pictures]
+    images: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
+    with ThreadPoolExecutor() as pool:
+        for run, encoded in zip(chosen, pool.map(_encoded, chosen), strict=True):
+            uris = {_digest(content): _data_uri(content, "webp") for content in encoded.values()}
+            room -= sum(len(uri) for digest, uri in uris.items() if digest not in images)
+            if room < 0:
+                break
+            images |= uris
+            if encoded:
+                found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
+    return {"images": images, "pictures": found}
+
+
+def _encoded(run: Run) -> dict[str, bytes]:
+    """WebP of each band of the last picture, and of the sheets.
+
+    What cannot be read is left out, as a live run replaces its pictures; Pillow raises SyntaxError for a broken PNG.
+    """
+    encoded = {}
+    with suppress(OSError, ValueError, SyntaxError):
+        if "last" in run.pictures:
+            for band, pixels in read_bands(run.pictures["last"]).items():
+                factor = max(1, pixels.shape[0] // run.config["image_size"])  # by which small images were enlarged
+                encoded[band] = _webp(Image.fromarray(np.ascontiguousarray(pixels[::factor, ::factor])))
+    for kind in SHEETS:
+        with suppress(OSError, ValueError, SyntaxError):
+            if kind in run.pictures:
+                with Image.open(run.pictures[kind]) as image:
+                    encoded[kind] = _webp(image.convert("RGB"))
+    return encoded
+
+
+def _webp(image: Image.Image) -> bytes:
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=QUALITY, method=2)
+    return buffer.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no HTML parser takes for anything else, for a script element that is not run."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

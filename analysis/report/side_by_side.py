@@ -1,0 +1,72 @@
+"""Two or three runs in columns, for a person to compare: pictures above, the plane of the latents, scores below."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from analysis.measures.glossary import PARTS
+from analysis.report.runs import Run
+from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GREY, INK, LINE, MARGIN, reduced
+from introvae.files import write_atomically
+from introvae.runs.pictures import read_bands
+
+MOST = 3  # runs; more are drawn in rows
+LETTERS = 110  # of a line below a picture
+
+Part = Image.Image | tuple[str, ImageFont.FreeTypeFont]  # of a column: a picture, or a line of text
+
+
+def side_by_side(runs: Sequence[Run], path: Path) -> None:
+    """Draw runs that have a last picture to a PNG, each a column: settings, the bands of the picture, plane, scores."""
+    columns = [_column(run) for run in runs]
+    widths = [max(_size(part)[0] for part in column) for column in columns]
+    height = max(sum(_size(part)[1] + BELOW for part in column) for column in columns)
+    sheet = Image.new("RGB", (2 * MARGIN + sum(widths) + GAP * (len(widths) - 1), 2 * MARGIN + height), "white")
+    draw, left = ImageDraw.Draw(sheet), MARGIN
+    for column, width in zip(columns, widths, strict=True):
+        top = MARGIN
+        for part in column:
+            if isinstance(part, Image.Image):
+                sheet.paste(part, (left, top))
+            else:
+                text, font = part
+                draw.text((left, top), text, INK if font is BOLD else GREY, font)
+            top += _size(part)[1] + BELOW
+        left += width + GAP
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def _column(run: Run) -> list[Part]:
+    column: list[Part] = [(run.name, BOLD), (settings(run), FONT)]
+    for name, band in read_bands(run.pictures["last"]).items():
+        column += [(name, FONT), reduced(band)]
+    if "plane" in run.pictures:
+        column.append(("plane through three encodings", FONT))
+        with Image.open(run.pictures["plane"]) as plane:
+            column.append(plane.convert("RGB"))
+    score = f"score {run.score:.3f}" if run.score is not None else "no score"
+    state = f"{run.state}: {run.reason}" if run.reason else run.state
+    parts = ", ".join(f"{name} {run.scores[name]:.2f}" for name in PARTS if name in run.scores)
+    return [*column, (f"{score}, {state}", BOLD), *((line, FONT) for line in textwrap.wrap(parts, LETTERS))]
+
+
+def settings(run: Run) -> str:
+    """alpha, beta with what it is at 256x256x3, m with its margin ratio: what a run has of them, in one line."""
+    shown = {name: f"{name} {value:.3g}" for name, value in run.parameters.items()}
+    if "beta" in shown:
+        shown["beta"] += f" ({run.beta_256:.3g} at 256x256x3)"
+    if "m" in shown and run.margin_ratio is not None:
+        shown["m"] += f" ({run.margin_ratio:.3g} times a VAE's KL)"
+    return ", ".join(shown.values())
+
+
+def _size(part: Part) -> tuple[int, int]:
+    if isinstance(part, Image.Image):
+        return part.size
+    text, font = part
+    return round(font.getlength(text)), LINE

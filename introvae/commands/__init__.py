@@ -1,0 +1,1 @@
+"""Commands: introvae-train, introvae-sample, introvae-export and their options."""

@@ -1,0 +1,67 @@
+"""introvae-export: runs to give away, without what only their training needs."""
+
+import shutil
+from pathlib import Path
+
+from introvae.commands.options import Parser, run_command
+from introvae.errors import UserError
+from introvae.runs.folder import CURVES, METRICS, PARAMS
+from introvae.runs.record import SCORES
+
+DESCRIPTION = (
+    "Copy runs to give away or to commit: settings, log, scores, pictures, and of the last checkpoint only the weights "
+    "that a run is evaluated with, a quarter of it or less. What is copied can be reported, scored and sampled, and "
+    "trained from, but not continued."
+)
+KEPT = (PARAMS, METRICS, SCORES, CURVES, "images")
+
+
+def command_line() -> Parser:
+    parser = Parser("introvae-export", "RUN ... --out FOLDER [options]", DESCRIPTION)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; with --best a study")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each run")
+    parser.add_argument("--best", action="store_true", help="of each study named, its run with the best score")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = command_line().parse_args(argv)
+    return run_command("introvae-export", lambda: export(args.runs, args.out, args.best))
+
+
+def export(runs: list[Path], out: Path, best: bool = False) -> None:
+    """Raises UserError for a folder that holds no run, and for one that is in `out` already."""
+    from introvae.runs.folder import read_config
+    from introvae.runs.record import best_run
+
+    sources = [best_run(run) if best else run for run in runs]
+    for source in sources:
+        read_config(source)
+        if (out / source.resolve().name).exists():
+            raise UserError(f"{out / source.resolve().name} is there already; remove it or choose another --out")
+    for source in sources:
+        copied = _copy(source, out)
+        size = sum(path.stat().st_size for path in copied.rglob("*") if path.is_file())
+        print(f"{copied}: {size / 2**20:.1f} MB")
+
+
+def _copy(source: Path, out: Path) -> Path:
+    """Complete or not there at all: it gets its name last."""
+    from introvae.runs.folder import load_checkpoint, save_checkpoint
+
+    target = out / source.resolve().name
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in KEPT:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, part / name)
+        elif (source / name).exists():
+            shutil.copy2(source / name, part / name)
+    if state := load_checkpoint(source):
+        save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
+    return part.rename(target)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

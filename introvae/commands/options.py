@@ -1,0 +1,156 @@
+"""TrainConfig's fields as command line flags; imports nothing that is slow, so that --help is quick."""
+
+import argparse
+import dataclasses
+import errno
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, NoneType
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
+from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError
+
+PREDICTIONS = Path("predictions")
+DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
+
+
+class Parser(argparse.ArgumentParser):
+    """A short usage, and what is wrong in one line."""
+
+    def __init__(self, prog: str, usage: str, description: str, epilog: str = "") -> None:
+        super().__init__(prog, f"{prog} {usage}", description, epilog)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
+
+
+class ListPresets(argparse.Action):
+    """Print the presets, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        width = max(map(len, presets()))
+        for name, about in presets().items():
+            print(f"{name:{width}}  {about}")
+        parser.exit()
+
+
+def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[str] = ()) -> None:
+    """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
+    parser.add_argument("--preset", metavar="NAME", help="named settings; --config and flags override them")
+    parser.add_argument("--list-presets", action=ListPresets, nargs=0, help="show the names, a line each, and exit")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
+    hints = get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in leave_out:
+            continue
+        text = field.metadata["help"] + ("" if field.default in (None, ()) else f" [{_show(field.default)}]")
+        flag = "--" + field.name.replace("_", "-")
+        if hints[field.name] is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            choices = field.metadata["choices"] or None
+            metavar = None if choices else _metavar(hints[field.name])
+            parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
+
+
+def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Defaults, `base`, the preset, the TOML file (plain, or the [config] of a params.toml), flags; the last holds."""
+    preset = load_preset(args.preset) if args.preset else {}
+    file = _file_settings(args.config) if args.config else {}
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    return TrainConfig.from_dict(dict(base or {}) | preset | file | flags)
+
+
+def _file_settings(path: Path) -> dict[str, Any]:
+    """The table [config] of a TOML file, or all of a file that has no such table."""
+    file = load_toml(path)
+    settings = file.pop("config", None)
+    if settings is None:
+        return file
+    if not isinstance(settings, dict):
+        raise UserError(f"config is {settings!r} in {path}; it takes a table of settings")
+    beside = sorted(file.keys() - {"machine"})
+    if beside:
+        raise UserError(f"{path} has {', '.join(beside)} beside [config]; all settings stand in that table")
+    return settings
+
+
+def run_command(name: str, command: Callable[[], int | None]) -> int:
+    """The exit code: what `command` gives or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a
+    failed training, 130 after Ctrl-C; one line to stderr each.
+
+    SIGTERM is taken as Ctrl-C.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return command() or 0
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "make room, then the same command goes on" if full else "check the path and its permissions"
+        print(f"{name}: {what}; {remedy}", file=sys.stderr)
+        return 2
+    except (DivergedError, OutOfMemoryError, StoppedError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        from introvae.errors import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        what = "out of memory while reading, drawing or scoring images"
+        print(f"{name}: {what}; free some, then the same command goes on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def parse_schedule(text: str) -> Schedule:
+    """A number, or STEP:VALUE points joined by commas, such as 0:0,20000:0,30000:0.25."""
+    if ":" not in text:
+        return float(text)
+    points = [point.split(":") for point in text.split(",")]
+    return tuple((int(step), float(value)) for step, value in points)
+
+
+def _parser(hint: Any) -> Callable[[str], Any]:
+    if hint == Schedule:
+        return _named(parse_schedule, "number or STEP:VALUE,... schedule")
+    if hint == tuple[int, ...]:
+        return _named(
+            lambda text: tuple(int(item) for item in text.split(",")), "list of whole numbers, such as 16,32,64"
+        )
+    kind = next((kind for kind in get_args(hint) if kind is not NoneType), hint)
+    return _named(kind, {int: "whole number", float: "number", str: "word"}[kind])
+
+
+def _named(parse: Callable[[str], Any], name: str) -> Callable[[str], Any]:
+    """argparse names a bad value's kind by the parser's __name__."""
+
+    def parser(text: str) -> Any:
+        return parse(text)
+
+    parser.__name__ = name
+    return parser
+
+
+def _metavar(hint: Any) -> str:
+    if hint == tuple[int, ...]:
+        return "N,..."
+    return "X" if hint == Schedule or float in (hint, *get_args(hint)) else "NAME" if hint is str else "N"
+
+
+def _show(default: Any) -> str:
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else f"{default}".removesuffix(".0")

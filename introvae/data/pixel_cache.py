@@ -1,0 +1,198 @@
+"""Image files decoded once, into a memory-mapped file that later runs use again.
+
+$XDG_CACHE_HOME/introvae/NAME-SIZEpx-DIGEST/    one folder for each root, size, channels and crop; may be removed
+    pixels.u8     uint8 (N, C, S, S), a row for each file; zeros for the unusable ones
+    index.json    the fingerprint of the files, the channels, the unusable ones; written last
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from introvae.data.decode import Format, Unusable, all_grey, decode
+from introvae.errors import UserError
+from introvae.files import cache_root, write_atomically
+
+PIXELS, INDEX, LOCK = "pixels.u8", "index.json", ".lock"
+DECODER = f"1, Pillow {PIL.__version__}"  # to be counted up when other pixels come out of the same files
+MOST_BROKEN = 0.01
+NAMED = 5  # unusable images that are named before the rest is only counted
+COMFORTABLE = 0.25  # of the memory: sets up to this are read into it
+COPIED = 1024  # images on their way to a device at once
+
+
+class ImageRows:
+    """Rows of a uint8 array (N, C, S, S), such as a memory-mapped file, in an order of their own.
+
+    Indexing gives a tensor that is a copy: `images[:]` holds all.
+    """
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray | None = None) -> None:
+        self.pixels = pixels
+        self.rows = np.arange(len(pixels)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        picked = self.rows[index if isinstance(index, slice) else index.numpy()]
+        return torch.from_numpy(self.pixels[picked])
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self.rows), *self.pixels.shape[1:]))
+
+    @property
+    def nbytes(self) -> int:
+        return self.shape.numel()
+
+    def select(self, index: np.ndarray) -> "ImageRows":
+        """The rows at an index (or bool mask), without reading them."""
+        return ImageRows(self.pixels, self.rows[index])
+
+    def gather(self, index: np.ndarray, out: np.ndarray) -> None:
+        """Copy the images at `index` into `out`."""
+        np.take(self.pixels, self.rows[index], axis=0, out=out, mode="clip")  # the default mode copies twice
+
+    def to(self, device: torch.device) -> Tensor:
+        whole = torch.empty(self.shape, dtype=torch.uint8, device=device)
+        for first in range(0, len(self), COPIED):
+            whole[first : first + COPIED] = self[first : first + COPIED]
+        return whole
+
+
+Images = Tensor | ImageRows
+"""uint8 (N, C, S, S) in memory, or in a file."""
+
+
+def read_if_small(images: ImageRows) -> Images:
+    """As a tensor if all of its file takes at most a quarter of the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return images[:] if images.pixels.nbytes <= COMFORTABLE * memory else images
+
+
+def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
+    """The usable images among `paths`, all below `root`, from the cache or decoded into it.
+
+    `rows` are their indices among the paths. Channels 0 stands for 1 if all images are grey, else 3. Unusable
+    images are named on stderr. Another process that decodes the same images is waited for.
+    Raises UserError if more than 1% are unusable, or the cache cannot be written.
+    """
+    folder = _cache_folder(root.resolve(), form)
+    with _locked(folder, root):
+        fingerprint = _fingerprint(root, paths)
+        index = _read_index(folder, fingerprint)
+        if index is None:
+            index = _build(folder, paths, form, fingerprint)
+        _report_unusable([reason for _, reason in index["unusable"]], len(paths))
+        shape = (len(paths), index["channels"], form.image_size, form.image_size)
+        pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
+    return ImageRows(pixels, np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]]))
+
+
+def _cache_folder(root: Path, form: Format) -> Path:
+    digest = hashlib.sha256(repr((str(root), form)).encode()).hexdigest()[:12]
+    return cache_root() / f"{root.name}-{form.image_size}px-{digest}"
+
+
+@contextmanager
+def _locked(folder: Path, root: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock goes with the process, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process, which decodes {root} into {folder}", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fingerprint(root: Path, paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256(DECODER.encode())
+    for path in paths:
+        try:
+            stat = path.stat()
+            stamp = (stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            stamp = (0, 0)  # missing, and so unusable
+        digest.update(repr((str(path.relative_to(root)), *stamp)).encode())
+    return digest.hexdigest()
+
+
+def _read_index(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """None if the folder does not hold these very files, whole."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        whole = index["fingerprint"] == fingerprint and (folder / PIXELS).stat().st_size == index["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return index if whole else None
+
+
+def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) -> dict[str, Any]:
+    """Decode into a temporary file, which gets its name when it is whole; the index follows."""
+    for old in [folder / INDEX, folder / PIXELS, *folder.glob("*.part")]:
+        old.unlink(missing_ok=True)
+    channels = form.channels or (1 if all_grey(paths) else 3)
+    form = Format(form.image_size, channels, form.crop)
+    size = len(paths) * math.prod(form.shape)
+    _check_space(folder, len(paths), form, size)
+    part = folder / f"{PIXELS}.{os.getpid()}.part"  # a killed process's workers cannot write into another's
+    try:
+        with part.open("wb") as file:
+            file.truncate(size)
+            unusable: list[Unusable] = decode(paths, part, form)
+            os.fsync(file.fileno())
+        part.replace(folder / PIXELS)
+        index = {"fingerprint": fingerprint, "size": size, "channels": channels, "unusable": unusable}
+        write_atomically(folder / INDEX, json.dumps(index).encode())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return index
+
+
+def _check_space(folder: Path, count: int, form: Format, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(
+            f"{count} images at {form.image_size} px take {size / 2**30:.1f} GiB, and {folder} has "
+            f"{free / 2**30:.1f} GiB free; set XDG_CACHE_HOME to a larger disk, or choose a smaller --image-size"
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write decoded images to {folder}: {error.strerror or error}; set XDG_CACHE_HOME to another disk"
+    )
+
+
+def _report_unusable(reasons: Sequence[str], total: int) -> None:
+    if len(reasons) > MOST_BROKEN * total:
+        raise UserError(
+            f"{len(reasons)} of {total} images are unusable, more than {MOST_BROKEN:.0%} "
+            f"(first: {reasons[0]}); remove them or choose a smaller --image-size"
+        )
+    for line in reasons[:NAMED]:
+        print(f"skipped: {line}", file=sys.stderr)
+    if len(reasons) > NAMED:
+        print(f"skipped: {len(reasons) - NAMED} more", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Networks: encoder, decoder, their blocks and normalization."""

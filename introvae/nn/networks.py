@@ -1,0 +1,185 @@
+"""Encoder and Decoder: every family of networks, image size, channel count and width.
+
+The residual families ("residual", "official", "paper") halve or double their resolution once for each entry of
+`widths` and meet their dense layers at 4x4, so they work at 4 * 2^len(widths) pixels. "plain" does so with strided
+convolutions and meets them wherever `widths` end; "mlp" has dense layers only. Images of another size are padded to
+the network's and cropped back.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from introvae.config import BASE, RESIDUAL, TrainConfig
+from introvae.nn.blocks import LEAK, Block, Segment
+from introvae.nn.group_norm import normalisation
+from introvae.randomness import generator, normal
+
+LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
+EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
+CPU_BATCH = 32  # on a CPU, as larger batches leave its cache
+
+
+class Encoder(nn.Module):
+    """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
+
+    def __init__(self, c: TrainConfig) -> None:
+        super().__init__()
+        self.padding = _padding(c)
+        width, side = _inner(c)
+        self.features = nn.Sequential(*_encoder_layers(c))
+        self.dense = _dense([width * side**2, *c.hidden])
+        self.head = nn.Linear((c.hidden or (width * side**2,))[-1], 2 * c.latent)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.dense(self.features(F.pad(x, self.padding)).flatten(1))
+        mu, raw = _full_precision(self.head(y)).chunk(2, dim=1)
+        return mu, LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
+
+
+class Decoder(nn.Module):
+    """Latent vectors (N, z) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
+
+    def __init__(self, c: TrainConfig) -> None:
+        super().__init__()
+        self.padding = _padding(c)
+        self.output = c.output
+        self.inner = _inner(c)
+        width, side = self.inner
+        self.dense = _dense([c.latent, *c.decoder_hidden])
+        self.head = nn.Linear((c.decoder_hidden or (c.latent,))[-1], width * side**2)
+        self.features = nn.Sequential(*_decoder_layers(c))
+
+    def forward(self, z: Tensor) -> Tensor:
+        width, side = self.inner
+        y = self.features(self.head(self.dense(z)).unflatten(1, (width, side, side)))
+        y = _full_precision(F.pad(y, [-edge for edge in self.padding]))
+        return torch.sigmoid(y) if self.output == "sigmoid" else y
+
+
+class IntroVAE(nn.Module):
+    """The two networks, and what they do to images once trained: in evaluation mode, without gradients."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
+        parts = self._evaluate(self.encoder, images)
+        mu, logvar = zip(*parts, strict=True)
+        return torch.cat(mu), torch.cat(logvar)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latent vectors (N, z) to images (N, C, S, S), clamped to [0, 1]."""
+        return torch.cat(self._evaluate(self.decoder, z)).clamp(0, 1)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Dec(mean of q(z|x)), images (N, C, S, S) in [0, 1]."""
+        return self.decode(self.encode(images)[0])
+
+    def sample(self, count: int, seed: int = 0, truncation: float | None = None) -> Tensor:
+        """Dec(z) for z ~ N(0, I), images (count, C, S, S) in [0, 1], the same for the same seed on one kind of device.
+
+        With `truncation` t > 0 the numbers of z outside [-t, t] are drawn again: more typical, less diverse.
+        """
+        head = self.encoder.head
+        shape, device = (count, head.out_features // 2), head.weight.device
+        if truncation is None:
+            return self.decode(normal(shape, seed, "samples", device=device))
+        z = torch.empty(shape, device=device)
+        draws = generator(seed, "samples", device=device)
+        return self.decode(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=draws))
+
+    @torch.no_grad()
+    def _evaluate(self, network: nn.Module, x: Tensor) -> list[Any]:
+        """`forward` itself, as a compiled network would be compiled again for each size of the last part."""
+        training = network.training
+        network.eval()
+        batch = CPU_BATCH if x.device.type == "cpu" else EVALUATION_BATCH
+        outputs = [network.forward(part) for part in x.split(batch)]
+        network.train(training)
+        return outputs
+
+
+def build(c: TrainConfig) -> IntroVAE:
+    """Both networks with PyTorch's initial weights, drawn from the global generator; `channels` must be known."""
+    return IntroVAE(Encoder(c), Decoder(c))
+
+
+def _encoder_layers(c: TrainConfig) -> list[nn.Module]:
+    if c.network == "mlp":
+        return []
+    bias = c.norm == "none"  # a norm's own shift makes a bias before it redundant
+    if c.network == "plain":
+        return [
+            nn.Sequential(
+                nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias),
+                normalisation(c.norm, outputs),
+                nn.LeakyReLU(LEAK, inplace=True),
+            )
+            for inputs, outputs in pairwise((c.channels, *c.widths))
+        ]
+    first = (
+        nn.Conv2d(c.channels, c.widths[0], 5, padding=2, bias=bias),
+        normalisation(c.norm, c.widths[0]),
+        nn.LeakyReLU(LEAK, inplace=True),
+        nn.AvgPool2d(2),
+    )
+    layers: list[nn.Module] = [Segment(c, *first)]
+    for inputs, outputs in pairwise(c.widths):
+        layers.append(Segment(c, Block(inputs, outputs, c.norm, c.network), nn.AvgPool2d(2)))
+    layers.append(Segment(c, Block(c.widths[-1], c.widths[-1], c.norm, c.network)))
+    return layers
+
+
+def _decoder_layers(c: TrainConfig) -> list[nn.Module]:
+    if c.network == "mlp":
+        return []
+    if c.network == "plain":
+        layers: list[nn.Module] = [nn.LeakyReLU(LEAK, inplace=True)]
+        for inputs, outputs in pairwise(reversed(c.widths)):
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=c.norm == "none"),
+                normalisation(c.norm, outputs),
+                nn.LeakyReLU(LEAK, inplace=True),
+            ]
+        return [*layers, nn.ConvTranspose2d(c.widths[0], c.channels, 4, stride=2, padding=1)]
+    layers = [nn.ReLU(inplace=True)]
+    inputs = c.widths[-1]
+    for outputs in reversed(c.widths):
+        layers.append(Segment(c, Block(inputs, outputs, c.norm, c.network), nn.Upsample(scale_factor=2)))
+        inputs = outputs
+    layers.append(Segment(c, Block(inputs, inputs, c.norm, c.network)))
+    return [*layers, nn.Conv2d(inputs, c.channels, 5, padding=2)]
+
+
+def _dense(sizes: Sequence[int]) -> nn.Sequential:
+    """A dense layer and leaky ReLU from each size to the next."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(LEAK, inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _inner(c: TrainConfig) -> tuple[int, int]:
+    """Channels and side of the feature map at the dense layers; an MLP's is the image itself."""
+    if c.network == "mlp":
+        return c.channels, c.image_size
+    return c.widths[-1], BASE if c.network in RESIDUAL else -(-c.image_size // 2 ** len(c.widths))
+
+
+def _padding(c: TrainConfig) -> list[int]:
+    """Left, right, top and bottom pixels that bring an image to the network's size."""
+    missing = _inner(c)[1] * 2 ** len(c.widths) - c.image_size
+    return [missing // 2, missing - missing // 2] * 2
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """Under autocast the losses still see at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

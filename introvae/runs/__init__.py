@@ -1,0 +1,1 @@
+"""A run on disk: its record, folder, curves and pictures."""

@@ -1,0 +1,165 @@
+"""A run folder: parameters, log, checkpoint, pictures. Every write is atomic, and no read can run code.
+
+params.toml             [config] what is computed, [machine] where
+metrics.csv             a row every log_every steps
+checkpoint.pt           the last good state; checkpoint.previous.pt the one before; *.broken what could not be used
+images/step-NNNNNN.png  originals, reconstructions, samples
+images/training.gif     the pictures one after another  } once the run has ended,
+curves.png              metrics.csv drawn                } but not for a pruned trial
+scores.json             what the run is worth, once it has ended
+"""
+
+import csv
+import io
+import math
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from introvae.config import TrainConfig, differences, dump_toml, load_toml
+from introvae.errors import UserError, is_out_of_memory
+from introvae.files import sync, write_atomically, write_part
+
+PARAMS, METRICS, CURVES = "params.toml", "metrics.csv", "curves.png"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) -> None:
+    """Write params.toml, or find the folder's own equal to it.
+
+    Raises UserError with the differences if the folder holds a run with another configuration.
+    """
+    path = folder / PARAMS
+    if path.exists():
+        found = differences(read_config(folder).to_dict(), config.to_dict())
+        if found:
+            raise UserError(f"{folder} holds another run ({'; '.join(found)}); choose another --out")
+    else:
+        write_atomically(path, dump_toml({"config": config.to_dict(), "machine": machine}).encode())
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """Raises UserError if params.toml is missing, broken or holds a bad value."""
+    values = load_toml(folder / PARAMS).get("config")
+    if not isinstance(values, dict):
+        raise UserError(f"{folder / PARAMS} has no table [config]")
+    return TrainConfig.from_dict(values)
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """`state` holds tensors and plain values only; the checkpoint before becomes checkpoint.previous.pt."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    part = write_part(folder / CHECKPOINT, buffer.getbuffer())
+    if (folder / CHECKPOINT).exists():
+        (folder / CHECKPOINT).replace(folder / PREVIOUS)
+    part.replace(folder / CHECKPOINT)
+    sync(folder)
+
+
+def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read and that `restore` accepts, on the CPU; None if the folder has none.
+
+    `restore` raises an exception for a state that does not fit. A checkpoint passed over for the one before is
+    named on stderr and renamed to NAME.broken, so that it never replaces the good one.
+    Raises UserError if there are checkpoints and none can be used.
+    """
+    broken: dict[str, str] = {}
+    for name in (CHECKPOINT, PREVIOUS):
+        try:
+            state = _read_checkpoint(folder / name)
+            if restore:
+                restore(state)
+        except FileNotFoundError:
+            continue
+        except Exception as error:  # what a file of unknown content may raise has no bounds
+            if is_out_of_memory(error):
+                raise
+            broken[name] = _reason(error)
+            continue
+        for bad, reason in broken.items():
+            (folder / bad).replace(folder / f"{bad}.broken")
+            print(
+                f"warning: {folder / bad} cannot be used ({reason}); continuing from step {state['step']} in {name}",
+                file=sys.stderr,
+            )
+        return state
+    if broken:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); remove the folder to start anew")
+    return None
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as file:
+        if file.testzip():  # torch.load does not look at the checksums
+            raise ValueError("its checksum is wrong")
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or type(state.get("step")) is not int:
+        raise ValueError("it holds no training state")
+    return state
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile):
+        return "it is cut off, or no checkpoint"
+    if isinstance(error, UnpicklingError):
+        return "it holds more than tensors and plain values"
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 160)
+
+
+def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]]:
+    """The rows of metrics.csv; an empty cell is NaN, and a last line that was cut off is left out.
+
+    Of more than `most` rows (2 up) only so many are read, evenly spaced, with the first and the last.
+
+    Raises UserError if the rest is no table of numbers with a column "step".
+    """
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+        if "step" not in header:
+            raise ValueError("it has no column step")
+        if most and len(lines) > most:
+            lines = [lines[index * (len(lines) - 1) // (most - 1)] for index in range(most)]
+        return [
+            {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)} for line in lines
+        ]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}; remove {folder} to start anew") from error
+
+
+class MetricsLog:
+    """metrics.csv, begun anew with the rows that are `kept`: those of steps that a resumed run repeats are not."""
+
+    def __init__(self, folder: Path, columns: tuple[str, ...], kept: Sequence[Mapping[str, float]]) -> None:
+        self.path = folder / METRICS
+        self.columns = columns
+        lines = [",".join(columns), *(self._line(row) for row in kept)]
+        write_atomically(self.path, ("\n".join(lines) + "\n").encode())
+
+    def append(self, row: Mapping[str, float]) -> None:
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(self._line(row) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def sync(self) -> None:
+        """After this the rows so far outlive a power cut, as a checkpoint does."""
+        sync(self.path)
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        """Nine digits give a float32 back exactly, and every step."""
+        return ",".join("" if math.isnan(row[name]) else f"{row[name]:.9g}" for name in self.columns)

@@ -1,0 +1,1 @@
+"""Training: one step, its losses and schedules, and the loop around it."""

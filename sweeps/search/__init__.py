@@ -1,0 +1,1 @@
+"""The search: space, samplers, pruning and listed points."""

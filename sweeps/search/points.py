@@ -1,0 +1,119 @@
+"""Listed settings that fill the first slots of a study, from a CSV file or by the name of one that is shipped."""
+
+import csv
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from introvae.config import NUMBERS_AT_256, load_toml
+from introvae.errors import UserError
+
+SHIPPED = Path(__file__).parents[1] / "points"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One setting. What is None is drawn; the seed then follows from the slot.
+
+    `beta_256` and `m_256` are for images of 256x256x3 numbers. For others beta is scaled, which keeps the share of the
+    large-scale structure, and `margin_ratio` takes the place of m. `seed` is the run's, its warm-up included.
+    Raises UserError for a value that is out of range, and for two that say the same.
+    """
+
+    alpha: float | None = None
+    beta: float | None = None
+    beta_256: float | None = None
+    m: float | None = None
+    m_256: float | None = None
+    margin_ratio: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            whole = name == "seed"
+            if value is not None and not (
+                0 <= value < (2**63 if whole else math.inf) and (not whole or value % 1 == 0)
+            ):
+                kind = "a whole number of at most 63 bits" if whole else "a finite number"
+                raise UserError(f"{name} is {value}; allowed: {kind}, 0 or more")
+        for one, other in (("beta", "beta_256"), ("m", "margin_ratio"), ("m", "m_256")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise UserError(f"{one} and {other} are both given; give one of them")
+        if self.m_256 is not None and self.margin_ratio is None:
+            raise UserError("m_256 is given without margin_ratio, which takes its place at other sizes; give both")
+
+    def values(self, channels: int, image_size: int) -> dict[str, float]:
+        """What is given, for images of this size."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        scale = NUMBERS_AT_256 / (channels * image_size**2)
+        if "beta_256" in given:
+            given["beta"] = given.pop("beta_256") * scale
+        m_256 = given.pop("m_256", None)
+        if m_256 is not None and scale == 1:
+            given["m"] = m_256
+            del given["margin_ratio"]
+        return given
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Point))
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The training that points of this name are shipped for; nothing for a file's."""
+    path = SHIPPED / f"{name}.toml"
+    return load_toml(path) if path in SHIPPED.glob("*.toml") else {}
+
+
+def read_points(name: str) -> tuple[Point, ...]:
+    """The points of a CSV file with a line of names among COLUMNS; an empty cell gives no value.
+
+    Raises UserError, which names file and line, if there are none or something in it is no point.
+    """
+    shipped = SHIPPED / f"{name}.csv"
+    path = shipped if shipped in SHIPPED.glob("*.csv") else Path(name)
+    if not path.exists():
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.csv")))
+        raise UserError(f"there is no file {name}; --points takes a CSV file or one of {names}")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _check_columns(path, [column.strip() for column in reader.fieldnames or ()])
+            points = tuple(_point(f"{path}, line {reader.line_num}", row) for row in reader)
+    except UserError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:  # bad UTF-8 is a ValueError
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not points:
+        raise UserError(f"{path} holds no point; it takes a line of names, then a line for each point")
+    return points
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    for column in columns:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(COLUMNS)}"
+            raise UserError(f"{path} has a column {column!r}; {hint}")
+    if len(set(columns)) < len(columns):
+        raise UserError(f"{path} has a column twice: {', '.join(columns)}")
+
+
+def _point(where: str, row: Mapping[str | None, str | list[str] | None]) -> Point:
+    if None in row or None in row.values():
+        raise UserError(f"{where} has not as many cells as the first line")
+    cells = {str(name).strip(): str(cell).strip() for name, cell in row.items()}
+    try:
+        return Point(**{name: _number(name, cell) for name, cell in cells.items() if cell})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _number(name: str, cell: str) -> Any:
+    try:
+        return int(cell) if name == "seed" else float(cell)
+    except ValueError:
+        raise UserError(f"{name} is {cell!r}; it takes a {'whole ' if name == 'seed' else ''}number") from None

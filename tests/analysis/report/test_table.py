@@ -1,0 +1,98 @@
+"""The table of runs: its order, its width, and every number in full where a program reads it."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from studies import MEASURES, PARTS, make_study
+
+from analysis.report.runs import Run, read_runs
+from analysis.report.table import COLUMNS, ORDER, frame, markdown, ranked, text_table
+
+RUN = Run("run", Path("run"), "complete", "", 20, {}, {"score": 0.5, **PARTS, "measures": MEASURES}, {}, b"", {})
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return ranked(read_runs(make_study(tmp_path_factory.mktemp("predictions") / "table")))
+
+
+def test_the_best_come_first_and_failures_last(runs: list[Run]) -> None:
+    assert [run.name for run in runs] == [
+        "study/trial-001", "alone", "study/trial-000", "study/trial-002", "study/trial-003", "running", "bad",
+    ]  # fmt: skip
+    assert [run.state for run in runs[2:]] == ["complete", "collapsed", "diverged", "running", "unreadable"]
+
+
+def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
+    table = frame(runs).set_index("run")
+    alone = table.loc["alone"]
+    assert alone[["score", *PARTS]].to_dict() == {"score": 0.6, **PARTS}
+    assert (alone["alpha"], alone["beta"], alone["m"], alone["m/KL"], alone["step"]) == (0.25, 20, 20, 2.0, 20)
+    assert (alone["psnr"], alone["kl"], alone["active_units_0.1"]) == (20.5, 12.25, 3)
+    assert table["score"].isna().to_list() == [False] * 5 + [True] * 2
+    assert table["beta"].isna().to_list() == [False] * 6 + [True]
+    assert table.loc["study/trial-002", "reason"] == "samples alike | at step 20"
+    assert table.columns.is_unique and "kl_per_dimension" not in table
+
+
+@given(st.floats(0, 1), st.floats(allow_nan=False, allow_infinity=False))
+def test_a_file_gives_every_number_back(score: float, psnr: float) -> None:
+    run = replace(RUN, scores={"score": score, "measures": {"psnr": psnr}})
+    (row,) = csv.DictReader(io.StringIO(frame([run]).to_csv(index=False)))
+    assert (float(row["score"]), float(row["psnr"])) == (score, psnr)
+
+
+def test_the_table_of_a_study(runs: list[Run]) -> None:
+    assert text_table(runs).splitlines() == [
+        "run             score recon sharp struct  div info alpha beta m nats m/KL KL nats state",
+        "study/trial-001 0.750  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 pruned",
+        "alone           0.600  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
+        "study/trial-000 0.500  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
+        "",
+        "run             alpha beta m nats m/KL state",
+        "study/trial-002  0.25   20     20    2 collapsed: samples alike | at step 20",
+        "study/trial-003  0.25   20     20    - diverged: step 7 is not finite",
+        "running          0.25   20     20    - running: step 20 of 40",
+        "",
+        "unreadable:",
+        "  bad: unknown setting 'betta'; did you mean 'beta'?",
+    ]
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    name = "faces-of-a-very-long-name-indeed/trial-123"
+    (line,) = text_table([replace(RUN, name=name)]).splitlines()[1:]
+    first = line.split()[0]
+    head, tail = first.split("..")
+    assert name.startswith(head) and name.endswith(tail) and "/trial-123" in tail
+
+
+NAMES = st.text(st.characters(categories=["L", "N", "P", "C", "Z"]), min_size=1, max_size=200)
+NUMBERS = st.floats(width=64) | st.integers(-(2**62), 2**62)
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from(ORDER), NAMES, NUMBERS, NUMBERS, st.floats(0, 1)), max_size=4))
+def test_every_table_fits_a_terminal(
+    drawn: list[tuple[str, str, str, float, float, float]],
+) -> None:
+    some = [
+        replace(RUN, name=name, state=state, reason=reason, scores={"score": score, "measures": {"kl": a, "vae_kl": b}})
+        for name, state, reason, a, b, score in drawn
+    ]
+    lines = text_table(ranked(some)).split("\n")
+    assert max(map(len, lines)) <= 100 and all(line.isprintable() for line in lines)
+    table = markdown(ranked(some), "title").encode(errors="replace").decode()
+    assert len(table.splitlines()) == len(some) + 4
+
+
+def test_markdown_shows_names_as_they_are() -> None:
+    text = markdown([replace(RUN, name="a|b<i>`c`_*\n# d")], "x_y")
+    lines = text.splitlines()
+    assert lines[0] == r"# x\_y" and len(lines) == 5
+    assert lines[4].startswith(r"| a\|b\<i\>\`c\`\_\* # d | 0.500 | - | 0.75 |")
+    assert lines[4].replace(r"\|", "").count("|") == lines[3].count("|") == len(COLUMNS) + 1

@@ -1,0 +1,104 @@
+"""What scores.json holds of a run."""
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from helpers import tiny_config
+from studies import CHEAP, THOROUGH
+from torch import Tensor
+
+from analysis.evaluate import DIRECTIONS, PATCHES, measure_run, outputs, scored_images
+from analysis.measures import collapse, reconstruction, sharpness
+from analysis.measures import novelty as diversity
+from analysis.measures.distance import sliced_wasserstein
+from analysis.measures.score import score_images
+from analysis.measures.spectrum import eigenvalues, predicted_active_units, predicted_kl
+from introvae.data.image_set import ImageSet
+from introvae.nn.networks import build
+from introvae.training.trainer import Trainer
+
+
+@pytest.fixture
+def spectrum(small_faces: ImageSet) -> Tensor:
+    return eigenvalues(small_faces.train)
+
+
+def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
+    real, config = scored_images(small_faces), trained.config
+    rows = [{"step": 8.0, "beta": 20.0, "kl_real": 5.0}]
+    scores = measure_run(trained.model, small_faces, config, spectrum, rows)
+    reconstructions, samples = outputs(trained.model, real, config.latent)
+    mu, logvar = trained.model.encode(real)
+    card = asdict(score_images(real, reconstructions, samples))
+    assert {name: value for name, value in scores.items() if name != "measures"} == card
+    measures = scores["measures"]
+    assert measures.keys() == CHEAP | THOROUGH
+    assert json.loads(json.dumps(measures, allow_nan=False)) == measures
+    assert measures["ssim"] == reconstruction.ssim(real, reconstructions)
+    ratio = sharpness.laplacian_variance(samples) / sharpness.laplacian_variance(real)
+    assert measures["sharpness_samples"] == pytest.approx(ratio)
+    assert measures["blur_effect_samples"] == sharpness.blur_effect(samples)
+    assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"], rel=1e-4)
+    for name, length in (("kl_per_dimension", 8), ("decoder_sensitivity", 8), ("power_spectrum_samples", 9)):
+        assert len(measures[name]) == length
+    assert [len(values) for values in measures["kl_quantiles"].values()] == [8] * 3
+    assert measures["mutual_information"] <= measures["mutual_information_bound"] == math.log(80)
+    assert measures["inside_margin_real"] == collapse.inside_margin(mu, logvar, config.m)
+    encoded = trained.model.encode(samples)
+    assert measures["kl_samples"] == pytest.approx(collapse.kl_per_dimension(*encoded).sum().item())
+    assert measures["nearest_training"] == diversity.nearest_training(real, samples, small_faces.train)
+    assert measures["swd_reference"] == sliced_wasserstein(real, samples, DIRECTIONS, PATCHES)[1].value
+    assert measures["vae_kl"] == pytest.approx(5.0)
+    assert measures["predicted_kl"] == predicted_kl(spectrum, 20.0, 8)
+    assert measures["predicted_active_units"] == predicted_active_units(spectrum, 20.0, 8)
+    assert measures["spectrum"] == pytest.approx(spectrum[:8].tolist(), rel=1e-5)
+    assert measures["collapse_beta"] == 1 / spectrum[0] and measures["scored_images"] == 80
+
+
+def test_a_pruned_trial_has_the_cheap_measures_only(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
+    all_of_them, cheap = (
+        measure_run(trained.model, small_faces, trained.config, spectrum, [], thorough)["measures"]
+        for thorough in (True, False)
+    )
+    assert cheap == {name: all_of_them[name] for name in CHEAP}
+
+
+def test_soft_introvae_has_no_margin(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
+    config = replace(trained.config, objective="soft")
+    measures = measure_run(trained.model, small_faces, config, spectrum, [])["measures"]
+    assert measures.keys() == {name for name in CHEAP | THOROUGH if not name.startswith("inside_margin")}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_few_validation_images_are_enough(small_faces: ImageSet, spectrum: Tensor, count: int) -> None:
+    """What they do not define is left out; so is what is not finite, which JSON does not know."""
+    config = tiny_config()
+    torch.manual_seed(0)
+    few = replace(small_faces, validation=small_faces.validation[:count])
+    measures = measure_run(build(config), few, config, spectrum, [])["measures"]
+    json.dumps(measures, allow_nan=False)
+    assert "swd" not in measures and ("ms_ssim_among_real" in measures) == (count == 2)
+    assert ("variance_explained" in measures) == (count == 2)
+
+
+def test_images_that_are_all_alike_are_measured(small_faces: ImageSet) -> None:
+    config = tiny_config()
+    alike = small_faces.train[:1].expand(20, -1, -1, -1)
+    images = ImageSet("alike", alike, alike)
+    torch.manual_seed(0)
+    scores = measure_run(build(config), images, config, eigenvalues(alike), [])
+    json.dumps(scores, allow_nan=False)
+    assert scores["measures"]["scored_images"] == 20 and "collapse_beta" not in scores["measures"]
+
+
+def test_a_model_that_gives_no_numbers_is_measured(small_faces: ImageSet, spectrum: Tensor) -> None:
+    config = tiny_config()
+    torch.manual_seed(0)
+    model = build(config)
+    torch.nn.init.constant_(model.decoder.head.bias, math.nan)
+    scores = measure_run(model, small_faces, config, spectrum, [])
+    json.dumps(scores, allow_nan=False)
+    assert scores["score"] == 0 and scores["measures"].keys().isdisjoint({"mse", "psnr", "ssim", "swd", "kl_samples"})

@@ -1,0 +1,21 @@
+import torch
+
+from analysis.evaluate import outputs, scored_images
+from introvae.data.image_set import ImageSet, to_float
+from introvae.training.trainer import Trainer
+
+
+def test_scored_images_are_evenly_spaced_and_at_most_1000(small_faces: ImageSet) -> None:
+    assert torch.equal(scored_images(small_faces), to_float(small_faces.validation[:]))
+    many = ImageSet("x", small_faces.train, small_faces.train[:].repeat(4, 1, 1, 1))
+    scored = scored_images(many)
+    assert len(scored) == 1000
+    assert torch.equal(scored[-1], to_float(small_faces.train[-1:])[0])
+
+
+def test_outputs_are_the_same_for_the_same_model(trained: Trainer, small_faces: ImageSet) -> None:
+    real = scored_images(small_faces)
+    reconstructions, samples = outputs(trained.model, real, trained.config.latent)
+    assert torch.equal(reconstructions, trained.model.reconstruct(real)) and samples.shape == real.shape
+    assert torch.equal(samples, outputs(trained.model, real, trained.config.latent)[1])
+    assert not torch.equal(samples[0], samples[1])

@@ -1,0 +1,114 @@
+"""Runs measured anew are as if they had just been trained."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers import tiny_config
+
+from analysis import rescore
+from analysis.cli import main
+from analysis.evaluate import measure_run, noise_samples, scored_images
+from analysis.measures.distance import lite0_kid
+from analysis.measures.spectrum import eigenvalues
+from analysis.report.runs import read_runs
+from introvae.config import dump_toml
+from introvae.data.image_set import ImageSet, load_images
+from introvae.runs.folder import read_metrics
+from introvae.runs.record import SCORES, read_scores, write_scores
+from introvae.training.trainer import Trainer
+
+
+@pytest.fixture
+def study(trained: Trainer, tmp_path: Path) -> Path:
+    """One trained run in several states; each has the scores of an older version."""
+    states = {"good": "complete", "pruned": "pruned", "diverged": "diverged", "bare": "complete", "running": ""}
+    for name, state in states.items():
+        shutil.copytree(trained.folder, tmp_path / "study" / name)
+        if state:
+            write_scores(tmp_path / "study" / name, {"state": state, "reason": f"why {name}", "score": 0.125})
+    for path in (tmp_path / "study" / "bare").glob("checkpoint*"):
+        path.unlink()
+    return tmp_path / "study"
+
+
+def test_scores_are_those_of_this_version(
+    study: Path, trained: Trainer, small_faces: ImageSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: (study / name / SCORES).read_bytes() for name in ("diverged", "bare")}
+    assert main([str(study), "--rescore"]) == 0
+    spectrum, rows = eigenvalues(small_faces.train), read_metrics(trained.folder)
+    for name, state in (("good", "complete"), ("pruned", "pruned")):
+        expected = measure_run(trained.evaluated, small_faces, trained.config, spectrum, rows, name == "good")
+        assert read_scores(study / name) == {"state": state, "reason": f"why {name}"} | expected
+    assert before == {name: (study / name / SCORES).read_bytes() for name in before}
+    assert not (study / "running" / SCORES).exists()
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert lines[:3] == [
+        "1/5 bare: passed over: it has no checkpoint",
+        "2/5 diverged: passed over: diverged",
+        f"3/5 good: score 0.125 -> {expected['score']:.3f}",
+    ]
+    assert re.search(f"^good +{expected['score']:.3f} ", printed.out, re.MULTILINE)
+
+
+def test_data_that_are_gone_stop_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny_config(data="/nowhere/faces")
+    (study / "good" / "params.toml").write_text(dump_toml({"config": config.to_dict()}))
+    rescore.rescore(read_runs(study))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[2].startswith("3/5 good: passed over: ") and "/nowhere/faces" in lines[2]
+    assert lines[3].startswith("4/5 pruned: score 0.125 -> ")
+
+
+def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is killed between two runs has measured the first, and the same command does it again with both."""
+    calls = []
+
+    def stopping(*args: object) -> dict[str, object]:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure_run(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rescore, "measure_run", stopping)
+    assert main([str(study), "--rescore"]) == 130
+    good, pruned = (read_scores(study / name) or {} for name in ("good", "pruned"))
+    assert "measures" in good and pruned == {"state": "pruned", "reason": "why pruned", "score": 0.125}
+
+
+def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
+    study: Path, trained: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials have a seed each, and the study's for the split of a folder."""
+    for name, split_seed in (("good", None), ("pruned", 7)):
+        config = replace(trained.config, seed=3, split_seed=split_seed)
+        (study / name / "params.toml").write_text(dump_toml({"config": config.to_dict()}))
+    seeds = []
+
+    def noted(data: str, image_size: int, channels: int, seed: int) -> ImageSet:
+        seeds.append(seed)
+        return load_images(data, image_size, channels, seed)
+
+    monkeypatch.setattr(rescore, "load_images", noted)
+    rescore.rescore(read_runs(study))
+    assert seeds == [3, 7]
+
+
+def test_distances_that_need_a_network_come_on_request(
+    study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(study / "pruned")
+    assert main([str(study), "--rescore", "--lite0-kid"]) == 0
+    measures = (read_scores(study / "good") or {})["measures"]
+    real = scored_images(small_faces)
+    expected = lite0_kid(real, noise_samples(trained.evaluated, len(real), trained.config.latent))
+    assert (measures["lite0_kid"], measures["lite0_kid_stderr"]) == pytest.approx((expected.value, expected.stderr))
+    assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
+    assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
+    with pytest.raises(SystemExit):
+        main([str(study), "--lite0-kid"])
+    assert "--lite0-kid and --fid need --rescore" in capsys.readouterr().err

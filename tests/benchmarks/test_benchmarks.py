@@ -1,0 +1,150 @@
+"""What the benchmarks compare with is what they say."""
+
+import math
+import sys
+from pathlib import Path
+
+import pruning
+import pytest
+import sqlalchemy
+import torch
+from lessons import LESSONS
+from lessons import main as lessons
+from orders import UncheckedAdam, authors_step, soft_introvae_step
+from published import row, settings
+from step import CONTENDERS, prepare, saved_bytes
+from steps import INTROVAE, SOFT, PassCounter, draws, inner_convolution, make, passes
+from study import fill
+from torch import Tensor
+
+from introvae.config import TrainConfig
+from introvae.nn.networks import IntroVAE
+from introvae.training.step import Optimisers, train_step
+
+
+def unchecked(norm: str) -> tuple[IntroVAE, Optimisers]:
+    model, _ = make(norm)
+    return model, Optimisers(UncheckedAdam(model.encoder, 1e-2), UncheckedAdam(model.decoder, 1e-2))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+def test_the_authors_order_is_the_same_update(norm: str) -> None:
+    ours, optimisers = make(norm)
+    theirs, their_optimisers = unchecked(norm)
+    for step in range(3):
+        train_step(ours, optimisers, *draws(step), INTROVAE)
+        authors_step(theirs, their_optimisers, *draws(step), INTROVAE)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_soft_introvae_s_order_is_the_same_update() -> None:
+    ours, optimisers = make("group")
+    theirs, their_optimisers = unchecked("group")
+    for step in range(3):
+        train_step(ours, optimisers, *draws(step), SOFT)
+        soft_introvae_step(theirs, their_optimisers, *draws(step), SOFT)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_the_orders_cost_the_passes_that_their_code_runs() -> None:
+    for step, weights, expected in (
+        (authors_step, INTROVAE, passes((5, 6, 6), (2, 3, 3))),
+        (soft_introvae_step, SOFT, passes((5, 3, 5), (8, 4, 7))),
+    ):
+        model, optimisers = unchecked("group")
+        counter = PassCounter({name: inner_convolution(net) for name, net in model.named_children()})
+        with counter:
+            step(model, optimisers, *draws(0), weights)
+        assert counter.counts == expected
+
+
+def test_ours_keeps_at_least_a_quarter_less_for_its_backward_passes() -> None:
+    config = TrainConfig(image_size=64, channels=3, latent=16, batch_size=4)
+    memory = {contender.name: saved_bytes(prepare(contender, config)) for contender in CONTENDERS}
+    assert memory["ours"] <= 0.75 * memory["the authors' order"]
+    assert memory["ours, soft"] <= 0.75 * memory["Soft-IntroVAE's order"]
+
+
+def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
+    x = torch.rand(100, requires_grad=True)
+
+    def one() -> Tensor:
+        return (x.exp() * 1.0).sum()  # exp saves its result
+
+    def two() -> Tensor:
+        return x.exp().sin().sum()  # and sin its argument, which is the same
+
+    def in_turn() -> Tensor:
+        one()
+        return x.cos().sum()  # cos saves x, once what exp saved is gone
+
+    def together() -> tuple[Tensor, Tensor]:
+        return one(), x.cos().sum()
+
+    assert saved_bytes(one) == saved_bytes(two) == saved_bytes(in_turn) == 400
+    assert saved_bytes(together) == 800
+
+
+def statements(folder: Path, before: int) -> int:
+    """What a trial asks the database of a study that has so many, signs of life aside."""
+    asked: list[str] = []
+
+    def note(*seen: object) -> None:
+        if "trial_heartbeats" not in str(seen[2]):
+            asked.append(str(seen[2]))
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        fill(folder / str(before), None, before, 2)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+    *_, second, third = (index for index, text in enumerate(asked) if text.startswith("INSERT INTO trials "))
+    return third - second
+
+
+def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> None:
+    assert statements(tmp_path, 100) == statements(tmp_path, 10) <= 95
+
+
+def training(
+    score: float, real: float = 30.0, fakes: float = 35.0, collapse: dict[str, int] | None = None
+) -> pruning.Point:
+    """What is kept of one whose score and energies never change."""
+    steps = range(625, 1225, 25)
+    rows = [{"step": s, "alpha": 0.25, "kl_real": real, "kl_reconstruction": fakes, "kl_sample": 1.0} for s in steps]
+    scores = {str(step): (score, score) for step in steps}
+    return {"m": 40.0, "vae_kl": 25.0, "scores": scores, "energies": rows, "collapse": collapse or {}}
+
+
+def test_trainings_in_full_tell_what_a_study_would_have_pruned() -> None:
+    """At steps 700 and 900 by halving, or by a rule before."""
+    early = training(0.9, collapse={"samples alike": 700})
+    assert pruning.rules(early) == {"samples alike": 700}
+    assert pruning.rules(training(0.9, fakes=20.0)) == {"margin never reached": 750}
+    assert pruning.rules(training(0.9, real=500.0)) == {"runaway energy": 625}
+    few = [training(0.5), training(0.4), early, training(0.95), training(0.97, fakes=20.0), training(0.9, real=500.0)]
+    assert pruning.pruned(few) == ([600, 100, 100, 600, 150, 25], [0, 3])
+
+
+def test_published_settings_by_their_margin_ratio() -> None:
+    """Latent dimensions of variance 4 at 64 px have 16 times as much at 256 px: 1/2 log 3.2 nats each."""
+    rows = {name: row(name, config, [4.0] * 512) for name, config in settings().items()}
+    assert {"official-256-a", "official-256-b", "seed-256", "seed-256-low-beta", "paper-128"} <= set(rows)
+    ratio, line = rows["seed-256-low-beta"]
+    kl = 512 / 2 * math.log(0.05 * 4 * 16)
+    assert ratio == pytest.approx(500 / kl) and line.endswith(f"| 0.05 | 0.05 | 500 | {kl:.0f} | {500 / kl:.1f} |")
+    assert rows["paper-128"][1].split(" | ")[4] == "0.125"  # a quarter of the numbers
+
+
+@pytest.mark.slow
+def test_the_lessons_are_trained_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lessons.py", "--out", str(tmp_path), "--steps", "4"])
+    lessons()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table] == list(LESSONS)
+    predicted = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[2] for line in table}
+    assert predicted["weight-1000"] == "0.0" and float(predicted["weight-10"]) > 1 and predicted["autoencoder"] == "-"

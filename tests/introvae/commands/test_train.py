@@ -1,0 +1,82 @@
+"""The commands as a user meets them: help, nonsense, a training from start to end."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import COMMANDS, tiny_flags
+
+from introvae.commands.train import main
+from introvae.runs.folder import read_config
+from introvae.runs.record import read_scores
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick_short_and_names_defaults(name: str) -> None:
+    script = Path(sys.executable).with_name(name)
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        result = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.5
+    assert len(result.stdout.splitlines()) <= 72
+    assert "[" in result.stdout.partition("options:")[2] or name == "introvae-export"  # which has none to name
+
+
+@pytest.mark.parametrize("module", COMMANDS.values())
+def test_help_imports_nothing_heavy(module: str) -> None:
+    code = (
+        "import sys, importlib; main = importlib.import_module(sys.argv[1]).main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = ('torch', 'torchvision', 'optuna', 'pandas', 'matplotlib', 'numpy')\n"
+        "print('HEAVY', [m for m in heavy if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code, module], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("HEAVY []\n")
+
+
+def test_a_training_from_start_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [*tiny_flags("beta", "m"), "--alpha", "0:0,10:0.5", "--beta", "12", "--m", "9", "--device", "cpu"]
+    assert main(command) == 0
+    first = capsys.readouterr()
+    (folder,) = (tmp_path / "predictions").iterdir()
+    assert (
+        f"{folder.relative_to(tmp_path)}: complete, score " in first.out
+        and "next: introvae-report predictions" in first.out
+    )
+    assert "step 20/20" in first.err
+    config = read_config(folder)
+    assert (config.alpha, config.beta, config.m, config.channels) == (((0, 0.0), (10, 0.5)), 12.0, 9.0, 1)
+    files = ("params.toml", "metrics.csv", "checkpoint.pt", "scores.json", "images/step-000020.png")
+    for name in (*files, "curves.png", "images/training.gif"):
+        assert (folder / name).is_file()
+    scores = read_scores(folder)
+    assert main(command) == 0  # nothing is left to do, and nothing is done
+    assert read_scores(folder) == scores
+    assert len(list((tmp_path / "predictions").iterdir())) == 1
+
+
+def test_settings_come_from_a_file_and_flags_go_before_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([*tiny_flags(), "--alpha", "0", "--out", str(first), "--device", "cpu"]) == 0
+    assert main(["--config", str(first / "params.toml"), "--seed", "3", "--out", str(second), "--device", "cpu"]) == 0
+    assert read_config(second).to_dict() == read_config(first).to_dict() | {"seed": 3}
+
+
+def test_a_vae_learns_with_alpha_0(tmp_path: Path) -> None:
+    assert main([*tiny_flags("warmup_steps"), "--warmup-steps", "0", "--alpha", "0", "--out", str(tmp_path / "v")]) == 0
+    assert "alpha = 0.0" in (tmp_path / "v" / "params.toml").read_text()
+
+
+def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*tiny_flags(), "--lr", "1e30", "--out", str(tmp_path), "--device", "cpu"]) == 1
+    assert "is not finite" in capsys.readouterr().err
+    scores = read_scores(tmp_path)
+    assert scores and scores["state"] == "diverged" and scores["score"] == 0
+    assert (tmp_path / "curves.png").is_file() and (tmp_path / "images" / "training.gif").is_file()

@@ -1,0 +1,102 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from introvae.data.image_set import ImageSet, to_float
+from introvae.runs.pictures import (
+    MOST_FRAMES,
+    fixed_images,
+    last_picture,
+    pictures,
+    read_bands,
+    write_gif,
+    write_picture,
+)
+
+
+@pytest.mark.parametrize(("channels", "size", "factor"), [(1, 16, 4), (3, 32, 2), (3, 128, 1)])
+def test_bands_come_back_as_they_were(tmp_path: Path, channels: int, size: int, factor: int) -> None:
+    bands = tuple(torch.rand(5, channels, size, size) for _ in range(3))
+    write_picture(tmp_path, 40, bands)  # type: ignore[arg-type]
+    picture = last_picture(tmp_path)
+    assert picture == tmp_path / "images" / "step-000040.png"
+    found = read_bands(picture)
+    assert list(found) == ["originals", "reconstructions", "samples"]
+    for band, pixels in zip(bands, found.values(), strict=True):
+        assert pixels.shape == (size * factor, 5 * size * factor, 3)
+        tile = pixels[::factor, size * factor : 2 * size * factor : factor]
+        expected = (band[1] * 255).round().byte().permute(1, 2, 0).expand(-1, -1, 3).numpy()
+        assert np.array_equal(tile, expected)
+
+
+def test_the_newest_picture_is_the_last(tmp_path: Path) -> None:
+    assert last_picture(tmp_path) is None
+    for step in (900, 1_000_000, 20, 999_999):
+        write_picture(tmp_path, step, (torch.zeros(2, 1, 16, 16),) * 3)
+    last = last_picture(tmp_path)
+    assert last and last.name == "step-1000000.png"
+
+
+@pytest.mark.parametrize(("channels", "size", "shrunk"), [(1, 16, 1), (3, 32, 1), (3, 256, 4)])
+def test_the_gif_shows_every_picture_in_order_and_the_last_for_longer(
+    tmp_path: Path, channels: int, size: int, shrunk: int
+) -> None:
+    torch.manual_seed(0)
+    originals = torch.rand(4, channels, 1, 1).expand(-1, -1, size, size)
+    steps = (0, 1, 30, 1000, 1_000_000)
+    for step in reversed(steps):
+        write_picture(tmp_path, step, (originals, *torch.rand(2, 4, channels, 1, 1).expand(-1, -1, -1, size, size)))
+    path = write_gif(tmp_path)
+    assert path == tmp_path / "images" / "training.gif"
+    found = pictures(tmp_path)
+    assert [int(picture.stem.removeprefix("step-")) for picture in found] == list(steps)
+    strips, durations = [], []
+    with Image.open(path) as gif:
+        assert gif.n_frames == len(steps)  # type: ignore[attr-defined]
+        for index, picture in enumerate(found):
+            gif.seek(index)
+            durations.append(gif.info["duration"])
+            frame = np.asarray(gif.convert("RGB"), float)
+            expected = np.concatenate(list(read_bands(picture).values()))[::shrunk, ::shrunk]
+            np.testing.assert_allclose(frame[: len(expected)], expected, atol=8)
+            strips.append(frame[len(expected) :])
+    assert len(set(durations[:-1])) == 1 and durations[-1] > durations[0]
+    for strip, other in pairwise(strips):
+        assert strip.max() > 240 and strip.min() < 64  # dark ink on white
+        assert not np.array_equal(strip, other)  # the step is another one
+
+
+def test_without_pictures_there_is_no_gif(tmp_path: Path) -> None:
+    assert write_gif(tmp_path) is None
+    write_picture(tmp_path, 5, (torch.zeros(2, 1, 16, 16),) * 3)
+    (path,) = pictures(tmp_path)
+    assert write_gif(tmp_path) and last_picture(tmp_path) == path
+
+
+def test_the_gif_of_a_usual_run_is_small(faces: ImageSet, tmp_path: Path) -> None:
+    """Fifteen pictures of real faces, none of which repeats another's tiles."""
+    for step in range(15):
+        fakes = [to_float(faces.train[first + 10 * step :][:12]) for first in (0, 150)]
+        write_picture(tmp_path, step, (to_float(fixed_images(faces.validation)), fakes[0], fakes[1]))
+    path = write_gif(tmp_path)
+    assert path and path.stat().st_size < 1_000_000
+
+
+def test_fixed_images_are_spread_over_the_set() -> None:
+    images = torch.arange(80)[:, None, None, None]
+    picks = fixed_images(images).flatten().tolist()
+    assert len(picks) == 12 and picks[0] == 0 and picks[-1] == 79
+    assert fixed_images(images[:3]).flatten().tolist() == [0, 1, 2]
+
+
+def test_the_gif_of_a_long_run_is_thinned_out(tmp_path: Path) -> None:
+    for step in range(MOST_FRAMES + 30):
+        write_picture(tmp_path, step, (torch.full((1, 1, 16, 16), step / 100),) * 3)
+    path = write_gif(tmp_path)
+    assert path is not None
+    with Image.open(path) as gif:
+        assert gif.n_frames == MOST_FRAMES  # type: ignore[attr-defined]

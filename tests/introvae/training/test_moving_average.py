@@ -1,0 +1,82 @@
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import CPU, tiny_config
+
+from introvae.data.image_set import ImageSet, to_float
+from introvae.nn.networks import build
+from introvae.runs.folder import load_checkpoint, save_checkpoint
+from introvae.training.state import MovingAverage
+from introvae.training.trainer import Trainer
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_the_average_is_the_formula(norm: str) -> None:
+    """Decay min(d, (1 + t) / (10 + t)), for parameters and for batch norm's statistics."""
+    model = build(tiny_config(norm=norm)).double()
+    average = MovingAverage(model, 0.3)
+    expected = copy.deepcopy(model.state_dict())
+    for t in range(6):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.add_(torch.ones_like(tensor))
+        average.update(t)
+        decay = min(0.3, (1 + t) / (10 + t))
+        for name, value in model.state_dict().items():
+            expected[name] = decay * expected[name] + (1 - decay) * value
+    for name, value in average.model.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-12, msg=name)
+
+
+def test_pictures_and_scores_see_the_average(small_faces: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(ema_decay=0.9), small_faces, tmp_path, CPU)
+    trainer.run()
+    images = to_float(small_faces.validation[:4])
+    assert trainer.evaluated is not trainer.model
+    assert not torch.equal(trainer.evaluated.reconstruct(images), trainer.model.reconstruct(images))
+    without = Trainer(tiny_config(ema_decay=0.0), small_faces, tmp_path / "without", CPU)
+    assert without.evaluated is without.model
+
+
+def test_training_is_the_same_with_and_without(small_faces: ImageSet, tmp_path: Path) -> None:
+    ends = []
+    for decay in (0.0, 0.9):
+        trainer = Trainer(tiny_config(ema_decay=decay), small_faces, tmp_path / str(decay), CPU)
+        trainer.run()
+        ends.append(trainer.model.state_dict())
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_average_resumes_exactly_and_not_without_its_state(
+    kept: bool, small_faces: ImageSet, tmp_path: Path
+) -> None:
+    config = tiny_config(ema_decay=0.9)
+    whole = Trainer(config, small_faces, tmp_path / "whole", CPU)
+    whole.run()
+    Trainer(config, small_faces, tmp_path / "cut", CPU).run(8)
+    if not kept:
+        state = load_checkpoint(tmp_path / "cut")
+        assert state is not None
+        save_checkpoint(tmp_path / "cut", state | {"average": state["model"]})
+    cut = Trainer(config, small_faces, tmp_path / "cut", CPU)
+    cut.run()
+    ends = [trainer.evaluated.state_dict() for trainer in (whole, cut)]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items()) == kept
+
+
+def test_a_long_average_follows_slowly() -> None:
+    model = build(tiny_config())
+    average = MovingAverage(model, 0.999)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+    before = next(average.model.parameters()).clone()
+    average.update(10**6)
+    after = next(average.model.parameters())
+    assert torch.allclose(after, before + 0.001 * (1 - before))
+    assert math.isclose(float((after - before).abs().max()), float(0.001 * (1 - before).abs().max()), rel_tol=1e-3)

@@ -1,0 +1,124 @@
+"""--from RUN: longer, or a new run from its weights; --from STUDY --best."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import CPU, equal_states, exit_code, save_image, tiny_config, tiny_flags
+
+from introvae.commands.train import main
+from introvae.data.image_set import ImageSet
+from introvae.runs.folder import load_checkpoint, read_config, read_metrics
+from introvae.runs.record import read_scores
+from introvae.training.trainer import Trainer
+from sweeps.cli import main as sweep
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(main, [*tiny_flags(), "--out", "study/short"]) == 0
+    return Path("study/short")
+
+
+def end(folder: Path) -> dict[str, torch.Tensor]:
+    state = load_checkpoint(folder)
+    assert state is not None
+    return state["model"]
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -> None:
+    assert exit_code(main, ["--from", str(finished), "--steps", "40", "--out", "longer"]) == 0
+    assert exit_code(main, [*tiny_flags("steps"), "--steps", "40", "--out", "long"]) == 0
+    assert equal(end(Path("longer")), end(Path("long")))
+    rows = [[row["kl_real"] for row in read_metrics(Path(name))] for name in ("longer", "long")]
+    assert rows[0] == rows[1] and len(rows[0]) == 20
+    assert read_config(finished).steps == 20  # the source is as it was
+
+
+def test_best_takes_the_study_s_best_complete_run(finished: Path) -> None:
+    others = {
+        "diverged": {"state": "diverged", "score": 2.0},
+        "worse": {"state": "complete", "score": -1.0},
+        "optimized": {"state": "complete", "score": 2.0, "optimized": -1.0},
+    }
+    for name, scores in others.items():
+        (finished.parent / name).mkdir()
+        (finished.parent / name / "scores.json").write_text(json.dumps(scores))
+    assert exit_code(main, ["--from", "study", "--best", "--steps", "24", "--out", "best"]) == 0
+    assert exit_code(main, ["--from", str(finished), "--steps", "24", "--out", "same"]) == 0
+    assert equal(end(Path("best")), end(Path("same")))
+
+
+def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> None:
+    flags = ["--from", str(finished), "--beta", "30", "--steps", "4", "--checkpoint-every", "2", "--picture-every", "2"]
+    assert exit_code(main, [*flags, "--out", "new"]) == 0
+    config = read_config(Path("new"))
+    assert (config.beta, config.warmup_steps, config.start_weights) == (30.0, 0, str(finished))
+    assert [row["step"] for row in read_metrics(Path("new"))] == [2, 4]
+    before, after = end(finished), end(Path("new"))
+    moved = max((after[name] - value).abs().max().item() for name, value in before.items())
+    assert 0 < moved < 0.02  # four steps of Adam at 1e-3 from there
+    assert read_scores(Path("new")) is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--from", "study/short"], "has its 20 steps; give more --steps, or a setting to change"),
+        (["--from", "study", "--steps", "30"], "cannot read study/params.toml"),
+        (["--from", "nowhere", "--best"], "nowhere holds no complete run"),
+        (["--best"], "--best needs --from STUDY"),
+        (["--from", "study/bare", "--steps", "30"], "study/bare has no checkpoint; give a run folder that has one"),
+        (["--from", "study/short", "--latent", "9", "--steps", "30"], "have other shapes than its settings say"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(
+    flags: list[str], message: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, "study/bare", ignore=shutil.ignore_patterns("checkpoint*"))
+    capsys.readouterr()
+    assert exit_code(main, flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_run_from_a_trial_keeps_the_split_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another split would validate on images that the weights have been trained on."""
+    monkeypatch.chdir(tmp_path)
+    for index in range(40):
+        save_image(Path("faces") / f"{index:02d}.png", (16, 16), "L", seed=index)
+    flags = [
+        *tiny_flags("beta", "m", "steps", "warmup_steps"),
+        "--data",
+        "faces",
+        "--warmup-steps",
+        "4",
+        "--steps",
+        "8",
+    ]
+    assert exit_code(sweep, [*flags, "--trials", "1", "--study", "study", "--keep-all"]) == 0
+    trial = Path("predictions/study/trial-000")
+    assert read_config(trial).seed != read_config(trial).images_seed == 0
+    assert exit_code(main, ["--from", str(trial), "--beta", "30", "--steps", "4", "--out", "other"]) == 0
+    assert read_config(Path("other")).images_seed == 0
+
+
+def test_a_run_that_was_asked_to_stop_continues_bit_for_bit(small_faces: ImageSet, tmp_path: Path) -> None:
+    """It stops at the log after the request, which is at no other checkpoint."""
+    whole = Trainer(tiny_config(), small_faces, tmp_path / "whole", CPU)
+    whole.run()
+    first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    first.run(stop=lambda: first.step >= 9)
+    state = load_checkpoint(tmp_path / "cut")
+    assert first.step == 10 and state and state["step"] == 10
+    second = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)
+    second.run()
+    assert equal_states(second.state.as_dict(), whole.state.as_dict())
+    assert [row["step"] for row in read_metrics(tmp_path / "cut")] == list(range(2, 21, 2))

@@ -1,0 +1,77 @@
+"""introvae-train, killed with SIGKILL and continued, again and again: a script for test_reliability.py.
+
+    python killed.py FOLDER KILLS FLAG...
+
+FOLDER/whole/run is never killed; FOLDER/0/run, FOLDER/1/run and so on are killed once and continued by the same
+command.
+The moments are lines of the trainer drawn at random, every second time lines that write a checkpoint. Each command
+is a process of its own, forked from this one, which has done the slow imports.
+"""
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
+import torch._dynamo  # noqa: F401
+
+import analysis.measures.score  # noqa: F401
+import introvae.training.progress  # noqa: F401
+from introvae import files
+from introvae.commands.train import main
+from introvae.runs import folder
+from introvae.training import trainer
+
+WRITERS = {function.__code__ for function in (folder.save_checkpoint, files.write_part, files.sync)}
+FILES = {files.__file__, folder.__file__, trainer.__file__}
+
+
+class Moments:
+    """Counts lines and those that write; ends the process with SIGKILL at the `last` one of a kind."""
+
+    def __init__(self, kind: int, last: int) -> None:
+        self.kind, self.last, self.seen = kind, last, [0, 0]
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> "Moments | None":
+        kinds = [frame.f_code in WRITERS, frame.f_code.co_filename in FILES]
+        if event == "line":
+            self.seen = [count + kind for count, kind in zip(self.seen, kinds, strict=True)]
+            if self.seen[self.kind] == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self if any(kinds) else None
+
+
+def train(flags: list[str], out: Path, kind: int = 0, last: int = -1) -> tuple[int, list[int]]:
+    """How the process ended, as os.waitpid tells, and how many moments of each kind it had."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        moments = Moments(kind, last)
+        sys.settrace(moments)
+        code = main([*flags, "--out", str(out)])
+        os.write(writer, " ".join(map(str, moments.seen)).encode())
+        os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        seen = [int(count) for count in pipe.read().split()]
+    return os.waitpid(child, 0)[1], seen
+
+
+def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
+    draws = random.Random(0)
+    status, moments = train(flags, root / "whole" / "run")
+    assert status == 0
+    for number in range(kills):
+        out, kind = root / str(number) / "run", number % 2
+        status, _ = train(flags, out, kind, draws.randint(1, moments[kind]))
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print(f"killed {number}:", *sorted(path.name for path in out.iterdir()), flush=True)
+        assert train(flags, out)[0] == 0
+
+
+if __name__ == "__main__":
+    kill_and_continue(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

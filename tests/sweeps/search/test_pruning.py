@@ -1,0 +1,91 @@
+"""Which trials end before their last step."""
+
+import math
+
+import optuna
+import pytest
+from helpers import tiny_config
+from optuna.trial import TrialState
+from studies import would_prune
+
+from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
+
+VAE_KL = 20.0
+HEALTHY = (30.0, 35.0, 28.0)  # KL of real images, reconstructions and samples, in nats
+
+
+def test_halving_keeps_the_best_third_of_a_rung() -> None:
+    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
+    assert not would_prune(study, {})
+    assert not would_prune(study, {10: 0.0})  # the first to come
+    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
+        state = TrialState.PRUNED if slot % 2 else TrialState.COMPLETE
+        study.add_trial(optuna.create_trial(state=state, value=score, intermediate_values={10: score}))
+    assert not would_prune(study, {10: 0.5})
+    assert not would_prune(study, {10: 0.32})  # third of eight
+    assert would_prune(study, {10: 0.27})
+    assert not would_prune(study, {10: 0.27, 20: 0.01})  # nobody has reached this rung
+    assert not would_prune(study, {10: 0.32})  # and those that were cut off never count
+
+
+def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
+    assert rungs(tiny_config(warmup_steps=300, steps=900)) == [400, 600]
+    assert rungs(tiny_config(warmup_steps=300, steps=902, log_every=4)) == [404, 604]  # where a row is
+    assert rungs(tiny_config(warmup_steps=300, steps=301)) == []
+    assert rungs(tiny_config(warmup_steps=0, steps=7)) == [2, 4]
+
+
+def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float = VAE_KL) -> tuple[int, str, str] | None:
+    """Step, state and reason after which a run is stopped that logs these energies in 100 steps after its warm-up."""
+    check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), vae_kl)
+    names = ("step", "alpha", "kl_real", "kl_reconstruction", "kl_sample")
+    check(dict(zip(names, (100, 0.0, 0.0, math.nan, math.nan), strict=True)))  # of the warm-up
+    for row, values in enumerate(energies, 1):
+        step = 100 + 5 * row
+        try:
+            check(dict(zip(names, (step, 0.25, *values), strict=True)))
+        except Stopped as stopped:
+            return step, stopped.state, str(stopped)
+    return None
+
+
+def test_a_healthy_run_goes_on() -> None:
+    assert fate(*[HEALTHY] * 20) is None
+
+
+@pytest.mark.parametrize(("energies", "state", "reason"), [
+    ((0.9, 30.0, 28.0), "collapsed", "posterior collapse (KL 0.9 nats, a VAE's is 20)"),
+    ((601.0, 30.0, 28.0), "diverged", "runaway energy (KL 601 nats, m 60)"),
+    ((30.0, 601.0, 28.0), "diverged", "runaway energy"),
+    ((30.0, 30.0, 601.0), "diverged", "runaway energy"),
+])  # fmt: skip
+def test_what_is_hopeless_ends_at_once(energies: tuple[float, float, float], state: str, reason: str) -> None:
+    ended = fate(HEALTHY, energies)
+    assert ended and ended[:2] == (110, state) and ended[2].startswith(reason)
+
+
+def test_energy_is_measured_against_a_vae_s_where_m_is_small() -> None:
+    assert fate((199.0, 199.0, 199.0), m=1.0) is None
+    assert fate((201.0, 199.0, 199.0), m=1.0)
+
+
+def test_few_nats_never_run_away() -> None:
+    assert fate((99.0, 99.0, 99.0), m=1.0, vae_kl=0.1) is None
+    assert fate((101.0, 99.0, 99.0), m=1.0, vae_kl=0.1)
+
+
+def test_a_margin_that_is_never_reached_ends_a_run_after_a_quarter() -> None:
+    under = (30.0, 29.0, 28.0)
+    ended = fate(*[under] * 20)
+    assert ended == (125, "pruned", "margin never reached (fakes 29 nats, real images 30, m 60)")
+    assert fate(HEALTHY, *[under] * 19) is None
+
+
+def test_fakes_that_reach_m_have_reached_it_whatever_the_energy_of_real_images() -> None:
+    assert fate((30.0, 29.0, 28.0), *[(30.0, 20.0, 20.0)] * 19, m=29.0) is None
+
+
+def test_a_vae_among_the_points_of_a_study_has_no_margin_to_reach() -> None:
+    check = Rules(tiny_config(alpha=0.0, warmup_steps=100, steps=200), VAE_KL)
+    for step in (150, 200):
+        check({"step": step, "alpha": 0.0, "kl_real": 20.0, "kl_reconstruction": math.nan, "kl_sample": math.nan})

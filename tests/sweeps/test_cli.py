@@ -1,0 +1,197 @@
+"""introvae-sweep for real: whole, killed and continued, refused."""
+
+import csv
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from forks import Command
+from helpers import equal_states, tiny_flags
+from killed_sweep import kill_and_continue
+from optuna.trial import TrialState
+from postgresql import wait_until
+
+from introvae.commands.train import main as train
+from introvae.runs.folder import load_checkpoint
+from introvae.runs.record import read_scores
+from sweeps.cli import main
+
+TINY = tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every")
+FLAGS = [*TINY, "--checkpoint-every", "10", "--lr", "3e-3", "--device", "cpu"]
+SHORT = [*FLAGS, "--warmup-steps", "8", "--steps", "14"]
+LONG = [*FLAGS, "--warmup-steps", "300", "--steps", "400"]
+STUDY = "orl-faces-16px"
+
+
+def words(out: Path, flags: list[str], trials: int) -> list[str]:
+    return ["--trials", str(trials), "--out", str(out), *flags]
+
+
+def sweep(out: Path, flags: list[str], trials: int) -> Command:
+    return Command(main, words(out, flags, trials)).wait()
+
+
+def slots(out: Path) -> dict[int, tuple[dict[str, float], float | None, TrialState, dict[int, float]]]:
+    """What each finished slot drew, and what came of it."""
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{out / 'orl-faces-16px' / 'study.db'}")
+    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    found = {t.user_attrs["slot"]: (t.params, t.value, t.state, t.intermediate_values) for t in ended}
+    assert len(found) == len(ended), "a slot was filled twice"
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("whole")
+    command = [sys.executable, "-m", "sweeps.cli", *words(out, LONG, 3)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert ", complete;" in result.stdout  # or the tests below would compare little
+    return out, result.stdout
+
+
+def with_warmup(whole: tuple[Path, str], out: Path) -> None:
+    """That of the same study, trained once for all tests."""
+    shutil.copytree(whole[0] / STUDY / ".warmup", out / STUDY / ".warmup")
+
+
+def first(whole: tuple[Path, str], trials: int) -> dict[int, Any]:
+    return {slot: found for slot, found in slots(whole[0]).items() if slot < trials}
+
+
+def test_a_sweep_leaves_a_table_pictures_and_the_next_command(whole: tuple[Path, str]) -> None:
+    out, printed = whole
+    study = out / STUDY
+    assert [line.split(":")[0] for line in printed.splitlines() if line.startswith("trial ")] == [
+        "trial 0",
+        "trial 1",
+        "trial 2",
+    ]
+    assert f"next: introvae-report {out}" in printed
+    assert str(study / "comparison.png") in printed and (study / "comparison.png").exists()
+    with (study / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["run"] for row in rows} == {"trial-000", "trial-001", "trial-002"}
+    assert sorted(slots(out)) == [0, 1, 2]
+    drawn = [params["margin_ratio"] for params, *_ in slots(out).values()]
+    assert len(set(drawn)) == 3 and all(1 <= ratio <= 16 for ratio in drawn)
+
+
+def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    with_warmup(whole, tmp_path)
+    for _ in range(2):
+        assert sweep(tmp_path, LONG, 1).code == 0
+        assert sorted(slots(tmp_path)) == [0]
+    continued = sweep(tmp_path, LONG, 2)
+    assert "continuing with trial 1" in continued.stdout
+    assert slots(tmp_path) == first(whole, 2)
+
+
+def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_goes_on(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    with_warmup(whole, tmp_path)
+    metrics, rows = tmp_path / STUDY / "trial-000" / "metrics.csv", 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = Command(main, words(tmp_path, LONG, 2))
+        wait_until(lambda seen=rows: metrics.exists() and len(metrics.read_text().splitlines()) > seen, 120)
+        os.kill(process.pid, number)
+        assert process.wait().code == 128 + number
+        end = "stopped; 0 of 2 trials are done, and the same command goes on, from the checkpoint of trial 0\n"
+        assert process.stderr.endswith(f"introvae-sweep: {end}")
+        rows = len(metrics.read_text().splitlines())
+    continued = sweep(tmp_path, LONG, 2)
+    assert continued.code == 0, continued.stderr
+    assert "continuing with trial 0, from its last checkpoint\n" in continued.stdout
+    assert slots(tmp_path) == first(whole, 2)
+
+
+def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
+    process = Command(main, words(tmp_path, LONG, 3))
+    wait_until((tmp_path / STUDY / ".warmup").exists)
+    second = sweep(tmp_path, LONG, 3)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait().code == -signal.SIGKILL
+    assert second.code == 2
+    assert "in use by another process" in second.stderr and second.stderr.count("\n") == 1
+
+
+def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sweeps.cli", "--workers", "2", *words(tmp_path, SHORT, 3)]
+    assert subprocess.run(command).returncode == 0
+    assert sorted(slots(tmp_path)) == [0, 1, 2]
+
+
+def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
+    """Whatever was trained before it, and the warm-up included."""
+    slot = max(slot for slot, (_, _, state, _) in slots(whole[0]).items() if state == TrialState.COMPLETE)
+    trial = whole[0] / STUDY / f"trial-{slot:03d}"
+    assert train(["--config", str(trial / "params.toml"), "--out", str(tmp_path / "alone"), "--device", "cpu"]) == 0
+    assert equal_states(load_checkpoint(tmp_path / "alone"), load_checkpoint(trial))
+    alone, before = read_scores(tmp_path / "alone") or {}, read_scores(trial) or {}
+    assert alone["measures"] == before["measures"] and alone["score"] == before["score"]
+
+
+def with_little_room(words: list[str]) -> int:
+    """The command where no file can be as large as a checkpoint of wide networks."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
+    return main(words)
+
+
+def test_a_full_disk_stops_the_command_until_there_is_room(tmp_path: Path) -> None:
+    wide = [*SHORT, "--widths", "64,64"]
+    assert sweep(tmp_path, wide, 1).code == 0
+    stopped = Command(with_little_room, words(tmp_path, wide, 2)).wait()
+    assert stopped.code == 1
+    end = (
+        f"{tmp_path / STUDY / 'trial-001' / 'checkpoint.pt'}: File too large; make room, then the same command goes on"
+    )
+    assert stopped.stderr.splitlines()[-1] == f"introvae-sweep: {end}"
+    continued = sweep(tmp_path, wide, 2)
+    assert continued.code == 0 and "continuing with trial 1" in continued.stdout
+    assert sorted(slots(tmp_path)) == [0, 1]
+
+
+def test_changed_settings_are_refused_with_the_difference(
+    whole: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = whole
+    before = slots(out)
+    changed = ["--trials", "3", "--out", str(out), *LONG, "--alpha", "0.1:0.5", "--latent", "9"]
+    assert main(changed) == 2
+    message = capsys.readouterr().err
+    assert (
+        "latent: 8 -> 9" in message
+        and "search.alpha: [0.1, 0.75] -> [0.1, 0.5]" in message
+        and "--study NAME" in message
+    )
+    assert slots(out) == before
+
+
+def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
+    ranges = ["--alpha", "0.1:0.2", "--beta", "10:20", "--m", "30:60", "--study", "mine"]
+    result = sweep(tmp_path, [*SHORT, *ranges], 2)
+    assert result.code == 0, result.stderr
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path / 'mine' / 'study.db'}")
+    for trial in study.trials:
+        assert (
+            0.1 <= trial.params["alpha"] <= 0.2 and 10 <= trial.params["beta"] <= 20 and 30 <= trial.params["m"] <= 60
+        )
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_sweeps_killed_at_random_moments_continue_bit_for_bit(
+    kills: int, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    kill_and_continue(tmp_path, kills, ["--trials", "3", *LONG])
+    outs = list(tmp_path.iterdir())
+    assert outs and all(slots(out) == slots(whole[0]) for out in outs)

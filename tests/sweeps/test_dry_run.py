@@ -1,0 +1,102 @@
+"""What --dry-run says of a study, and that it begins nothing."""
+
+from pathlib import Path
+
+import pytest
+from helpers import tiny_flags
+from studies import study_config
+
+from analysis.measures.spectrum import predicted_active_units, predicted_kl
+from introvae.errors import DivergedError
+from sweeps.cli import main
+from sweeps.config import StudyConfig
+from sweeps.dry_run import describe
+from sweeps.run import prepare
+from sweeps.search.points import Point
+
+TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 20, 33 and 58
+
+
+def lines(config: StudyConfig) -> dict[str, str]:
+    """The text of each line by its name; those without one belong to the line before."""
+    found: dict[str, str] = {}
+    for line in describe(config).splitlines():
+        name, _, text = line.partition("  ")
+        found[name or list(found)[-1]] = found.get(name or list(found)[-1], "") + " " + text.strip()
+    return found
+
+
+def test_a_dry_run_shows_the_space_and_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main([*flags, "--fix", "alpha=0.25", "--storage", "postgresql+psycopg://me:secret@h/d"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("study         ") and "\nalpha         0.25 (--fix)\n" in shown
+    assert "margin_ratio  1 to 16 (default)" in shown and "latent: 64 -> 8" in shown
+    assert "postgresql+psycopg://me:***@h/d" in shown and "secret" not in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_at_one_beta_it_tells_one_predicted_kl(tmp_path: Path) -> None:
+    config = study_config(tmp_path, TRAIN, fix={"beta": 50.0})
+    spectrum, shown = prepare(config).spectrum, lines(config)["beta"]
+    units = predicted_active_units(spectrum, 50.0, 8)
+    assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats, active units {units} of 8" in shown
+
+
+def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -> None:
+    config = study_config(tmp_path, TRAIN, m=(5.0, 50.0), search={"lr": (1e-4, 1e-3)})
+    setup, shown = prepare(config), lines(config)
+    (low, high), spectrum = setup.space.beta, setup.spectrum
+    assert shown["beta"].startswith(f" {low:.4g} to {high:.4g} (spectrum: low activates a quarter of the units")
+    kls, units = ([f(spectrum, beta, 8) for beta in (low, high)] for f in (predicted_kl, predicted_active_units))
+    assert (
+        f"predicted KL {kls[0]:.3g} to {kls[1]:.3g} nats, active units {units[0]} to {units[1]} of 8" in shown["beta"]
+    )
+    assert shown["beta"].endswith(f"predicted collapse below {1 / spectrum[0].item():.3g}")
+    assert shown["m"] == " 5 to 50 (--m)" and shown["lr"] == " 0.0001 to 0.001 (--search)"
+    beta = setup.config.warmup_beta or 0.0
+    kl = f"predicted KL {predicted_kl(spectrum, beta, 8):.3g} nats"
+    assert f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and shown["warm-up"].endswith(kl)
+    assert shown["rungs"] == " at steps 26, 58; 33% go on (halving)"
+
+
+def test_shipped_points_name_their_study_and_say_what_they_stand_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path), "--points", "beta-comparison"]
+    assert main([*flags, "--dry-run"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "2"]
+    (first,) = (line for line in shown if line.startswith("trial 0"))
+    assert "beta 38.4 (at 256x256x3: beta 0.05, m 500), predicted KL " in first
+    assert not any(line.startswith(("alpha", "beta", "margin_ratio")) for line in shown)  # nothing is searched
+    assert any(line.startswith("settings") and "norm: group -> batch" in line for line in shown)
+    assert main([*flags, "--dry-run", "--preset", "orl-faces"]) == 0  # takes their place
+    assert "norm: " not in capsys.readouterr().out
+    assert main([*flags, "--dry-run", "--trials", "3"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(str(tmp_path / "orl-faces-16px"))
+
+
+def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
+    trial = 18 + 32 / 3 + 50 / 9
+    shown = lines(study_config(tmp_path, TRAIN, trials=10))
+    assert shown["steps"] == f" {8 + 10 * 100} at most, {8 + 10 * trial:.0f} expected, 8 of them in 1 warm-up"
+    at_most, expected = (float(words.split()[0]) for words in shown["minutes"].split(",")[:2])
+    assert (
+        0 < expected <= at_most < 10 and shown["disk"].startswith(" about ") and " 12 checkpoints of " in shown["disk"]
+    )
+    points = (Point(seed=1), Point(seed=1, m=3.0), Point(alpha=0.5))
+    shown = lines(study_config(tmp_path, TRAIN, points=points, trials=None, seeds=2, keep=None))
+    assert shown["steps"] == " 532 at most, 532 expected, 32 of them in 4 warm-ups"
+    assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("100% go on (none)")
+    assert " 18 checkpoints of " in shown["disk"]
+    shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="median"))
+    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith("50% go on (median)")
+    shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
+    assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
+    assert shown["warm-up"] == " none"
+
+
+def test_what_diverges_at_once_is_found_by_a_dry_run(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="is not finite"):
+        describe(study_config(tmp_path, TRAIN | {"lr": 1e30}))

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from studies import make_run, study_config
+
+from introvae.runs.folder import read_config
+from introvae.runs.record import read_scores
+from sweeps.run import prepare, run_study
+from sweeps.search.points import Point
+from sweeps.seeds import repeats_of, write_spread
+from sweeps.study import best_trial
+
+
+def test_the_best_setting_is_repeated_over_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what was searched, its own warm-ups, nothing pruned; and the spread is printed and kept."""
+    monkeypatch.setattr("analysis.measures.collapse.LEAST_RETRIEVED", 0.0)  # more than what 20 steps give
+    monkeypatch.setattr("analysis.measures.collapse.LEAST_VARIANCE", 0.0)
+    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
+    config = study_config(
+        tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,
+        study="faces", search={"lr": (3e-3, 4e-3)},
+    )  # fmt: skip
+    study = run_study(config)
+    best = best_trial(study.trials)
+    assert best
+    folder = tmp_path / "faces-best-0"
+    runs = [read_config(folder / f"trial-00{slot}") for slot in range(2)]
+    assert [(run.seed, run.warmup_seed, run.images_seed) for run in runs] == [(5, 5, 5), (6, 6, 5)]
+    first = read_config(tmp_path / "faces" / "trial-000")
+    assert all((run.alpha, run.beta, run.lr) == (0.1, 40.0, best.params["lr"]) for run in runs)
+    assert all(run.warmup_beta == first.warmup_beta for run in runs) and runs[0].m != runs[1].m
+    assert len(list((folder / ".warmup").iterdir())) == 2
+    scores = [read_scores(folder / f"trial-00{slot}") for slot in range(2)]
+    mean = sum(score["score"] for score in scores if score) / 2
+    kept = (folder / "seeds.txt").read_text()
+    assert f"score            {mean:8.4g}  sd " in kept and "\nKL in nats  " in kept
+    assert kept.count("\n") == 8 and capsys.readouterr().out.endswith(f"\n\n{kept}")
+
+
+def test_without_a_complete_trial_nothing_is_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
+    run_study(study_config(tmp_path, {"lr": 1e30, "warmup_steps": 0}, trials=1, seeds=2, study="faces"))
+    assert capsys.readouterr().out.endswith("so that there is no best setting to repeat\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -> None:
+    config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="median", sampler="gp")
+    setup = prepare(config)
+    best = optuna.create_trial(
+        value=0.5, params={"alpha": 0.2, "m": 30.0}, user_attrs={"slot": 4, "point": {"beta": 1e6, "seed": 9}},
+        distributions={name: FloatDistribution(0.1, 30.0) for name in ("alpha", "m")},
+    )  # fmt: skip
+    repeats = repeats_of(config, setup, best)
+    assert repeats.points == tuple(Point(alpha=0.2, beta=1e6, m=30.0, seed=seed) for seed in range(3))
+    assert (repeats.study, repeats.total, repeats.pruned_by) == (f"{setup.folder.name}-best-4", 3, "none")
+    assert repeats.train.warmup_beta == setup.config.warmup_beta and not repeats.fix and repeats.seeds is None
+
+
+def test_runs_without_measures_count_in_the_score(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "complete", 0.5)
+    make_run(tmp_path / "b", "diverged", 0.0)
+    lines = write_spread(tmp_path).splitlines()
+    assert lines[0] == f"{tmp_path.name}, 2 seeds: 1 complete, 1 diverged"
+    assert lines[1] == "score                0.25  sd 0.35"
+    assert lines[2].startswith("reconstruction   in 1 of the runs only") and len(lines) == 8
