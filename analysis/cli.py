@@ -31,12 +31,14 @@ def command_line() -> Parser:
     parser.add_argument(
         "--rescore", action="store_true", help="first measure every run that has a checkpoint again, by this version"
     )
-    parser.add_argument("--lite0-kid", action="store_true", help="with --rescore: also Lite0-KID (extra kid)")
+    parser.add_argument(
+        "--kid", action="store_true", help="with --rescore: also KID, on features of EfficientNet-Lite0 (extra kid)"
+    )
     parser.add_argument(
         "--fid",
         type=Path,
         metavar="WEIGHTS",
-        help="with --rescore: also FID and KID, by this file of Inception's weights (extra fid)",
+        help="with --rescore: also FID and KID on features of Inception, with its weights in this file (extra fid)",
     )
     return parser
 
@@ -44,8 +46,8 @@ def command_line() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     parser = command_line()
     args = parser.parse_args(argv)
-    if (args.lite0_kid or args.fid) and not args.rescore:
-        parser.error("--lite0-kid and --fid need --rescore")
+    if (args.kid or args.fid) and not args.rescore:
+        parser.error("--kid and --fid need --rescore")
     return run_command("introvae-report", lambda: report(args))
 
 
@@ -69,7 +71,7 @@ def report(args: argparse.Namespace) -> None:
     if args.rescore:
         from analysis.rescore import rescore
 
-        rescore(read_runs(folder), args.lite0_kid, args.fid)
+        rescore(read_runs(folder), args.kid, args.fid)
     runs = ranked(read_runs(folder))
     if args.compare is None:
         drawn = best_and_worst([run for run in runs if run.scores])

@@ -63,7 +63,7 @@ def measure_run(
 
     `spectrum` are the eigenvalues of the training images (`analysis.measures.spectrum.eigenvalues`), `rows` those of
     metrics.csv. Not `thorough` leaves out what takes long, for a trial that is pruned. What is not finite, or not
-    defined for so few images, is left out. Lite0-KID and FID are computed on request (`analysis.measures.distance`).
+    defined for so few images, is left out. KID and FID are computed on request (`analysis.measures.distance`).
     """
     real = scored_images(images)
     mu, logvar = (x.cpu() for x in model.encode(_to_model(model, real)))

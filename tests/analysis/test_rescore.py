@@ -11,7 +11,7 @@ from helpers import tiny_config
 from analysis import rescore
 from analysis.cli import main
 from analysis.evaluate import measure_run, noise_samples, scored_images
-from analysis.measures.distance import lite0_kid
+from analysis.measures.distance import kid_efficientnet_lite0
 from analysis.measures.spectrum import eigenvalues
 from analysis.report.runs import read_runs
 from introvae.config import dump_toml
@@ -102,13 +102,14 @@ def test_distances_that_need_a_network_come_on_request(
     study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(study / "pruned")
-    assert main([str(study), "--rescore", "--lite0-kid"]) == 0
+    assert main([str(study), "--rescore", "--kid"]) == 0
     measures = (read_scores(study / "good") or {})["measures"]
     real = scored_images(small_faces)
-    expected = lite0_kid(real, noise_samples(trained.evaluated, len(real), trained.config.latent))
-    assert (measures["lite0_kid"], measures["lite0_kid_stderr"]) == pytest.approx((expected.value, expected.stderr))
+    expected = kid_efficientnet_lite0(real, noise_samples(trained.evaluated, len(real), trained.config.latent))
+    names = ("kid_efficientnet_lite0", "kid_efficientnet_lite0_deviation")
+    assert tuple(measures[name] for name in names) == pytest.approx(expected)
     assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
     assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
     with pytest.raises(SystemExit):
-        main([str(study), "--lite0-kid"])
-    assert "--lite0-kid and --fid need --rescore" in capsys.readouterr().err
+        main([str(study), "--kid"])
+    assert "--kid and --fid need --rescore" in capsys.readouterr().err
