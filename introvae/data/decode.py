@@ -1,15 +1,13 @@
-"""Image files to uint8 pixels, on all cores. Imports no torch: every worker process imports this module."""
+"""Image files to uint8 pixels, decoded by one thread for each core. Imports no torch."""
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,8 +15,8 @@ from tqdm import tqdm
 
 GREY_MODES = {"1", "L", "LA", "I", "I;16"}
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-CHUNK = 16  # images a worker takes at once
-PATIENCE = 5.0  # seconds of decoding in this process that are not worth starting workers for
+CHUNK = 16  # images a thread takes at once
+QUIET = 2.0  # seconds of decoding before progress is shown
 
 Unusable = tuple[int, str]
 """The index of an image among its paths, and why it cannot be used, path first."""
@@ -42,20 +40,36 @@ class Format:
 
 
 def decode(paths: Sequence[Path], out: Path, form: Format) -> list[Unusable]:
-    """Write the images one after the other into the file `out`, which has their size; nothing for the unusable.
+    """Decode images into a file of zeros that has their size, each at its own offset.
 
-    Raises OSError if `out` cannot be written.
+    Pillow decodes without holding the interpreter lock, so threads keep all cores busy. A terminal sees a progress
+    bar; any other stderr gets one line if decoding takes more than a moment.
+
+    Returns:
+        The images that cannot be used, in the order of `paths`; their pixels stay zero.
+
+    Raises:
+        OSError: If `out` cannot be written.
     """
+    Image.preinit()
+    Image.init()  # threads that register formats at the same time could miss one
+    start, shown = time.monotonic(), sys.stderr.isatty()
     unusable: list[Unusable] = []
-    firsts = range(0, len(paths), CHUNK)
-    start = time.monotonic()
-    with tqdm(total=len(paths), desc="reading images", delay=2, leave=False, disable=not sys.stderr.isatty()) as bar:
-        for done, first in enumerate(firsts):
-            if done and (time.monotonic() - start) / done * (len(firsts) - done) > PATIENCE:
-                unusable += _decode_in_workers(paths, firsts[done:], out, form, bar)
-                break
-            unusable += _decode_chunk(paths[first : first + CHUNK], first, out, form)
-            bar.update(len(paths[first : first + CHUNK]))
+    stop = Event()
+    pool = ThreadPoolExecutor(_usable_cores(), "decode")
+    with tqdm(total=len(paths), desc="decoding images", delay=QUIET, leave=False, disable=not shown) as bar:
+        try:
+            firsts = range(0, len(paths), CHUNK)
+            chunks = [pool.submit(_decode_chunk, paths[i : i + CHUNK], i, out, form, stop) for i in firsts]
+            for first, chunk in zip(firsts, chunks, strict=True):
+                unusable += chunk.result()
+                bar.update(min(CHUNK, len(paths) - first))
+                if not shown and time.monotonic() - start >= QUIET:
+                    print(f"decoding {len(paths)} images into {out.parent}", file=sys.stderr, flush=True)
+                    shown = True
+        finally:  # after Ctrl-C no thread takes another image
+            stop.set()
+            pool.shutdown(cancel_futures=True)
     return unusable
 
 
@@ -72,34 +86,27 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0) -> np
     return pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
-def _decode_in_workers(paths: Sequence[Path], firsts: range, out: Path, form: Format, bar: tqdm) -> list[Unusable]:
-    print(f"decoding {len(paths)} images once, into {out.parent}", file=sys.stderr)
-    unusable: list[Unusable] = []
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
-        try:
-            chunks = [pool.submit(_decode_chunk, paths[first : first + CHUNK], first, out, form) for first in firsts]
-            for first, chunk in zip(firsts, chunks, strict=True):
-                unusable += chunk.result()
-                bar.update(len(paths[first : first + CHUNK]))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return unusable
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format) -> list[Unusable]:
-    """`first` is the first path's index among all."""
-    images = np.zeros((len(paths), *form.shape), np.uint8)
+def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, stop: Event) -> list[Unusable]:
+    """Decode images, the first of which is image number `first` of the file, until `stop` is set."""
     unusable = []
-    for index, path in enumerate(paths):
-        try:
-            images[index] = _read(path, form)
-        except UNREADABLE as error:
-            reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
-            unusable.append((first + index, f"{path} {reason}"))
     with out.open("r+b") as file:
-        file.seek(first * images[0].nbytes)
-        file.write(images.data)
+        for index, path in enumerate(paths, first):
+            if stop.is_set():
+                break
+            try:
+                pixels = _read(path, form)
+            except UNREADABLE as error:
+                reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
+                unusable.append((index, f"{path} {reason}"))
+                continue
+            file.seek(index * pixels.nbytes)
+            file.write(pixels.tobytes())
     return unusable
 
 
@@ -120,16 +127,3 @@ def _is_grey(path: Path) -> bool:
             return file.mode in GREY_MODES
     except UNREADABLE:
         return True  # it will be left out, and so decides nothing
-
-
-def _follow_parent() -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when the parent is killed, which its queue would not tell it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -26,7 +26,7 @@ from introvae.data.decode import Format, Unusable, all_grey, decode
 from introvae.errors import UserError
 from introvae.files import cache_root, write_atomically
 
-PIXELS, INDEX, LOCK = "pixels.u8", "index.json", ".lock"
+PIXELS, PART, INDEX, LOCK = "pixels.u8", "pixels.u8.part", "index.json", ".lock"
 DECODER = f"1, Pillow {PIL.__version__}"  # to be counted up when other pixels come out of the same files
 MOST_BROKEN = 0.01
 NAMED = 5  # unusable images that are named before the rest is only counted
@@ -149,13 +149,13 @@ def _read_index(folder: Path, fingerprint: str) -> dict[str, Any] | None:
 
 def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) -> dict[str, Any]:
     """Decode into a temporary file, which gets its name when it is whole; the index follows."""
-    for old in [folder / INDEX, folder / PIXELS, *folder.glob("*.part")]:
+    part = folder / PART
+    for old in (folder / INDEX, folder / PIXELS, part):
         old.unlink(missing_ok=True)
     channels = form.channels or (1 if all_grey(paths) else 3)
     form = Format(form.image_size, channels, form.crop)
     size = len(paths) * math.prod(form.shape)
     _check_space(folder, len(paths), form, size)
-    part = folder / f"{PIXELS}.{os.getpid()}.part"  # a killed process's workers cannot write into another's
     try:
         with part.open("wb") as file:
             file.truncate(size)

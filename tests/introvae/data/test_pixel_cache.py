@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, save_image
+from PIL import Image
 from postgresql import wait_until
 from torch import Tensor
 
@@ -133,19 +136,47 @@ def test_unusable_images_are_named_on_every_run(tmp_path: Path, capsys: pytest.C
             load_images(str(tmp_path), 16)
 
 
-def test_workers_decode_the_same(
+def test_threads_decode_the_same_as_one_by_one(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(photos, 120)
+    (photos / "100.png").write_bytes(b"no image")
+    paths = sorted(photos.glob("*.png"))
+    threads: set[str] = set()
+    read = decode._read
+
+    def noted(path: Path, form: decode.Format) -> np.ndarray:
+        threads.add(threading.current_thread().name)
+        time.sleep(0.001)  # as a decoder, without the interpreter lock
+        return read(path, form)
+
+    monkeypatch.setattr(decode, "_usable_cores", lambda: 4)
+    monkeypatch.setattr(decode, "_read", noted)
+    images = cache.decoded(photos, paths, decode.Format(16, 3))
+    assert len(threads) > 1
+    assert images.rows.tolist() == [index for index in range(120) if index != 100]
+    one_by_one = [decode.fit(Image.open(paths[index]), 16, 3) for index in images.rows]
+    assert np.array_equal(images[:].numpy(), np.stack(one_by_one))
+
+
+def test_a_long_decoding_says_so_once(
     photos: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(photos, 120)
-    (photos / "100.png").write_bytes(b"no image")
-    here = load_images(str(photos), 16)
-    assert "decoding" not in capsys.readouterr().err
-    monkeypatch.setattr("introvae.data.decode.PATIENCE", 0)
-    there = anew(photos, cache_folder)
+    load_images(str(photos), 16)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(decode, "QUIET", 0)
+    anew(photos, cache_folder)
     (folder,) = folders(cache_folder, photos)
+    assert capsys.readouterr().err == f"decoding 120 images into {folder}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    anew(photos, cache_folder)
     shown = capsys.readouterr().err
-    assert f"decoding 120 images once, into {folder}" in shown and f"skipped: {photos / '100.png'}" in shown
-    assert same(here, there)
+    assert "decoding images:" in shown and "/120 [" in shown and str(folder) not in shown
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_disk_that_fills_up_is_no_fault_of_the_images(photos: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        decode.decode(sorted(photos.glob("*.png")), Path("/dev/full"), decode.Format(16, 3))
 
 
 def test_a_large_set_stays_in_its_file(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +245,16 @@ def hang():
     print("here", flush=True)
     time.sleep(600)
 """
+READ_SLOWLY = """
+import time
+from introvae.data import decode
+read = decode._read
+def slowly(path, form):
+    print("here", flush=True)
+    time.sleep(1)
+    return read(path, form)
+decode._read = slowly
+"""
 MOMENTS = {
     "before decoding": "cache.decode = lambda *args: hang()",
     "half-way": "cache.decode = lambda paths, out, form: (decode.decode(paths[:5], out, form), hang())",
@@ -254,36 +295,32 @@ def test_killed_while_decoding_the_next_run_is_right(photos: Path, cache_folder:
     assert same(after, anew(photos, cache_folder))
 
 
-def children(pid: int) -> list[int]:
-    """The worker processes; one more child of the parent keeps track of them."""
-    lines = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True
-    ).stdout.splitlines()
-    table = [line.split(maxsplit=2) for line in lines]
-    return [int(row[0]) for row in table if int(row[1]) == pid and "spawn_main" in row[2]]
-
-
-def alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return state != "" and not state.startswith("Z")
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_their_process(photos: Path, cache_folder: Path, number: signal.Signals) -> None:
-    """One large photograph under many names keeps the workers busy."""
-    save_image(photos / "large.png", (1000, 1000))
-    for index in range(400):
-        (photos / f"large-{index}.png").hardlink_to(photos / "large.png")
-    with start("from introvae.data import decode; decode.PATIENCE = 0\n" + LOAD, str(photos)) as process:
-        wait_until(lambda: len(children(process.pid)) > 0)
-        workers = children(process.pid)
+def test_decoding_stops_at_once(photos: Path, cache_folder: Path, number: signal.Signals) -> None:
+    """A thread would take 16 s for its images; Ctrl-C waits for the one that it decodes."""
+    fill(photos, 80)
+    with start(READ_SLOWLY + LOAD, str(photos)) as process:
+        assert process.stdout and process.stdout.readline() == "here\n"
         process.send_signal(number)
-        wait_until(lambda: not any(alive(worker) for worker in workers))
-    for path in photos.glob("large*.png"):
-        path.unlink()
+        assert process.wait(timeout=10) == -number
+    left = list(cache_folder.glob(f"{photos.name}-*/pixels*"))
+    assert len(left) == (1 if number == signal.SIGKILL else 0)
     after = load_images(str(photos), 16)
     assert not list(cache_folder.glob(f"{photos.name}-*/*.part"))
     assert same(after, anew(photos, cache_folder))
+
+
+@pytest.mark.parametrize("through_stdin", [False, True])
+def test_a_plain_script_loads_a_folder(photos: Path, tmp_path: Path, through_stdin: bool) -> None:
+    """Nothing guards the script from being run again by processes that it might start."""
+    fill(photos, 100)
+    path = tmp_path / "script.py"
+    path.write_text(LOAD)
+    command = [sys.executable, "-" if through_stdin else str(path), str(photos)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    text = path.read_text() if through_stdin else ""
+    done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "90\n", "")
 
 
 def test_rows_are_an_order_of_their_own() -> None:
