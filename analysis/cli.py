@@ -74,7 +74,7 @@ def report(args: argparse.Namespace) -> None:
         rescore(read_runs(folder), args.kid, args.fid)
     runs = ranked(read_runs(folder))
     if args.compare is None:
-        drawn = best_and_worst([run for run in runs if run.scores])
+        drawn = best_and_worst([run for run in runs if run.state.ended])
     else:
         drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
     files = report_files(runs, folder.resolve().name)

@@ -17,8 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.measures.glossary import PARTS
-from analysis.report.runs import ENDED, Run, read_runs
+from analysis.report.runs import Run, read_runs
 
 ALPHA, BETA, RATIO = 0.25, 0.2, 4.0  # where the grid is cut
 DETAIL = ("high_frequency_samples", "high_frequency_reconstructions", "sharpness", "structure", "reconstruction")
@@ -33,13 +32,13 @@ PREDICTORS = {
 
 def read(folder: Path) -> pd.DataFrame:
     """A row for each ended run: alpha, beta at 256x256x3, m and ratio (m/KL), seed, state, score, parts, measures."""
-    return pd.DataFrame([_row(run) for run in read_runs(folder) if run.state in ENDED])
+    return pd.DataFrame([_row(run) for run in read_runs(folder) if run.state.ended])
 
 
 def _row(run: Run) -> dict[str, Any]:
-    values: dict[str, Any] = {name: run.scores.get(name) for name in ("score", *PARTS)} | run.numbers
+    values: dict[str, Any] = vars(run.scores) | run.numbers
     values |= run.parameters | {"beta": _short(run.beta_256), "ratio": _short(run.margin_ratio)}
-    return values | {"seed": run.config["seed"], "state": run.state}
+    return values | {"seed": run.config.seed if run.config else None, "state": run.state.value}
 
 
 def _short(value: float | None) -> float | None:

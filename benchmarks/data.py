@@ -21,7 +21,7 @@ from introvae.config import TrainConfig
 from introvae.data.batches import Batches
 from introvae.data.image_set import ImageSet, load_images
 from introvae.data.pixel_cache import ImageRows, Images
-from introvae.training.device import choose_device
+from introvae.training.device import find_device, tune_process
 from introvae.training.trainer import Trainer
 
 WARM = 20  # steps before the clock starts
@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help=f"{DEVICE_HELP} [auto]")
     parser.add_argument("--steps", type=int, default=200, help="steps that are timed [200]")
     args = parser.parse_args()
-    device = choose_device(args.device)
+    device = find_device(args.device)
+    tune_process(device)
     resident = load_images("orl-faces", 32)
     faces = resident.train[:].numpy()
     with tempfile.TemporaryDirectory() as name:

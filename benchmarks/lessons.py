@@ -14,8 +14,7 @@ from torch import Tensor
 
 from analysis.measures.spectrum import eigenvalues, predicted_kl
 from analysis.report.runs import Run, read_runs
-from introvae.commands.train import main as train
-from introvae.config import TrainConfig
+from analysis.train import main as train
 from introvae.data.image_set import load_images
 from introvae.training.schedule import value_at
 
@@ -39,7 +38,8 @@ MEASURES = {  # headings of the table
 
 
 def row(run: Run, spectrum: Tensor) -> list[str]:
-    config = TrainConfig.from_dict(run.config)
+    config = run.config
+    assert config is not None  # it was trained just now
     weight = value_at(config.kl_weight, config.steps)
     beta = value_at(config.beta, config.steps)
     predicted = f"{predicted_kl(spectrum, beta / weight, config.latent):.1f}" if weight else "-"
@@ -58,7 +58,8 @@ def main() -> None:
         if code:
             raise SystemExit(code)
     runs = {run.folder.name: run for run in read_runs(args.out)}
-    config = TrainConfig.from_dict(runs["vae"].config)  # all have its images
+    config = runs["vae"].config  # all have its images
+    assert config is not None
     spectrum = eigenvalues(load_images(config.data, config.image_size).train)
     lines = [["lesson", "weight", "predicted KL", *MEASURES.values()], ["---"] * (3 + len(MEASURES))]
     for cells in [*lines, *(row(runs[name], spectrum) for name in LESSONS)]:

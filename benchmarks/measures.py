@@ -12,16 +12,16 @@ from collections.abc import Callable
 
 import torch
 
-from analysis import evaluate as measures
-from analysis.evaluate import MOST_SCORED
-from analysis.measures.spectrum import eigenvalues
+from analysis.measures import all as measures
+from analysis.measures.score import score_images
+from analysis.measures.spectrum import eigenvalues, vae_kl
+from analysis.outputs import MOST_SCORED, outputs_of, scored_images
 from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet, load_images
 from introvae.training.state import build_model
 
 PARTS = (
-    "score_images", "_reconstruction", "_sharpness", "_blur_and_power", "_latents", "_networks", "_diversity",
-    "_distance",
+    "_reconstruction", "_sharpness", "_blur_and_power", "_latents", "_networks", "_novelty", "_distance",
 )  # fmt: skip
 
 
@@ -52,7 +52,10 @@ def main() -> None:
     for name in PARTS:
         setattr(measures, name, timed(name, getattr(measures, name), seconds))
     wall, start = time.perf_counter(), time.process_time()
-    measures.measure_run(model, images, config, spectrum, [])
+    outputs = outputs_of(model, scored_images(images))
+    measures.quick_measures(outputs, config, spectrum, vae_kl(config, spectrum, []))
+    measures.thorough_measures(model, outputs, config, images.train)
+    timed("score", score_images, seconds)(outputs.real, outputs.reconstructions, outputs.samples)
     total, elapsed = time.process_time() - start, time.perf_counter() - wall
     seconds["networks on all images"] = total - sum(seconds.values())
     for name, value in sorted(seconds.items(), key=lambda pair: -pair[1]):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from introvae.nn.networks import IntroVAE
 from introvae.training.losses import exponential_elbo, hinge, kl_divergence, reconstruction_error, sample_posterior
 from introvae.training.schedule import Weights
-from introvae.training.step import Noise, Optimisers
+from introvae.training.step import Noise, Optimizers
 
 
 class UncheckedAdam(torch.optim.Adam):
@@ -36,7 +36,7 @@ class UncheckedAdam(torch.optim.Adam):
         super().step(closure)
 
 
-def authors_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+def authors_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
     """hhb072/IntroVAE: both losses are backpropagated through all that they reach. Takes UncheckedAdam."""
     encoder, decoder = model.encoder, model.decoder
     model.zero_grad()
@@ -48,15 +48,15 @@ def authors_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Nois
     error = reconstruction_error(x_r, x)
     loss_encoder = w.kl_weight * kl_real.mean() + w.alpha * pushed + w.beta * error.mean()
     loss_encoder.backward(retain_graph=True)
-    optimisers.encoder.step()
+    optimizers.encoder.step()
 
     kl_r, kl_p = (kl_divergence(*encoder(image)) for image in (x_r, x_p))
     loss_decoder = w.alpha_decoder * (kl_r.mean() + kl_p.mean())
     loss_decoder.backward()  # on top of the decoder's gradient of beta L_AE, which is there already
-    optimisers.decoder.step()
+    optimizers.decoder.step()
 
 
-def soft_introvae_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+def soft_introvae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
     """taldatech/soft-intro-vae-pytorch: encoder and decoder phases that share nothing but z; gamma_r always runs."""
     encoder, decoder = model.encoder, model.decoder
     assert noise.fakes is not None
@@ -75,7 +75,7 @@ def soft_introvae_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise
         loss = loss + w.alpha * exponential_elbo(w.scale * energy)
     encoder.zero_grad()
     loss.backward()
-    optimisers.encoder.step()
+    optimizers.encoder.step()
     decoder.requires_grad_(True)
 
     encoder.requires_grad_(False)
@@ -88,5 +88,5 @@ def soft_introvae_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise
         loss = loss + w.gamma_r * w.beta * reconstruction_error(own, image.detach()).mean()
     decoder.zero_grad()
     (w.scale * loss).backward()
-    optimisers.decoder.step()
+    optimizers.decoder.step()
     encoder.requires_grad_(True)

@@ -32,18 +32,18 @@ import optuna
 import torch
 from optuna.samplers import QMCSampler
 
-from analysis.evaluate import outputs, scored_images
 from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images
+from analysis.outputs import outputs_of, scored_images
 from introvae.config import TrainConfig
 from introvae.errors import DivergedError
 from introvae.files import write_atomically
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
+from sweeps.plan import Plan, Setup, plan_trial, train_warmup
 from sweeps.run import prepare
 from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.search.space import Space
-from sweeps.setup import Setup, train_warmup, trial_config
 
 TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,
@@ -81,36 +81,38 @@ def points(setup: Setup) -> list[dict[str, float]]:
     return drawn
 
 
-def point_config(setup: Setup, slot: int) -> TrainConfig:
+def point_plan(setup: Setup, slot: int) -> Plan:
     """The run of a slot; a learning rate of its own does not change the warm-up that it starts from."""
     values = points(setup)[slot]
     lr = values.pop("lr", TRAIN.lr)
-    return replace(trial_config(setup, slot, values), lr=lr)
+    plan = plan_trial(setup, slot, values)
+    return replace(plan, config=replace(plan.config, lr=lr))
 
 
 def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
     """The run of a slot by step: scores of its weights and of their average, energies, and how its images collapsed."""
     torch.set_num_threads(1)
     setup = study_of(seed, out, wide)
-    config = point_config(setup, slot)
+    plan = point_plan(setup, slot)
+    config = plan.config
     real = scored_images(setup.images)
     point: Point = {name: getattr(config, name) for name in ("alpha", "beta", "m", "lr")}
-    point |= {"slot": slot, "vae_kl": setup.vae_kl(config), "scores": {}, "energies": [], "collapse": {}}
+    point |= {"slot": slot, "vae_kl": plan.vae_kl, "scores": {}, "energies": [], "collapse": {}}
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"])
         now = []
         for model in (trainer.model, trainer.evaluated):
-            reconstructions, samples = outputs(model.eval(), real, config.latent)
-            now.append(score_images(real, reconstructions, samples).score)
+            shown = outputs_of(model.eval(), real)
+            now.append(score_images(real, shown.reconstructions, shown.samples).score)
         trainer.model.train()
         point["scores"][str(step)] = now
         point["energies"].append({name: row[name] for name in ENERGIES})
-        if step in rungs(config) and (collapse := image_collapse(real, reconstructions, samples)):
+        if step in rungs(config) and (collapse := image_collapse(real, shown.reconstructions, shown.samples)):
             point["collapse"].setdefault(collapse.partition(" (")[0], step)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, setup.images, Path(folder), setup.device, setup.warmup_folder(setup.config))
+        trainer = Trainer(config, setup.images, Path(folder), setup.device, plan.warmup)
         try:
             trainer.run(on_log=on_log)
         except DivergedError:

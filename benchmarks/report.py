@@ -23,17 +23,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from analysis.evaluate import measure_run
-from analysis.measures.score import PARTS
-from analysis.measures.spectrum import eigenvalues
-from analysis.report.latent_sheets import write_latent_pictures
+from analysis.evaluate import finish
 from analysis.report.runs import PICTURES
 from analysis.report.write import PAGE
 from introvae.config import TrainConfig, dump_toml
 from introvae.data.image_set import load_images
-from introvae.runs.folder import CHECKPOINT, PARAMS, PREVIOUS, read_metrics
+from introvae.runs.folder import CHECKPOINT, PARAMS, PREVIOUS
 from introvae.runs.pictures import last_picture
-from introvae.runs.record import SCORES, read_scores, write_scores
+from introvae.runs.record import PARTS, SCORES
 from introvae.training.trainer import Trainer
 
 CONFIG = TrainConfig(image_size=32, channels=1, widths=(8, 8, 8), beta=30.0, m=60.0, steps=260, warmup_steps=200,
@@ -46,10 +43,7 @@ def train_one(folder: Path) -> None:
     images = load_images(CONFIG.data, CONFIG.image_size)
     trainer = Trainer(CONFIG, images, folder, torch.device("cpu"))
     trainer.run()
-    trainer.finish()
-    measured = measure_run(trainer.evaluated, images, CONFIG, eigenvalues(images.train), read_metrics(folder))
-    write_scores(folder, {"state": "complete"} | measured)
-    write_latent_pictures(trainer.evaluated, images, folder)
+    finish(folder, CONFIG, images, trainer.evaluated)
 
 
 def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
@@ -70,7 +64,7 @@ def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
 
 
 def write_values(source: Path, folder: Path, state: str, rng: random.Random) -> None:
-    scores = read_scores(source) or {}
+    scores = json.loads((source / SCORES).read_text())
     measures = {n: v * rng.uniform(0.5, 1) if type(v) is float else v for n, v in scores["measures"].items()}
     scores |= {name: rng.random() for name in ("score", *PARTS)} | {"state": state, "reason": "", "measures": measures}
     (folder / SCORES).write_text(json.dumps(scores, indent=1))

@@ -17,8 +17,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from analysis.measures.score import ScoreCard, score_images
+from analysis.measures.score import score_images
 from introvae.data.image_set import load_images, to_float
+from introvae.runs.record import Scores
 
 Spoil = Callable[[Tensor, float, torch.Generator], Tensor]
 
@@ -106,7 +107,7 @@ FAILURES = (
 )
 
 
-def cards(failure: Failure, real: Tensor, others: Tensor, seed: int) -> list[ScoreCard]:
+def cards(failure: Failure, real: Tensor, others: Tensor, seed: int) -> list[Scores]:
     """Of the unspoilt images and of each step; `others` serve as samples."""
     found = [score_images(real, real, others)]
     for step in range(len(failure.steps)):

@@ -26,9 +26,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from introvae.config import TrainConfig
 from introvae.nn.networks import build
-from introvae.training.device import adam, choose_device
+from introvae.training.device import adam, tune_process
 from introvae.training.schedule import Weights
-from introvae.training.step import Noise, Optimisers, train_step
+from introvae.training.step import Noise, Optimizers, train_step
 
 INTROVAE = Weights(alpha=0.25, alpha_decoder=0.25, beta=1.0, kl_weight=1.0, m=120.0)
 LR = 2e-4
@@ -61,14 +61,16 @@ def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
     weights = INTROVAE
     if contender.soft:
         scale = 1 / x[0].numel()
-        weights = Weights(0.5, 0.5, 2.0, 1.0, 0.0, objective="soft", scale=scale, beta_neg=256.0, gamma_r=0.0)
+        weights = Weights(
+            alpha=0.5, alpha_decoder=0.5, beta=2.0, kl_weight=1.0, m=0.0, objective="soft", scale=scale, beta_neg=256.0
+        )
     if contender.ours:
-        choose_device("cpu")
+        tune_process(torch.device("cpu"))
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
-        optimisers = Optimisers(adam(model.encoder, LR), adam(model.decoder, LR))
+        optimizers = Optimizers(adam(model.encoder, LR), adam(model.decoder, LR))
     else:
-        optimisers = Optimisers(UncheckedAdam(model.encoder, LR), UncheckedAdam(model.decoder, LR))
-    return lambda: contender.step(model, optimisers, x, Noise(noise[0], noise[1], noise[2:]), weights)
+        optimizers = Optimizers(UncheckedAdam(model.encoder, LR), UncheckedAdam(model.decoder, LR))
+    return lambda: contender.step(model, optimizers, x, Noise(noise[0], noise[1], noise[2:]), weights)
 
 
 @dataclass

@@ -9,7 +9,7 @@ search: 50 trials of TPE over alpha, beta and the margin ratio, with the bounds 
     .0125 to 2 at 256x256x3, scaled to the image size, m 90 to 1,000), both pruned, at equal training steps: the best
     score of a complete trial.
 
-What has been trained stays in FOLDER; the same command goes on with it.
+What has been trained stays in FOLDER; rerun the same command to resume with it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pruning
 from optuna.trial import TrialState
@@ -27,7 +27,7 @@ from sweeps import StudyConfig, run_study
 
 TRAIN = pruning.TRAIN
 BETA_SCALE = 256 * 256 * 3 / (TRAIN.image_size**2 * TRAIN.channels)
-PUBLISHED = {"alpha": (0.15, 0.5), "beta": (0.0125 * BETA_SCALE, 2.0 * BETA_SCALE), "m": (90.0, 1000.0)}
+PUBLISHED: dict[str, Any] = {"alpha": (0.15, 0.5), "beta": (0.0125 * BETA_SCALE, 2.0 * BETA_SCALE), "m": (90.0, 1000.0)}
 
 
 def search(seeds: int, config: StudyConfig) -> None:

@@ -1,15 +1,23 @@
-"""IntroVAE (Huang et al. 2018): a model and how it is trained."""
+"""IntroVAE (Huang et al. 2018): a model, and how it is trained."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from introvae.config import TrainConfig
+    from introvae.data.image_set import load_images
+    from introvae.training.state import load_run
+    from introvae.training.trainer import Trainer
 
 __version__ = "0.1.0"
-__all__ = ["load_run"]
-
-
-def __getattr__(name: str) -> Any:
-    """PyTorch takes seconds to import, so that it waits until it is asked for."""
-    if name != "load_run":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from introvae.training.state import load_run
-
-    return load_run
+__all__ = ["TrainConfig", "Trainer", "load_images", "load_run"]
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["TrainConfig"],
+        "data.image_set": ["load_images"],
+        "training.state": ["load_run"],
+        "training.trainer": ["Trainer"],
+    },
+)

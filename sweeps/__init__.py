@@ -1,18 +1,16 @@
-"""An Optuna study over alpha, beta and m."""
+"""Sweeps: an Optuna study over alpha, beta and m."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["StudyConfig", "run_study"]
+import lazy_loader
 
-
-def __getattr__(name: str) -> Any:
-    """PyTorch takes seconds to import, so that it waits until it is asked for."""
-    if name == "StudyConfig":
-        from sweeps.config import StudyConfig
-
-        return StudyConfig
-    if name != "run_study":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    from sweeps.config import StudyConfig
     from sweeps.run import run_study
+    from sweeps.search.space import Space
 
-    return run_study
+__all__ = ["Space", "StudyConfig", "run_study"]
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"config": ["StudyConfig"], "run": ["run_study"], "search.space": ["Space"]},
+)

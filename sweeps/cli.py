@@ -69,8 +69,8 @@ def _add_search_options(group: argparse._ArgumentGroup) -> None:
     searched = "further settings, such as lr=1e-4:1e-3"
     add("--search", type=parse_searched, default={}, metavar="NAME=LO:HI,...", help=searched)
     add("--points", metavar="FILE|NAME", help="train these first: a CSV, beta-comparison, claims or low-beta")
-    add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe, gp, random or qmc [tpe]")
-    pruned = "halving, median, none [points alone: none]"
+    add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
+    pruned = "halving or none [points alone: none]"
     add("--pruner", choices=PRUNERS, metavar="NAME", help=pruned)
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
@@ -119,7 +119,9 @@ def until_the_disk_is_full(args: argparse.Namespace) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise StoppedError(f"{error.filename}: {error.strerror}; make room, then the same command goes on") from error
+        raise StoppedError(
+            f"{error.filename}: {error.strerror}; free some space, then rerun the same command"
+        ) from error
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -138,10 +140,12 @@ def sweep(args: argparse.Namespace) -> int:
 
         print(describe(config))
         return 0
+    from introvae.training.device import find_device, tune_process
     from sweeps.run import run_study
     from sweeps.workers.interrupt import Interrupt
     from sweeps.workers.slots import missing_slots
 
+    tune_process(find_device(config.device))
     with Interrupt() as stop:
         study = run_study(config, stop, began)
     unfinished = config.seeds or missing_slots(study, config.total)

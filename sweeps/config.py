@@ -15,8 +15,8 @@ from sweeps.search.points import Point
 Range = tuple[float, float]
 TRIALS = 50
 AT_LEAST_1 = ("trials", "workers", "grace", "keep", "trial_timeout")
-SAMPLERS = ("tpe", "gp", "random", "qmc")
-PRUNERS = ("halving", "median", "none")
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("halving", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
 NOT_SEARCHED = (
     *SETTINGS, "image_size", "channels", "seed", "warmup_seed", "split_seed", "steps", "warmup_steps", "warmup_beta",

@@ -16,13 +16,13 @@ from introvae.runs.folder import CHECKPOINT
 from introvae.runs.pictures import EARLY_STEPS
 from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
+from sweeps.plan import Setup
 from sweeps.run import prepare, worker_count
 from sweeps.search.pruning import KEPT_SHARE, rungs
-from sweeps.setup import Setup
 from sweeps.workers.redact import hide_password
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
-GO_ON = {"halving": KEPT_SHARE, "median": 0.5, "none": 1.0}  # of the trials that reach a rung
+GO_ON = {"halving": KEPT_SHARE, "none": 1.0}  # of the trials that reach a rung
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "fix", "search", "points")
 
 

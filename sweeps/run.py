@@ -18,12 +18,12 @@ from analysis.report.write import CSV, GRID, best_and_worst, report_files, write
 from introvae.data.image_set import ImageSet, load_images
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
-from introvae.training.device import choose_device
+from introvae.training.device import find_device
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
+from sweeps.plan import Setup
 from sweeps.search.space import data_space, rounded, warmup_beta
 from sweeps.seeds import repeats_of, write_spread
-from sweeps.setup import Setup
 from sweeps.study import best_trial, fingerprint
 from sweeps.workers.pool import Job, Supervisor, work
 from sweeps.workers.slots import Stop, missing_slots
@@ -84,7 +84,7 @@ def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: S
 def prepare(config: StudyConfig) -> Setup:
     """Load the images and settle everything that the trials share."""
     train = config.train
-    device = choose_device(config.device)
+    device = find_device(config.device)
     images = load_images(train.data, train.image_size, train.channels, train.images_seed)
     spectrum = eigenvalues(images.train)
     ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m")}
@@ -97,8 +97,8 @@ def prepare(config: StudyConfig) -> Setup:
     name = config.study or f"{images.name}-{train.image_size}px"
     points = tuple(point.values(images.channels, train.image_size) for point in config.points)
     return Setup(
-        train, space, images, spectrum, config.out / name, device, weights_of(config.optimize),
-        prune=config.pruned_by != "none", points=points,
+        config=train, space=space, images=images, spectrum=spectrum, folder=config.out / name, device=device,
+        weights=weights_of(config.optimize), prune=config.pruned_by != "none", points=points,
     )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def stopped(setup: Setup, trials: int, missing: list[int]) -> str:
     """How far a study has come, and how it goes on."""
     begun = ", ".join(str(slot) for slot in missing if has_checkpoint(setup, slot))
     where = f", from the checkpoint of trial {begun}" if begun else ""
-    return f"stopped; {trials - len(missing)} of {trials} trials are done, and the same command goes on{where}"
+    return f"stopped; {trials - len(missing)} of {trials} trials are done; rerun the same command to resume{where}"
 
 
 def summarise(setup: Setup, config: StudyConfig, study: optuna.Study) -> None:

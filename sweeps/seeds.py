@@ -1,5 +1,6 @@
 """How much of a setting's score is luck: the best setting of a study again, from the first step, with other seeds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,12 @@ from statistics import mean, stdev
 
 from optuna.trial import FrozenTrial
 
-from analysis.measures.glossary import PARTS
 from analysis.report.runs import Run, read_runs
 from introvae.files import write_atomically
+from introvae.runs.record import PARTS
 from sweeps.config import StudyConfig, searched
+from sweeps.plan import Setup
 from sweeps.search.points import Point
-from sweeps.setup import Setup
 
 TEXT = "seeds.txt"
 
@@ -34,7 +35,9 @@ def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyCon
 def write_spread(folder: Path) -> str:
     """Mean and standard deviation over the runs of a study of repeats, a line each; also kept in its seeds.txt."""
     runs = read_runs(folder)
-    rows = {name: [run.scores[name] for run in runs if name in run.scores] for name in ("score", *PARTS)}
+    rows = {
+        name: [value for run in runs if math.isfinite(value := getattr(run.scores, name))] for name in ("score", *PARTS)
+    }
     rows["KL in nats"] = [run.numbers["kl"] for run in runs if "kl" in run.numbers]
     text = "\n".join([_states(folder, runs), *(_line(name, values) for name, values in rows.items())])
     write_atomically(folder / TEXT, f"{text}\n".encode())

@@ -60,3 +60,10 @@ def trained(small_faces: ImageSet, tmp_path: Path) -> Trainer:
     trainer = Trainer(tiny_config(), small_faces, tmp_path / "run", CPU)
     trainer.run()
     return trainer
+
+
+@pytest.fixture
+def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a few steps count as complete, although their images say that they have collapsed."""
+    monkeypatch.setattr("analysis.measures.collapse.LEAST_RETRIEVED", 0.0)
+    monkeypatch.setattr("analysis.measures.collapse.LEAST_VARIANCE", 0.0)

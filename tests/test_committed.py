@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from helpers import tiny_flags
+from studies import read_scores
 
 import introvae
 from analysis.cli import main
-from introvae.runs.record import read_scores
 from sweeps.cli import main as sweep
 
 COMMITTED = Path(__file__).parents[1] / "predictions"

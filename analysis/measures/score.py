@@ -22,24 +22,11 @@ from torch import Tensor
 
 from analysis.measures import neighbours as likeness
 from analysis.measures import sharpness
-from analysis.measures.glossary import PARTS
 from analysis.measures.neighbours import Pairs
 from introvae.errors import UserError
+from introvae.runs.record import PARTS, Scores
 
 GROUPS = 8  # of images left out in turn for the standard error
-
-
-@dataclass(frozen=True)
-class ScoreCard:
-    """A score and its five parts, each in [0, 1], 1 is best; `stderr` is the score's standard error."""
-
-    score: float
-    stderr: float
-    reconstruction: float
-    sharpness: float
-    structure: float
-    diversity: float
-    informativeness: float
 
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
@@ -68,7 +55,7 @@ def weights_of(text: str) -> dict[str, float]:
     return weights
 
 
-def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> ScoreCard:
+def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scores:
     """Score `reconstructions` of `real`, image for image, and `samples`: float (N, C, H, W) in [0, 1].
 
     Values that are not finite score 0. The standard error is a delete-a-group jackknife's: neighbours, which in many
@@ -79,10 +66,10 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         shapes = ", ".join(str(tuple(x.shape)) for x in (real, reconstructions, samples))
         raise ValueError(f"real images, reconstructions and samples do not fit together: {shapes}")
     if not all(bool(x.isfinite().all()) for x in (reconstructions, samples)):
-        return ScoreCard(0, 0, 0, 0, 0, 0, 0)
+        return Scores(score=0.0, stderr=0.0, **dict.fromkeys(PARTS, 0.0))
     evidence = _Evidence.of(real, reconstructions, samples)
     parts = evidence.parts()
-    return ScoreCard(_mean(parts), _stderr(evidence), *parts)
+    return Scores(score=_mean(parts), stderr=_stderr(evidence), **dict(zip(PARTS, parts, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from analysis.report.svg import ACCENT, FAINT, INK, STYLE, Points, by_state, log
 
 COLOURS = "viridis"  # perceptually uniform, and read alike by colour-blind people
 FADED = 0.1  # of the runs share the lowest colour of the map
-FINAL = ("complete", "collapsed", "diverged")  # a pruned run's score was taken earlier in its training
 FEW_TRIALS = 50  # Optuna's PedAnovaImportanceEvaluator asks for 5 trials among the best 10 %
 BETAS = 100  # of a curve that is predicted
 PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL"}
@@ -38,12 +37,12 @@ class Chart:
 
 def data_set(run: Run) -> str:
     """The images that a run was trained on: within these, runs are compared."""
-    return f"{run.config['data']}, {run.config['image_size']} px" if run.config else "unknown data"
+    return f"{run.config.data}, {run.config.image_size} px" if run.config else "unknown data"
 
 
 def numbers(run: Run) -> dict[str, float]:
     """What is known of score, stderr, alpha, beta, m, ratio (m/KL), active_units and KLs, named as in scores.json."""
-    values: dict[str, Any] = {name: run.scores.get(name) for name in ("score", "stderr")}
+    values: dict[str, Any] = {"score": run.scores.score, "stderr": run.scores.stderr}
     values |= {name: run.numbers.get(name) for name in ("kl", "predicted_kl", "vae_kl", "collapse_beta")}
     values["active_units"] = run.numbers.get("active_units_0.01")
     values |= run.parameters | {"ratio": run.margin_ratio}
@@ -129,7 +128,7 @@ def score_against(points: Points, name: str) -> Chart | None:
 def importance(points: Points) -> Chart | None:
     """The share of alpha, beta and m in reaching the best tenth (PED-ANOVA, Watanabe et al. 2023, arXiv 2304.10255)."""
     names = ("alpha", "beta", "m")
-    used = [(run, known) for run, known in with_numbers(points, *names, "score") if run.state in FINAL]
+    used = [(run, known) for run, known in with_numbers(points, *names, "score") if run.state.final]
     if len(used) < 2:
         return None
     shares = _importances([known for _, known in used], names)
@@ -179,7 +178,7 @@ def prediction(points: Points) -> Chart | None:
     shown = with_numbers(points, "beta", "kl")
     if not known or not shown:
         return None
-    spectrum, latent = known[1], known[0].config["latent"]
+    spectrum, latent = known[1], known[0].config.latent if known[0].config else 0
     ends = [beta for _, values in shown if (beta := values["beta"])] + [1 / known[1][0]]
     betas = np.geomspace(min(ends) / 2, max(ends) * 2, BETAS)
     curves = pd.DataFrame({

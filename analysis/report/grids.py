@@ -1,8 +1,9 @@
-"""Comparison grids, a row of tiles for each run: its reconstructions of the same images, samples of the same noise.
+"""Comparison grids: a row of tiles for each run, its reconstructions of the same images and samples of the same noise.
 
 They are put together from the last picture of each run, so that drawing them needs no model.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,29 +12,32 @@ import numpy as np
 from analysis.report.runs import Run
 from analysis.report.sheets import Row, write_rows
 from introvae.runs.pictures import read_bands
+from introvae.runs.record import RunState
 
-TILES = 8  # of the reconstructions, and of the samples
+SHOWN = 8  # tiles of the reconstructions, and of the samples
 CAPTIONS = ("originals, and below each its reconstructions", "samples from the same noise")
 
 
 def comparison_grid(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Draw runs, given as (label, picture of `write_picture`), below the originals that they share, to a PNG.
+    """Draw runs below the originals that they share, to a PNG.
 
-    Originals are drawn again where a run's differ from those above it. The first line of a label is drawn in bold.
+    Args:
+        pictures: A label, whose first line is drawn in bold, and a picture by `write_picture` for each run. Originals
+            are drawn again where a run's differ from those above it.
+        path: Where to write the PNG.
     """
     write_rows(path, CAPTIONS, _rows(pictures))
 
 
 def run_label(run: Run) -> str:
-    """Lines with the name; the score, and the state unless complete; alpha, beta and m."""
-    score = f"score {run.score:.3f}" if run.score is not None else run.reason
-    state = "" if run.state == "complete" else f", {run.state}"
+    """Return lines with the name; the score, and the state unless complete; alpha, beta and m."""
+    score = f"score {run.scores.score:.3f}" if math.isfinite(run.scores.score) else run.reason
+    state = "" if run.state is RunState.COMPLETE else f", {run.state}"
     numbers = ", ".join(f"{name} {value:.3g}" for name, value in run.parameters.items())
     return f"{run.name}\n{score}{state}\n{numbers}"
 
 
 def _rows(pictures: Sequence[tuple[str, Path]]) -> list[Row]:
-    """A row of originals, and a row for each run."""
     rows: list[Row] = []
     drawn: np.ndarray | None = None
     for label, picture in pictures:
@@ -46,5 +50,4 @@ def _rows(pictures: Sequence[tuple[str, Path]]) -> list[Row]:
 
 
 def _first(band: np.ndarray) -> np.ndarray:
-    """The first tiles of a band."""
-    return band[:, : TILES * band.shape[0]]
+    return band[:, : SHOWN * band.shape[0]]

@@ -1,33 +1,34 @@
-"""What the latents of a trained run look like: traversals, interpolations and a plane, for the same images always."""
+"""Sheets of a trained run's latents: traversals, interpolations and a plane, of the same images for every run."""
 
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from analysis.evaluate import scored_images
 from analysis.measures.latents import decoded, interpolation, pairs, plane, smoothness, traversals
+from analysis.outputs import Outputs, device_of
 from analysis.report.runs import PICTURES
 from analysis.report.sheets import Row, write_rows
-from introvae.data.image_set import ImageSet, to_float
+from introvae.data.image_set import to_float
+from introvae.data.pixel_cache import Images
 from introvae.nn.networks import IntroVAE
-from introvae.runs.pictures import fixed_images, pixels
+from introvae.runs.pictures import fixed_images, to_pixels
 
 SHOWN = 2  # every second point of a walk that is measured is drawn
 PAIRS = 6
 PLANE_POINTS = 7
 
 
-def write_latent_pictures(model: IntroVAE, images: ImageSet, folder: Path) -> None:
+def write_latent_sheets(model: IntroVAE, validation: Images, outputs: Outputs, folder: Path) -> None:
     """Write images/traversals.png, interpolations.png and plane.png into a run folder.
 
-    Traversals are of the range over the images that runs are scored on, the others between those of `fixed_images`.
+    Traversals cover the range of the encodings in `outputs`; the other two lie between `fixed_images`.
     """
     (folder / "images").mkdir(exist_ok=True)
-    device = next(model.parameters()).device
-    originals = to_float(fixed_images(images.validation).to(device))
+    device = device_of(model)
+    originals = to_float(fixed_images(validation).to(device))
     mu = model.encode(originals)[0]
-    _write_traversals(model, model.encode(scored_images(images).to(device)), folder / PICTURES["traversals"])
+    _write_traversals(model, (outputs.mu.to(device), outputs.logvar.to(device)), folder / PICTURES["traversals"])
     _write_interpolations(model, originals, mu, folder / PICTURES["interpolations"])
     _write_plane(model, originals, mu, folder / PICTURES["plane"])
 
@@ -43,7 +44,7 @@ def _write_traversals(model: IntroVAE, encoded: tuple[Tensor, Tensor], path: Pat
         )
         for dimension, kl, lowest, highest, walk in numbers
     ]
-    write_rows(path, ["one element from the lowest to the highest value seen, all others 0"], rows)
+    write_rows(path, ["one dimension from the lowest to the highest value seen, all others 0"], rows)
 
 
 def _write_interpolations(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> None:
@@ -76,6 +77,6 @@ def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> 
 
 
 def _band(images: Tensor) -> np.ndarray:
-    """Float images (n, C, S, S) in [0, 1] in a row, uint8 RGB."""
-    band = pixels(images[None])
+    """Lay out float images (n, C, S, S) in a row, uint8 RGB."""
+    band = to_pixels(images[None])
     return band if band.ndim == 3 else np.stack([band] * 3, 2)

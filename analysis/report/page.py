@@ -20,26 +20,23 @@ from typing import Any
 
 import itables.options
 import jinja2
-import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from analysis.measures.glossary import GLOSSARY, PARTS
+from analysis.measures.glossary import GLOSSARY
 from analysis.report.charts import Chart, charts, data_set, is_finite, numbers
 from analysis.report.runs import Run
 from analysis.report.table import ranked
 from introvae.config import TrainConfig
 from introvae.runs.curves import LOG_FROM
 from introvae.runs.pictures import read_bands
+from introvae.runs.record import PARTS, RunState
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
-SYMBOLS = {"complete": "●", "pruned": "■", "collapsed": "✖", "diverged": "▲", "failed": "▼", "running": "◆",
-           "unreadable": "?"}  # fmt: skip
-COLUMNS = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
+CURVES = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
 
 MOST_PICTURED, MOST_FAILED = 50, 10  # best runs with pictures at full size, and failed ones after them
-FAILED = ("collapsed", "diverged")
 SHEETS = ("traversals", "interpolations", "plane")
 MOST_BYTES = 29_500_000  # of a page: its pictures are those that there is room for
 WIDEST, QUALITY = 1600, 70  # pixels of a picture, and of WebP
@@ -56,7 +53,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
         for group, entries in GLOSSARY.items()
         for name, (unit, meaning) in entries.items()
     ]
-    data = _json({"runs": rows, "symbols": SYMBOLS, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
+    data = _json({"runs": rows, "symbols": {state.value: state.symbol for state in RunState}, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
                   "logFrom": LOG_FROM})  # fmt: skip
     bundle = Path(itables.options.dt_bundle)
     library = _json(bundle.read_text(encoding="utf-8"))
@@ -68,7 +65,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
-        states=[(state, SYMBOLS.get(state, "✚"), count) for state, count in _states(runs)],
+        states=[(state, state.symbol, count) for state, count in _states(runs)],
         data_sets=data_sets,
         data=data,
         pictures=_json(_pictures(runs, room)),
@@ -80,7 +77,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     )
 
 
-def _states(runs: Sequence[Run]) -> list[tuple[str, int]]:
+def _states(runs: Sequence[Run]) -> list[tuple[RunState, int]]:
     return sorted(Counter(run.state for run in runs).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -95,14 +92,14 @@ def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, Markup]]]]
 def _row(run: Run) -> dict[str, Any]:
     """What the page's script knows of a run: plain values that JSON holds."""
     known = numbers(run)
-    curves = {name: _column(run.curves[name]) for name in COLUMNS if name in run.curves}
+    curves = {name: _column(run.curves[name]) for name in CURVES if name in run.curves}
     measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # of use to a chart only
-    soft = run.config.get("objective") == "soft"
-    row = {name: run.scores.get(name) for name in PARTS} | {
+    soft = run.config is not None and run.config.objective == "soft"
+    row: dict[str, Any] = {name: getattr(run.scores, name) for name in PARTS} | {
         name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
     }
-    row |= {"name": run.name, "folder": str(run.folder), "state": run.state, "reason": run.reason,
-            "data": data_set(run), "config": run.config, "measures": measures, "curves": curves,
+    row |= {"name": run.name, "folder": str(run.folder), "state": run.state.value, "reason": run.reason,
+            "data": data_set(run), "config": run.config.to_dict() if run.config else {}, "measures": measures, "curves": curves,
             "lossUnit": "nats for each number of an image" if soft else "nats",
             "thumbnail": _data_uri(run.thumbnail, "webp") if run.thumbnail else None}  # fmt: skip
     return {name: value if name == "curves" else _plain(value) for name, value in row.items()}
@@ -132,7 +129,7 @@ def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
 
     Those of the best runs, then of failed ones, while they fit into `room` bytes.
     """
-    rest = [run for run in runs[MOST_PICTURED:] if run.state in FAILED]
+    rest = [run for run in runs[MOST_PICTURED:] if run.state.failed]
     chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_FAILED]) if run.pictures]
     images: dict[str, str] = {}
     found: dict[str, dict[str, str]] = {}
@@ -157,8 +154,7 @@ def _encoded(run: Run) -> dict[str, bytes]:
     with suppress(OSError, ValueError, SyntaxError):
         if "last" in run.pictures:
             for band, pixels in read_bands(run.pictures["last"]).items():
-                factor = max(1, pixels.shape[0] // run.config["image_size"])  # by which small images were enlarged
-                encoded[band] = _webp(Image.fromarray(np.ascontiguousarray(pixels[::factor, ::factor])))
+                encoded[band] = _webp(Image.fromarray(pixels))
     for kind in SHEETS:
         with suppress(OSError, ValueError, SyntaxError):
             if kind in run.pictures:

@@ -1,6 +1,6 @@
-"""The runs below a folder, read for the report: what is live, broken or foreign is named and stops nothing.
+"""The runs below a folder, read for the report: live, broken or foreign ones are named, and stop nothing.
 
-A run whose files have the sizes and times of the last report is taken from its cache (`analysis.report.run_cache`).
+A run whose files have the sizes and times of the last report is taken from the cache (`analysis.report.run_cache`).
 """
 
 import io
@@ -8,7 +8,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,54 +16,54 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis.measures.glossary import PARTS
 from analysis.report.run_cache import Entry, RunCache
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
 from introvae.runs.folder import CURVES, METRICS, PARAMS, read_config, read_metrics
 from introvae.runs.pictures import BANDS, GIF, last_picture, read_bands
-from introvae.runs.record import SCORES, read_scores
+from introvae.runs.record import SCORES, RunRecord, RunState, Scores, read_record
 from introvae.training.schedule import value_at
 
-ENDED = ("complete", "pruned", "collapsed", "diverged", "failed")  # the states in scores.json
-RUNNING, UNREADABLE = "running", "unreadable"
-FORM = 1  # of what the cache holds, to be counted up when `_read` gives something else
+FORMAT = 2  # of the cache's entries, increased when `_read` gives something else
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
-TILES, TILE, QUALITY = 6, 64, 60  # columns of a thumbnail, their pixels, and of WebP
+TILES, TILE, QUALITY = 6, 64, 60  # columns of a thumbnail, their pixels, and its WebP quality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder as plain values.
+    """One run folder.
 
-    `state` is complete, pruned, collapsed, diverged or failed as scores.json says, running while there is none, or
-    unreadable; then `config`, `scores` and `curves` are empty, and `reason` says why.
+    Attributes:
+        name: Its path below the folder reported on.
+        folder: Where it is.
+        state: How it ended; running while it has not, and unreadable if a file cannot be read.
+        reason: Why it ended early, how far a running one is, or what cannot be read.
+        step: The last row of metrics.csv, 0 without one.
+        config: Its settings; None if it is unreadable.
+        scores: Its score and parts; NaN while it is running.
+        measures: Every other measure in its scores.json by name.
+        curves: The columns of metrics.csv, at most CURVE_POINTS rows; NaN where a cell is empty.
+        thumbnail: A few tiles of the last picture as WebP, some 8 KB; empty without a picture.
+        pictures: Paths of the pictures that exist, of "last" and PICTURES.
     """
 
-    name: str  # its path below the folder reported on
+    name: str
     folder: Path
-    state: str
-    reason: str  # why it ended early, how far a running one is, what cannot be read
-    step: int  # of the last row of metrics.csv, 0 without one
-    config: Mapping[str, Any]  # [config] of params.toml
-    scores: Mapping[str, Any]  # scores.json, its score and parts checked: finite, in [0, 1]
-    curves: Mapping[str, Sequence[float]]  # the columns of metrics.csv, CURVE_POINTS rows at most; NaN where empty
-    thumbnail: bytes  # WebP of a few tiles of the last picture, some 8 KB; empty without a picture
-    pictures: Mapping[str, Path]  # those that exist, of "last" and PICTURES
-
-    @property
-    def score(self) -> float | None:
-        return self.scores.get("score")
-
-    @property
-    def measures(self) -> Mapping[str, Any]:
-        return self.scores.get("measures", {})
+    state: RunState
+    reason: str
+    step: int = 0
+    config: TrainConfig | None = None
+    scores: Scores = Scores()
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    thumbnail: bytes = b""
+    pictures: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """The measures that are one number each, and those by threshold as NAME_THRESHOLD; some may be NaN."""
+        """The measures that are one number each, those by threshold as NAME_THRESHOLD; some may be NaN."""
         return {name: value for name, value in _flat(self.measures) if _is_number(value)}
 
     @cached_property
@@ -74,37 +74,46 @@ class Run:
 
     @cached_property
     def parameters(self) -> dict[str, float]:
-        """Final alpha and beta, and m where it counts: not in a plain VAE or a Soft-IntroVAE.
-
-        Empty for a run whose settings cannot be read.
-        """
-        if not self.config:
+        """Final alpha and beta, and m where it counts: not in a plain VAE or a Soft-IntroVAE. Empty if unreadable."""
+        if self.config is None:
             return {}
-        config = TrainConfig.from_dict(self.config)
-        alpha, beta = (value_at(schedule, config.steps) for schedule in (config.alpha, config.beta))
-        margin = {"m": config.m} if alpha and config.objective == "intro" else {}
+        alpha, beta = (value_at(schedule, self.config.steps) for schedule in (self.config.alpha, self.config.beta))
+        margin = {"m": self.config.m} if alpha and self.config.objective == "intro" else {}
         return {"alpha": alpha, "beta": beta} | margin
 
     @property
     def beta_256(self) -> float | None:
-        """The beta for 256x256x3 numbers that this one is for the run's images; None for a run without settings."""
-        if not self.config:
+        """The beta for 256x256x3 numbers that corresponds to the run's; None if the run is unreadable."""
+        if self.config is None:
             return None
-        return self.parameters["beta"] * self.config["channels"] * self.config["image_size"] ** 2 / NUMBERS_AT_256
+        return self.parameters["beta"] * self.config.channels * self.config.image_size**2 / NUMBERS_AT_256
 
     @property
     def margin_ratio(self) -> float | None:
-        """m over the KL that a VAE reaches at this beta; None for a run without m or without that KL."""
+        """m over the KL that a VAE reaches at the run's beta; None for a run without m or without that KL."""
         m, vae_kl = self.parameters.get("m"), self.numbers.get("vae_kl")
         return m / vae_kl if m is not None and vae_kl else None
 
 
-def read_runs(root: Path) -> list[Run]:
-    """All runs at or below `root`, sorted by name; folders that begin with a dot and links are passed over.
+def read_runs(root: Path | str) -> list[Run]:
+    """Read all runs at or below a folder.
 
-    A folder is taken for a run if it holds a params.toml, metrics.csv or scores.json, or cannot be listed.
-    Raises UserError if there is no such folder or no run in it.
+    A folder is taken for a run if it holds a params.toml, metrics.csv or scores.json, or cannot be listed. Folders
+    whose names begin with a dot, and links to folders, are skipped.
+
+    Returns:
+        The runs, sorted by name.
+
+    Raises:
+        UserError: If there is no such folder, or no run in it.
+
+    Example:
+        >>> from analysis import read_runs
+        >>> for run in read_runs("predictions"):
+        ...     print(run.name, run.state, run.scores.score, run.parameters)  # doctest: +ELLIPSIS
+        beta-comparison/trial-000 collapsed ...
     """
+    root = Path(root)
     if not root.is_dir():
         raise UserError(f"there is no folder {root}")
     cache = RunCache(root)
@@ -116,7 +125,7 @@ def read_runs(root: Path) -> list[Run]:
 
 
 def thumbnail(picture: Path) -> bytes:
-    """The first tiles of each band of a picture written by `write_picture`, small, as WebP."""
+    """Return the first tiles of each band of a picture by `write_picture` as a small WebP."""
     pixels = np.concatenate(list(read_bands(picture).values()))
     tile = len(pixels) // len(BANDS)
     columns = min(TILES, pixels.shape[1] // tile)
@@ -128,7 +137,7 @@ def thumbnail(picture: Path) -> bytes:
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """Folders that look like runs, and those that cannot be listed with the reason; a vanished one is neither."""
+    """Find folders that look like runs, and those that cannot be listed with the reason."""
     refused: list[OSError] = []
     for folder, subfolders, files in os.walk(root, onerror=refused.append):
         if not {PARAMS, METRICS, SCORES}.isdisjoint([*subfolders, *files]):
@@ -140,7 +149,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> Run | None:
-    """None for a folder that is gone by now."""
+    """Read a run; return None if its folder has vanished."""
     name = _utf8(str(folder.relative_to(root)) if folder != root else folder.resolve().name)
     try:
         if refusal:
@@ -149,7 +158,9 @@ def _read_or_refuse(folder: Path, root: Path, refusal: str, cache: RunCache) -> 
     except Exception as error:  # what files of unknown content may raise has no bounds
         if isinstance(error, MemoryError):
             raise
-        return None if _is_gone(folder) else Run(name, folder, UNREADABLE, _utf8(_say(error)), 0, {}, {}, {}, b"", {})
+        if _is_gone(folder):
+            return None
+        return Run(name=name, folder=folder, state=RunState.UNREADABLE, reason=_utf8(_say(error)))
 
 
 def _is_gone(folder: Path) -> bool:
@@ -161,7 +172,7 @@ def _is_gone(folder: Path) -> bool:
 
 
 def _read_run(folder: Path, name: str, cache: RunCache) -> Run:
-    """What cannot be read is not kept: permissions change, and no file tells."""
+    """Read a run, from the cache if its files have not changed; what cannot be read is not cached."""
     pictures = {kind: folder / path for kind, path in PICTURES.items() if (folder / path).is_file()}
     last = last_picture(folder)
     stamp = _stamp([*(folder / file for file in (PARAMS, METRICS, SCORES)), *([last] if last else [])])
@@ -179,48 +190,46 @@ def _read_run(folder: Path, name: str, cache: RunCache) -> Run:
 
 
 def _run(name: str, folder: Path, entry: Entry, pictures: Mapping[str, Path]) -> Run:
-    """Arrays take a quarter of the memory of lists."""
-    curves = {column: array("d", values) for column, values in entry.values["curves"].items()}
-    return Run(name, folder, **entry.values | {"curves": curves}, thumbnail=entry.thumbnail, pictures=pictures)
+    """Build a run from a cache entry; arrays take a quarter of the memory of lists."""
+    values = entry.values
+    record = RunRecord.from_dict(values["record"]) if values["record"] else None
+    return Run(
+        name=name,
+        folder=folder,
+        state=record.state if record else RunState.RUNNING,
+        reason=values["reason"],
+        step=values["step"],
+        config=TrainConfig.from_dict(values["config"]),
+        scores=record.scores if record else Scores(),
+        measures=record.measures if record else {},
+        curves={column: array("d", points) for column, points in values["curves"].items()},
+        thumbnail=entry.thumbnail,
+        pictures=pictures,
+    )
 
 
 def _stamp(files: Sequence[Path]) -> str:
-    """What changes when one of the files does. Raises UserError for what would block a reader, such as a pipe."""
-    stamps: list[Any] = [FORM]
+    """Return a text that changes when one of the files does; raise UserError for what blocks a reader, as a pipe."""
+    stamps: list[Any] = [FORMAT]
     for path in files:
         try:
             found = path.stat()
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(found.st_mode):
-            raise UserError(f"{path} is no file")
+            raise UserError(f"{path} is not a file")
         stamps.append((path.name, found.st_size, found.st_mtime_ns))
     return repr(stamps)
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The fields of a Run that the cache holds. Raises an exception if a file is not what this version writes."""
-    config, scores, rows = read_config(folder), read_scores(folder), read_metrics(folder, CURVE_POINTS)
+    """Read the plain values that the cache holds of a run; raise an exception if a file is none of this package's."""
+    config, record, rows = read_config(folder), read_record(folder), read_metrics(folder, CURVE_POINTS)
     step = int(rows[-1]["step"]) if rows else 0
-    state, reason = RUNNING, f"step {step} of {config.steps}"
-    if scores is not None:
-        _check(scores)
-        state, reason = scores["state"], _utf8(str(scores.get("reason") or ""))
+    reason = record.reason if record else f"step {step} of {config.steps}"
     curves = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
-    return {"state": state, "reason": reason, "step": step, "config": config.to_dict(), "scores": scores or {},
-            "curves": curves}  # fmt: skip
-
-
-def _check(scores: Mapping[str, Any]) -> None:
-    state = scores.get("state")
-    if state not in ENDED:
-        raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ENDED)}")
-    for name in ("score", *(part for part in PARTS if part in scores)):
-        value: Any = scores.get(name)
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise UserError(f"{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
-    if not isinstance(scores.get("measures", {}), dict):
-        raise UserError(f"measures is {scores['measures']!r} in {SCORES}; it takes a table")
+    return {"reason": _utf8(reason), "step": step, "config": config.to_dict(),
+            "record": record.to_dict() if record else None, "curves": curves}  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:
@@ -240,5 +249,5 @@ def _say(error: Exception) -> str:
 
 
 def _utf8(text: str) -> str:
-    """The text with "?" for what stands for bytes that are none, such as in the name of a file."""
+    """Replace by "?" what stands for bytes that are no UTF-8, as in the name of a file."""
     return text.encode(errors="replace").decode()

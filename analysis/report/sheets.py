@@ -1,4 +1,4 @@
-"""Pictures of labelled rows of tiles, for a person to read: dark on white, tiles at whole multiples of their pixels."""
+"""Sheets: pictures of labeled rows of tiles for a person to read, dark on white."""
 
 import io
 import textwrap
@@ -12,62 +12,68 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from introvae.files import write_atomically
-from introvae.runs.pictures import SHORTEST
+from introvae.runs.pictures import legible
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu knows more letters than Pillow's own font
 FONT, BOLD = (ImageFont.truetype(FONTS / f"{name}.ttf", 12) for name in ("DejaVuSans", "DejaVuSans-Bold"))
 LINE = 16
 LETTERS = 34  # of a line of a label; what is longer is wrapped
 MARGIN, GAP, BELOW = 8, 12, 4  # around everything, between blocks, and below a row
-INK, GREY = "#1a1a1a", "#5a5a5a"
+INK, GRAY = "#1a1a1a", "#5a5a5a"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A label, its first line in bold, and blocks of tiles, each uint8 RGB (side, n * side, 3)."""
+    """A label, its first line in bold, and blocks of tiles, each uint8 RGB (S, n * S, 3) at native size."""
 
     label: str
     blocks: Sequence[np.ndarray]
 
 
 def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None:
-    """Draw the rows below one another to a PNG, with blocks of one place in a row aligned below their caption.
+    """Draw rows below one another to a PNG, the blocks of each place aligned below their caption.
 
-    Tiles of twice SHORTEST pixels and more are averaged down to less. Raises ValueError without a row or a label.
+    Raises:
+        ValueError: If there is no row, or no label.
     """
     label = max(font.getlength(line) for row in rows for line, font in _lines(row.label))
-    blocks = zip_longest(*(row.blocks for row in rows))
-    widths = [max(reduced(block).width for block in column if block is not None) for column in blocks]
+    drawn = [[shown(block) for block in row.blocks] for row in rows]
+    heights = [
+        max(LINE * len(_lines(row.label)), *(image.height for image in images)) + BELOW
+        for row, images in zip(rows, drawn, strict=True)
+    ]
+    widths = [max(image.width for image in place if image is not None) for place in zip_longest(*drawn)]
     starts = [MARGIN + round(label) + GAP + sum(widths[:place]) + GAP * place for place in range(len(widths))]
     top = MARGIN + LINE + BELOW
-    sheet = Image.new("RGB", (starts[-1] + widths[-1] + MARGIN, top + sum(map(_height, rows)) + MARGIN), "white")
+    sheet = Image.new("RGB", (starts[-1] + widths[-1] + MARGIN, top + sum(heights) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     for start, caption in zip(starts, captions, strict=True):
-        draw.text((start, MARGIN), caption, GREY, FONT)
-    for row in rows:
-        for start, block in zip(starts, row.blocks, strict=False):
-            sheet.paste(reduced(block), (start, top))
+        draw.text((start, MARGIN), caption, GRAY, FONT)
+    for row, images, height in zip(rows, drawn, heights, strict=True):
+        for start, image in zip(starts, images, strict=False):
+            sheet.paste(image, (start, top))
         for index, (line, font) in enumerate(_lines(row.label)):
-            draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GREY, font)
-        top += _height(row)
+            draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GRAY, font)
+        top += height
+    save_png(path, sheet)
+
+
+def shown(block: np.ndarray) -> Image.Image:
+    """Bring a block of square tiles to a size that a person can read."""
+    return legible(block, block.shape[0])
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Write an image as a PNG."""
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
 
 
-def _height(row: Row) -> int:
-    return max(LINE * len(_lines(row.label)), *(reduced(block).height for block in row.blocks)) + BELOW
-
-
 def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
-    """What is drawn on each line, wrapped, and in which font."""
+    """Wrap a label into lines, each with its font."""
     return [
         (part, FONT if index else BOLD)
         for index, line in enumerate(label.splitlines())
         for part in textwrap.wrap(line, LETTERS)
     ]
-
-
-def reduced(block: np.ndarray) -> Image.Image:
-    """Tiles of twice SHORTEST pixels and more averaged down to less."""
-    return Image.fromarray(block).reduce(max(1, block.shape[0] // SHORTEST))

@@ -1,17 +1,16 @@
-"""Two or three runs in columns, for a person to compare: pictures above, the plane of the latents, scores below."""
+"""Two or three runs side by side, for a person to compare: pictures, the plane of the latents, and scores."""
 
-import io
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from analysis.measures.glossary import PARTS
 from analysis.report.runs import Run
-from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GREY, INK, LINE, MARGIN, reduced
-from introvae.files import write_atomically
+from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GRAY, INK, LINE, MARGIN, save_png, shown
 from introvae.runs.pictures import read_bands
+from introvae.runs.record import PARTS
 
 MOST = 3  # runs; more are drawn in rows
 LETTERS = 110  # of a line below a picture
@@ -20,7 +19,7 @@ Part = Image.Image | tuple[str, ImageFont.FreeTypeFont]  # of a column: a pictur
 
 
 def side_by_side(runs: Sequence[Run], path: Path) -> None:
-    """Draw runs that have a last picture to a PNG, each a column: settings, the bands of the picture, plane, scores."""
+    """Draw runs that have a last picture to a PNG, a column each: settings, bands of the picture, plane and scores."""
     columns = [_column(run) for run in runs]
     widths = [max(_size(part)[0] for part in column) for column in columns]
     height = max(sum(_size(part)[1] + BELOW for part in column) for column in columns)
@@ -33,30 +32,29 @@ def side_by_side(runs: Sequence[Run], path: Path) -> None:
                 sheet.paste(part, (left, top))
             else:
                 text, font = part
-                draw.text((left, top), text, INK if font is BOLD else GREY, font)
+                draw.text((left, top), text, INK if font is BOLD else GRAY, font)
             top += _size(part)[1] + BELOW
         left += width + GAP
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    save_png(path, sheet)
 
 
 def _column(run: Run) -> list[Part]:
     column: list[Part] = [(run.name, BOLD), (settings(run), FONT)]
     for name, band in read_bands(run.pictures["last"]).items():
-        column += [(name, FONT), reduced(band)]
+        column += [(name, FONT), shown(band)]
     if "plane" in run.pictures:
         column.append(("plane through three encodings", FONT))
         with Image.open(run.pictures["plane"]) as plane:
             column.append(plane.convert("RGB"))
-    score = f"score {run.score:.3f}" if run.score is not None else "no score"
+    score = f"score {run.scores.score:.3f}" if math.isfinite(run.scores.score) else "no score"
     state = f"{run.state}: {run.reason}" if run.reason else run.state
-    parts = ", ".join(f"{name} {run.scores[name]:.2f}" for name in PARTS if name in run.scores)
+    known = {name: value for name in PARTS if math.isfinite(value := getattr(run.scores, name))}
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in known.items())
     return [*column, (f"{score}, {state}", BOLD), *((line, FONT) for line in textwrap.wrap(parts, LETTERS))]
 
 
 def settings(run: Run) -> str:
-    """alpha, beta with what it is at 256x256x3, m with its margin ratio: what a run has of them, in one line."""
+    """Return a run's alpha, beta and its value at 256x256x3, m and its margin ratio in one line."""
     shown = {name: f"{name} {value:.3g}" for name, value in run.parameters.items()}
     if "beta" in shown:
         shown["beta"] += f" ({run.beta_256:.3g} at 256x256x3)"

@@ -8,13 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.measures.glossary import PARTS
-from analysis.report.runs import UNREADABLE, Run
+from analysis.report.runs import Run
+from introvae.runs.record import PARTS, SCORE_NAMES, RunState
 
-RANKED = ("complete", "pruned")  # among each other by score
-ORDER = (*RANKED, "collapsed", "diverged", "failed", "running", "unreadable")
 SETTINGS = ("alpha", "beta", "m", "m/KL")
-COLUMNS = ("run", "score", "stderr", *PARTS, *SETTINGS, "kl", "step", "state", "reason")
+COLUMNS = ("run", *SCORE_NAMES, *SETTINGS, "kl", "step", "state", "reason")
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
          "diversity": "div"}  # fmt: skip
@@ -25,8 +23,14 @@ Row = Mapping[str, Any]
 
 
 def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Best first: complete and pruned runs by score, then those of the other states in the order of `ORDER`."""
-    return sorted(runs, key=lambda run: (max(1, ORDER.index(run.state)), -(run.score or 0.0)))
+    """Sort runs best first: complete and pruned ones by score, then the other states in the order of `RunState`."""
+    order = list(RunState)
+
+    def key(run: Run) -> tuple[int, float]:
+        place = 0 if run.state.ranked else order.index(run.state)
+        return place, -run.scores.score if math.isfinite(run.scores.score) else 0.0
+
+    return sorted(runs, key=key)
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -39,9 +43,8 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def row(run: Run) -> dict[str, Any]:
-    values: dict[str, Any] = {"run": run.name, "step": run.step, "state": run.state, "reason": run.reason}
-    values |= {name: run.scores[name] for name in ("score", "stderr", *PARTS) if name in run.scores}
-    return values | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
+    values: dict[str, Any] = {"run": run.name, "step": run.step, "state": run.state.value, "reason": run.reason}
+    return values | vars(run.scores) | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
 
 
 def text_table(runs: Sequence[Run]) -> str:
@@ -50,10 +53,11 @@ def text_table(runs: Sequence[Run]) -> str:
     What is too long is cut, names in their middle; summary.csv holds all of it.
     """
     good, bad, unreadable = [], [], []
-    for values in map(row, runs):
-        if values["state"] in RANKED:
+    for run in runs:
+        values = row(run)
+        if run.state.ranked:
             good.append(values)
-        elif values["state"] == UNREADABLE:
+        elif run.state is RunState.UNREADABLE:
             unreadable.append(_wrapped(f"{values['run']}: {values['reason']}"))
         else:
             bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})

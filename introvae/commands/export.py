@@ -1,4 +1,4 @@
-"""introvae-export: runs to give away, without what only their training needs."""
+"""introvae-export: copies of runs without what only their training needs."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,7 @@ KEPT = (PARAMS, METRICS, SCORES, CURVES, "images")
 
 
 def command_line() -> Parser:
+    """Return the parser of introvae-export."""
     parser = Parser("introvae-export", "RUN ... --out FOLDER [options]", DESCRIPTION)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; with --best a study")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each run")
@@ -25,12 +26,17 @@ def command_line() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run introvae-export and return its exit code."""
     args = command_line().parse_args(argv)
     return run_command("introvae-export", lambda: export(args.runs, args.out, args.best))
 
 
 def export(runs: list[Path], out: Path, best: bool = False) -> None:
-    """Raises UserError for a folder that holds no run, and for one that is in `out` already."""
+    """Copy runs into `out`, or with `best` the best run of each study.
+
+    Raises:
+        UserError: If a folder holds no run, or one of its name is in `out` already.
+    """
     from introvae.runs.folder import read_config
     from introvae.runs.record import best_run
 
@@ -38,7 +44,7 @@ def export(runs: list[Path], out: Path, best: bool = False) -> None:
     for source in sources:
         read_config(source)
         if (out / source.resolve().name).exists():
-            raise UserError(f"{out / source.resolve().name} is there already; remove it or choose another --out")
+            raise UserError(f"{out / source.resolve().name} exists; remove it or choose another --out")
     for source in sources:
         copied = _copy(source, out)
         size = sum(path.stat().st_size for path in copied.rglob("*") if path.is_file())
@@ -46,7 +52,7 @@ def export(runs: list[Path], out: Path, best: bool = False) -> None:
 
 
 def _copy(source: Path, out: Path) -> Path:
-    """Complete or not there at all: it gets its name last."""
+    """Copy a run under a temporary name, and rename it last: it is complete or not there at all."""
     from introvae.runs.folder import load_checkpoint, save_checkpoint
 
     target = out / source.resolve().name

@@ -1,4 +1,4 @@
-"""TrainConfig's fields as command line flags; imports nothing that is slow, so that --help is quick."""
+"""Options and exit codes of all commands; imports nothing slow, so that --help is quick."""
 
 import argparse
 import dataclasses
@@ -11,14 +11,14 @@ from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
-from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError
+from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
 
 PREDICTIONS = Path("predictions")
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"
 
 
 class Parser(argparse.ArgumentParser):
-    """A short usage, and what is wrong in one line."""
+    """Argument parser with a short usage and one-line errors."""
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str = "") -> None:
         super().__init__(prog, f"{prog} {usage}", description, epilog)
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class ListPresets(argparse.Action):
-    """Print the presets, and exit."""
+    """Print the presets and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         width = max(map(len, presets()))
@@ -38,7 +38,7 @@ class ListPresets(argparse.Action):
 
 
 def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[str] = ()) -> None:
-    """A flag for each field of TrainConfig that is not in `leave_out`, and --config for a TOML file of them."""
+    """Add a flag for each field of TrainConfig that is not in `leave_out`, --preset, and --config for a TOML file."""
     parser.add_argument("--preset", metavar="NAME", help="named settings; --config and flags override them")
     parser.add_argument("--list-presets", action=ListPresets, nargs=0, help="show the names, a line each, and exit")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
@@ -57,7 +57,7 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
 
 
 def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
-    """Defaults, `base`, the preset, the TOML file (plain, or the [config] of a params.toml), flags; the last holds."""
+    """Combine defaults, `base`, preset, TOML file (plain, or [config] of a params.toml) and flags; later ones win."""
     preset = load_preset(args.preset) if args.preset else {}
     file = _file_settings(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -66,7 +66,7 @@ def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None)
 
 
 def _file_settings(path: Path) -> dict[str, Any]:
-    """The table [config] of a TOML file, or all of a file that has no such table."""
+    """Return the table [config] of a TOML file, or all of a file that has no such table."""
     file = load_toml(path)
     settings = file.pop("config", None)
     if settings is None:
@@ -75,21 +75,22 @@ def _file_settings(path: Path) -> dict[str, Any]:
         raise UserError(f"config is {settings!r} in {path}; it takes a table of settings")
     beside = sorted(file.keys() - {"machine"})
     if beside:
-        raise UserError(f"{path} has {', '.join(beside)} beside [config]; all settings stand in that table")
+        raise UserError(f"{path} has {', '.join(beside)} beside [config]; all settings belong into that table")
     return settings
 
 
 def run_command(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code: what `command` gives or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for a
-    failed training, 130 after Ctrl-C; one line to stderr each.
+    """Run a command, with one line to stderr for whatever ends it; SIGTERM is handled as Ctrl-C.
 
-    SIGTERM is taken as Ctrl-C.
+    Returns:
+        The exit code: what `command` returns or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for
+        a failed training, 130 after Ctrl-C.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         return command() or 0
     except UserError as error:
@@ -98,27 +99,27 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "make room, then the same command goes on" if full else "check the path and its permissions"
+        remedy = "free some space, then rerun the same command" if full else "check the path and its permissions"
         print(f"{name}: {what}; {remedy}", file=sys.stderr)
         return 2
     except (DivergedError, OutOfMemoryError, StoppedError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except (RuntimeError, MemoryError) as error:
-        from introvae.errors import is_out_of_memory
-
         if not is_out_of_memory(error):
             raise
         what = "out of memory while reading, drawing or scoring images"
-        print(f"{name}: {what}; free some, then the same command goes on", file=sys.stderr)
+        print(f"{name}: {what}; free some, then rerun the same command", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"\n{name}: interrupted; rerun the same command to resume from the last checkpoint", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse_schedule(text: str) -> Schedule:
-    """A number, or STEP:VALUE points joined by commas, such as 0:0,20000:0,30000:0.25."""
+    """Parse a number, or STEP:VALUE points joined by commas, such as 0:0,20000:0,30000:0.25."""
     if ":" not in text:
         return float(text)
     points = [point.split(":") for point in text.split(",")]
@@ -137,7 +138,7 @@ def _parser(hint: Any) -> Callable[[str], Any]:
 
 
 def _named(parse: Callable[[str], Any], name: str) -> Callable[[str], Any]:
-    """argparse names a bad value's kind by the parser's __name__."""
+    """Name a parser: argparse describes a bad value by its parser's __name__."""
 
     def parser(text: str) -> Any:
         return parse(text)
@@ -153,4 +154,6 @@ def _metavar(hint: Any) -> str:
 
 
 def _show(default: Any) -> str:
-    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else f"{default}".removesuffix(".0")
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default}".removesuffix(".0")

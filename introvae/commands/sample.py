@@ -9,6 +9,7 @@ DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each 
 
 
 def command_line() -> Parser:
+    """Return the parser of introvae-sample."""
     parser = Parser("introvae-sample", "RUN [options]", DESCRIPTION)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--n", type=int, default=64, metavar="N", help="how many [64]")
@@ -20,6 +21,7 @@ def command_line() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run introvae-sample and return its exit code."""
     args = command_line().parse_args(argv)
     out = args.out or args.run / "samples"
     return run_command(
@@ -27,8 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     )
 
 
-def sample(run: Path, n: int, seed: int, truncation: float | None, out: Path | None, device: str) -> None:
-    """Raises UserError for a number out of range, or a run without a model."""
+def sample(run: Path, n: int, seed: int, truncation: float | None, out: Path, device_name: str) -> None:
+    """Decode noise and write a PNG for each sample, and an enlarged sheet of all.
+
+    Raises:
+        UserError: If a number is out of range, or the run has no model.
+    """
     for name, value, fits, allowed in (
         ("--n", n, n >= 1, "1 or more"),
         ("--seed", seed, seed >= 0, "0 or more"),
@@ -36,20 +42,23 @@ def sample(run: Path, n: int, seed: int, truncation: float | None, out: Path | N
     ):
         if not fits:
             raise UserError(f"{name} is {value}; allowed: {allowed}")
+    import numpy as np
     from torch.nn import functional
 
-    from introvae.runs.pictures import write_sheet
+    from introvae.runs.pictures import legible, to_pixels, write_png
+    from introvae.training.device import find_device, tune_process
     from introvae.training.state import load_run
 
-    images = load_run(run, device).sample(n, seed, truncation)
-    out = out or run / "samples"
+    tune_process(find_device(device_name))
+    images = load_run(run, device_name).sample(n, seed, truncation)
     out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(images):
-        write_sheet(out / f"{index:05d}.png", image[None, None], shortest=1)
+        write_png(out / f"{index:05d}.png", to_pixels(image[None, None]))
     columns = round(n**0.5)
     missing = -n % columns
     tiles = functional.pad(images, (0, 0) * 3 + (0, missing), value=1.0)  # white
-    write_sheet(out / "sheet.png", tiles.unflatten(0, (-1, columns)))
+    sheet = legible(to_pixels(tiles.unflatten(0, (-1, columns))), images.shape[-1])
+    write_png(out / "sheet.png", np.asarray(sheet))
     print(f"{n} samples: {out}, all of them in {out / 'sheet.png'}")
 
 

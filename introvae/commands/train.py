@@ -1,22 +1,30 @@
-"""introvae-train: one training in one run folder."""
+"""introvae-train: one training in one run folder.
+
+How the trained model is evaluated is passed in: `analysis.train`, which the command starts, composes the two.
+"""
 
 import argparse
 import hashlib
+import math
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
-from introvae.config import TrainConfig
-from introvae.errors import UserError
+from introvae.config import TrainConfig, dump_toml
+from introvae.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
     from introvae.training.trainer import Trainer
 
-OUTSIDE = ("steps", "log_every", "checkpoint_every", "picture_every")  # what may differ in a run that is continued
-DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command continues a run that was cut off."
+Evaluate = Callable[["Trainer", DivergedError | None], None]
+"""Called with a trainer whose run has ended, and with the error if it diverged; writes the run's scores.json."""
+
+FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings that a run may be continued with
+DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
     "Images are in [0, 1], m and every KL in nats."
@@ -24,11 +32,12 @@ EPILOG = (
 
 
 def command_line() -> Parser:
+    """Return the parser of introvae-train."""
     parser = Parser("introvae-train", "[options]", DESCRIPTION, EPILOG)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
     parser.add_argument(
         "--from", dest="source", type=Path, metavar="RUN",
-        help="take RUN's settings and go on from its end: for longer with --steps, or as a new run from its weights",
+        help="take RUN's settings and continue from its end: longer with --steps, or as a new run from its weights",
     )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
@@ -36,16 +45,17 @@ def command_line() -> Parser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None, evaluate: Evaluate) -> int:
+    """Run introvae-train and return its exit code."""
     parser = command_line()
     args = parser.parse_args(argv)
     if args.best and args.source is None:
         parser.error("--best needs --from STUDY")
-    return run_command("introvae-train", lambda: train(*settings(args), args.out, args.device))
+    return run_command("introvae-train", lambda: train(*settings(args), args.out, args.device, evaluate))
 
 
 def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
-    """What to train, and the run to continue, if any: --from with other settings than steps starts a new run."""
+    """Return what to train, and the run to continue, if any: --from with other settings than steps starts a new run."""
     if args.source is None:
         return config_from(args), None
     from introvae.runs.folder import load_checkpoint, read_config
@@ -54,8 +64,8 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
 
     source = best_run(args.source) if args.best else args.source
     found = read_config(source)
-    config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # weights that are warm already
-    same = {name: getattr(found, name) for name in ("warmup_steps", *OUTSIDE)}
+    config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # the weights are warm already
+    same = {name: getattr(found, name) for name in ("warmup_steps", *FREE)}
     state = load_checkpoint(source)
     if state is None:
         raise UserError(f"{source} has no checkpoint; give a run folder that has one")
@@ -69,69 +79,52 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
 
 
-def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str) -> None:
-    """Train to the end, then score. This is the one place in the package that looks at the analysis."""
+def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str, evaluate: Evaluate) -> None:
+    """Train to the last step and evaluate; a run that has ended is only shown."""
     from introvae.data.image_set import load_images
     from introvae.files import lock
     from introvae.runs.pictures import last_picture
-    from introvae.runs.record import read_scores
-    from introvae.training.device import choose_device
+    from introvae.runs.record import read_record
+    from introvae.training.device import find_device, tune_process
     from introvae.training.distributed import is_first, process_group
     from introvae.training.trainer import Trainer
 
-    device = choose_device(device_name)
+    device = find_device(device_name)
+    tune_process(device)
     folder = out or PREDICTIONS / run_name(config)
     images = load_images(config.data, config.image_size, config.channels, config.images_seed)
     config = replace(config, channels=images.channels)
     with process_group(device), lock(folder) if is_first() else nullcontext():
         trainer = Trainer(config, images, folder, device, source)
-        if read_scores(folder) is None:
-            _run(trainer)
-        if is_first() and (scores := read_scores(folder)):
-            print(f"{folder}: {scores['state']}, score {scores['score']:.3f}; {last_picture(folder)}")
+        if read_record(folder) is None:
+            _run(trainer, evaluate)
+        if is_first() and (record := read_record(folder)):
+            score = "" if math.isnan(record.scores.score) else f", score {record.scores.score:.3f}"
+            print(f"{folder}: {record.state}{score}; {last_picture(folder)}")
             print(f"next: introvae-report {folder.parent}")
 
 
-def _run(trainer: "Trainer") -> None:
-    """To the last step, the pictures and the score."""
-    from analysis.evaluate import measure_run
-    from analysis.measures.spectrum import eigenvalues
-    from analysis.report.latent_sheets import write_latent_pictures
-    from introvae.errors import DivergedError
-    from introvae.runs.folder import read_metrics
-    from introvae.runs.record import write_scores
+def _run(trainer: "Trainer", evaluate: Evaluate) -> None:
     from introvae.training.distributed import is_first
     from introvae.training.progress import progress
 
-    config, folder, images = trainer.config, trainer.folder, trainer.images
     if trainer.step and is_first():
-        print(f"{folder}: continuing at step {trainer.step}", file=sys.stderr)
+        print(f"{trainer.folder}: resuming at step {trainer.step}", file=sys.stderr)
     try:
-        with progress(config.steps, trainer.step, folder.name, is_first()) as on_log:
+        with progress(trainer.config.steps, trainer.step, trainer.folder.name, is_first()) as on_log:
             trainer.run(on_log=on_log)
     except DivergedError as error:
         if is_first():
-            trainer.finish()
-            write_scores(folder, {"state": "diverged", "reason": str(error), "score": 0.0})
+            evaluate(trainer, error)
         raise
     if is_first():
-        spectrum = eigenvalues(images.train)
-        trainer.finish()
-        write_latent_pictures(trainer.evaluated, images, folder)
-        scores = measure_run(trainer.evaluated, images, config, spectrum, read_metrics(folder))
-        write_scores(folder, {"state": "complete"} | scores)
+        evaluate(trainer, None)
 
 
 def run_name(config: TrainConfig) -> str:
-    """The same settings have the same name, so that the same command finds its run again."""
-    from introvae.config import dump_toml
-
+    """Return a name that is the same for the same settings, so that the same command finds its run again."""
     data = Path(config.data.split(":")[0]).name
     numbers = [("alpha", config.alpha), ("beta", config.beta), ("m", config.m)]
     shown = [f"{name}{value:g}" if isinstance(value, float) else f"{name}-schedule" for name, value in numbers]
     digest = hashlib.sha256(dump_toml(config.to_dict()).encode()).hexdigest()[:6]
     return "-".join([data, *shown, digest])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""What happened in a run, drawn over its steps from metrics.csv: losses, energies, weights, latents."""
+"""Training curves of a run: its losses, energies, weights and latents over the steps, drawn from metrics.csv."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from PIL import Image
 
 from introvae.config import TrainConfig
 from introvae.files import write_atomically
-from introvae.runs.folder import CURVES, read_metrics
+from introvae.runs.folder import CURVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"  # told apart by colour-blind people too
+BLUE, ORANGE, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"  # color-blind people tell them apart too
 SHADE = "0.94"
 LOG_FROM = 30.0  # highest over lowest value from which an axis is logarithmic
 LABELS = (
@@ -27,21 +27,20 @@ LABELS = (
 Rows = Sequence[Mapping[str, float]]
 
 
-def write_curves(folder: Path, config: TrainConfig) -> Path:
-    """Draw the run's metrics.csv, however the run ended, to curves.png in its folder; give that path."""
+def write_curves(folder: Path, rows: Rows, config: TrainConfig) -> None:
+    """Draw the rows of a run's metrics.csv to curves.png in its folder."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(draw_curves(read_metrics(folder), config, folder.resolve().name))
+    canvas = FigureCanvasAgg(draw_curves(rows, config, folder.resolve().name))
     canvas.draw()
     buffer = io.BytesIO()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.quantize(method=Image.Quantize.MAXCOVERAGE).save(buffer, "PNG")  # 256 colours, a third of the size
+    image.quantize(method=Image.Quantize.MAXCOVERAGE).save(buffer, "PNG")  # 256 colors, a third of the size
     write_atomically(folder / CURVES, buffer.getvalue())
-    return folder / CURVES
 
 
 def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
-    """Six panels over the steps of the rows of metrics.csv, the warm-up shaded. NaN leaves a gap."""
+    """Draw six panels over the steps of the rows, with the warm-up shaded; NaN leaves a gap."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -84,7 +83,7 @@ def _values(rows: Rows, name: str) -> np.ndarray:
 
 
 def _lines(axes: "Axes", rows: Rows, columns: Mapping[str, tuple[str, str]]) -> None:
-    """A line with a label and a colour for each column; a value between two gaps is a dot."""
+    """Draw a line with a label and a color for each column; a value between two gaps is a dot."""
     steps = _values(rows, "step")
     for name, (label, color) in columns.items():
         values = _values(rows, name)
@@ -103,7 +102,7 @@ def _energies(axes: "Axes", rows: Rows, config: TrainConfig) -> None:
 
 
 def _band(axes: "Axes", rows: Rows, name: str) -> None:
-    """The mean of a latent statistic within its lowest and highest value."""
+    """Draw the mean of a latent statistic within its lowest and highest value."""
     _lines(axes, rows, {f"{name}_mean": ("mean", BLUE)})
     _fill(axes, rows, f"{name}_lowest", f"{name}_highest", "lowest to highest")
 
@@ -114,7 +113,7 @@ def _fill(axes: "Axes", rows: Rows, low: str, high: str, label: str | None = Non
 
 
 def _log_scale(axes: "Axes", least: float) -> None:
-    """A logarithmic axis if values span decades from `least`; linear up to there if some are zero or negative."""
+    """Make an axis logarithmic if values span decades from `least`; linear up to there if some are zero or negative."""
     lowest, highest = axes.dataLim.intervaly
     if not LOG_FROM * least <= max(-lowest, highest) < np.inf:
         return

@@ -1,12 +1,12 @@
-"""A run folder: parameters, log, checkpoint, pictures. Every write is atomic, and no read can run code.
+"""A run folder: settings, log and checkpoints. Every write is atomic, and no read can run code.
 
-params.toml             [config] what is computed, [machine] where
+params.toml             [config] the settings, [machine] where they ran
 metrics.csv             a row every log_every steps
-checkpoint.pt           the last good state; checkpoint.previous.pt the one before; *.broken what could not be used
-images/step-NNNNNN.png  originals, reconstructions, samples
+checkpoint.pt           the last good state; checkpoint.previous.pt the one before; *.broken could not be used
+images/step-NNNNNN.png  originals, reconstructions, samples, at native size (`introvae.runs.pictures`)
 images/training.gif     the pictures one after another  } once the run has ended,
 curves.png              metrics.csv drawn                } but not for a pruned trial
-scores.json             what the run is worth, once it has ended
+scores.json             the run's record, once it has ended (`introvae.runs.record`)
 """
 
 import csv
@@ -29,9 +29,10 @@ CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
 def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) -> None:
-    """Write params.toml, or find the folder's own equal to it.
+    """Write params.toml, unless the folder holds it already.
 
-    Raises UserError with the differences if the folder holds a run with another configuration.
+    Raises:
+        UserError: If the folder holds a run with another configuration, with the differences.
     """
     path = folder / PARAMS
     if path.exists():
@@ -43,7 +44,11 @@ def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) 
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """Raises UserError if params.toml is missing, broken or holds a bad value."""
+    """Read a run's settings from its params.toml.
+
+    Raises:
+        UserError: If the file is missing or broken, or holds a bad value.
+    """
     values = load_toml(folder / PARAMS).get("config")
     if not isinstance(values, dict):
         raise UserError(f"{folder / PARAMS} has no table [config]")
@@ -51,7 +56,7 @@ def read_config(folder: Path) -> TrainConfig:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """`state` holds tensors and plain values only; the checkpoint before becomes checkpoint.previous.pt."""
+    """Write checkpoint.pt, from tensors and plain values only; the one before becomes checkpoint.previous.pt."""
     import torch
 
     buffer = io.BytesIO()
@@ -64,11 +69,20 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read and that `restore` accepts, on the CPU; None if the folder has none.
+    """Load the newest checkpoint that can be used.
 
-    `restore` raises an exception for a state that does not fit. A checkpoint passed over for the one before is
-    named on stderr and renamed to NAME.broken, so that it never replaces the good one.
-    Raises UserError if there are checkpoints and none can be used.
+    A checkpoint that is passed over for the one before is named on stderr and renamed to NAME.broken, so that it never
+    replaces the good one.
+
+    Args:
+        folder: The run folder.
+        restore: Takes over a state, and raises an exception for one that does not fit.
+
+    Returns:
+        The state, with tensors on the CPU, or None if the folder has no checkpoint.
+
+    Raises:
+        UserError: If there are checkpoints and none can be used.
     """
     broken: dict[str, str] = {}
     for name in (CHECKPOINT, PREVIOUS):
@@ -92,7 +106,7 @@ def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | No
         return state
     if broken:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); remove the folder to start anew")
+        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); remove the folder to start over")
     return None
 
 
@@ -117,11 +131,17 @@ def _reason(error: Exception) -> str:
 
 
 def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]]:
-    """The rows of metrics.csv; an empty cell is NaN, and a last line that was cut off is left out.
+    """Read the rows of metrics.csv.
 
-    Of more than `most` rows (2 up) only so many are read, evenly spaced, with the first and the last.
+    Args:
+        folder: The run folder.
+        most: Read at most this many rows, evenly spaced, with the first and the last; 2 or more.
 
-    Raises UserError if the rest is no table of numbers with a column "step".
+    Returns:
+        A value for each column and row; an empty cell is NaN, and a last line that was cut off is left out.
+
+    Raises:
+        UserError: If the file is no table of numbers with a column "step".
     """
     path = folder / METRICS
     if not path.exists():
@@ -137,11 +157,11 @@ def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]
             {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)} for line in lines
         ]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}; remove {folder} to start anew") from error
+        raise UserError(f"cannot read {path}: {error}; remove {folder} to start over") from error
 
 
 class MetricsLog:
-    """metrics.csv, begun anew with the rows that are `kept`: those of steps that a resumed run repeats are not."""
+    """The log metrics.csv, begun with the rows that are `kept`, without those of steps that a resumed run repeats."""
 
     def __init__(self, folder: Path, columns: tuple[str, ...], kept: Sequence[Mapping[str, float]]) -> None:
         self.path = folder / METRICS
@@ -150,6 +170,7 @@ class MetricsLog:
         write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def append(self, row: Mapping[str, float]) -> None:
+        """Add a row."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(self._line(row) + "\n")
@@ -157,9 +178,9 @@ class MetricsLog:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def sync(self) -> None:
-        """After this the rows so far outlive a power cut, as a checkpoint does."""
+        """Flush the rows to disk, so that they outlive a power cut as a checkpoint does."""
         sync(self.path)
 
     def _line(self, row: Mapping[str, float]) -> str:
-        """Nine digits give a float32 back exactly, and every step."""
+        """Format a row; nine digits give back a float32 exactly, and every step."""
         return ",".join("" if math.isnan(row[name]) else f"{row[name]:.9g}" for name in self.columns)

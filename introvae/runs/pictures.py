@@ -1,4 +1,7 @@
-"""The pictures of a run: a band each of fixed originals, their reconstructions, and samples from fixed noise."""
+"""Pictures of a run: one band each of fixed originals, their reconstructions, and samples from fixed noise.
+
+Pictures are stored at their native size; whatever shows them to a person enlarges them (`legible`).
+"""
 
 import io
 from pathlib import Path
@@ -14,65 +17,95 @@ if TYPE_CHECKING:
 
     from introvae.data.pixel_cache import Images
 
-COLUMNS = 12
+TILES = 12  # images in a band
 BANDS = ("originals", "reconstructions", "samples")
-SHORTEST = 64  # pixels a tile measures at least, so that a person sees something
+SHORTEST = 64  # pixels that a tile needs for a person to see something
 EARLY_STEPS = (0, 1, 3, 7, 10, 16, 30, 100, 300, 500, 700)  # a run changes fastest when it is new
 
 GIF = "training.gif"
 STRIP = 18  # pixels below the bands of a frame, for its step
-PALETTE = 64  # colours that all frames share, so that what stands still costs nothing
+PALETTE = 64  # colors that all frames share, so that what does not move costs nothing
 MOST_FRAMES = 60
 FRAME_MS, LAST_FRAME_MS = 600, 3000
 
 
 def fixed_images(images: "Images") -> "Tensor":
-    """Evenly spaced ones, so that neighbours of one person are left out; at most COLUMNS."""
+    """Return at most TILES evenly spaced images, so that neighbors, which often show one person, are left out."""
     import torch
 
-    return images[torch.linspace(0, len(images) - 1, min(COLUMNS, len(images))).long()]
+    return images[torch.linspace(0, len(images) - 1, min(TILES, len(images))).long()]
 
 
 def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]") -> None:
-    """`bands`: float images (N, C, S, S) in [0, 1] for each of BANDS, N the same for all."""
+    """Write images/step-NNNNNN.png into a run folder.
+
+    Args:
+        folder: The run folder.
+        step: Number of steps done.
+        bands: Float images (N, C, S, S) in [0, 1] for each of BANDS, N the same for all.
+    """
     import torch
 
     (folder / "images").mkdir(exist_ok=True)
-    write_sheet(folder / "images" / f"step-{step:06d}.png", torch.stack(bands))
+    write_png(folder / "images" / f"step-{step:06d}.png", to_pixels(torch.stack(bands)))
 
 
-def write_sheet(path: Path, tiles: "Tensor", shortest: int = SHORTEST) -> None:
-    """A PNG of float images (rows, columns, C, S, S) in [0, 1], each enlarged to at least `shortest` pixels."""
+def to_pixels(tiles: "Tensor") -> np.ndarray:
+    """Lay out float images (rows, columns, C, S, S) in [0, 1] as one uint8 image.
+
+    Returns:
+        (height, width) if C is 1, else (height, width, 3); NaN becomes black.
+    """
+    rows, columns, channels, size, _ = tiles.shape
+    sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
+    pixels = (sheet.nan_to_num() * 255).round().byte().numpy()
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 pixels, (height, width) or (height, width, 3), as a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels(tiles, shortest)).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
 
 
-def pixels(tiles: "Tensor", shortest: int = SHORTEST) -> np.ndarray:
-    """The sheet of `write_sheet`, uint8 (height, width) if C is 1, else (height, width, 3)."""
-    rows, columns, channels, size, _ = tiles.shape
-    sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
-    found = (sheet.nan_to_num() * 255).round().byte().numpy()
-    factor = -(-shortest // size)
-    found = found.repeat(factor, 0).repeat(factor, 1)
-    return found[..., 0] if channels == 1 else found
+def legible(pixels: np.ndarray, side: int) -> Image.Image:
+    """Bring an image of tiles of `side` pixels to a size at which a person sees something.
+
+    Tiles below 64 pixels are enlarged by a whole factor, and those of 128 and more are averaged down.
+    """
+    image = Image.fromarray(pixels)
+    if side < SHORTEST:
+        factor = -(-SHORTEST // side)
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return image.reduce(side // SHORTEST)
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a run, in order of their steps."""
+    """Return the pictures of a run in the order of their steps."""
     found = (path for path in (folder / "images").glob("step-*.png") if path.stem.removeprefix("step-").isdecimal())
     return sorted(found, key=_step)
 
 
 def last_picture(folder: Path) -> Path | None:
+    """Return the picture of the highest step, or None if there is none."""
     return next(reversed(pictures(folder)), None)
 
 
-def write_gif(folder: Path) -> Path | None:
-    """The pictures of a run in order, the step below each, as images/training.gif; None if there are none.
+def read_bands(path: Path) -> dict[str, np.ndarray]:
+    """Read a picture by `write_picture` as its BANDS, each uint8 RGB (S, N * S, 3)."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return dict(zip(BANDS, np.split(pixels, len(BANDS)), strict=True))
 
-    Of a long run they are MOST_FRAMES, evenly spaced, with the first and the last. Tiles are at most twice
-    SHORTEST pixels wide. The last frame is held longer.
+
+def write_gif(folder: Path) -> Path | None:
+    """Write images/training.gif: the pictures of a run in order, with the step below each.
+
+    A long run is shown in MOST_FRAMES evenly spaced frames, with the first and the last. The last frame is held longer.
+
+    Returns:
+        The path written, or None if the run has no pictures.
     """
     found = pictures(folder)
     if not found:
@@ -80,7 +113,7 @@ def write_gif(folder: Path) -> Path | None:
     if len(found) > MOST_FRAMES:
         found = [found[int(index)] for index in np.linspace(0, len(found) - 1, MOST_FRAMES)]
     frames = [_frame(path) for path in found]
-    montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colours from
+    montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colors from
     palette = Image.fromarray(montage).quantize(PALETTE)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     durations = [FRAME_MS] * len(rest) + [LAST_FRAME_MS]
@@ -90,22 +123,16 @@ def write_gif(folder: Path) -> Path | None:
     return folder / "images" / GIF
 
 
-def read_bands(path: Path) -> dict[str, np.ndarray]:
-    """The bands of a picture written by `write_picture`, each uint8 RGB (height, width, 3)."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return dict(zip(BANDS, np.split(pixels, len(BANDS)), strict=True))
-
-
 def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
 def _frame(path: Path) -> Image.Image:
-    """The picture above a white strip with its step."""
+    """Draw a picture above a white strip with its step."""
     with Image.open(path) as picture:
-        small = picture.convert("RGB").reduce(max(1, picture.height // len(BANDS) // SHORTEST))
-    frame = Image.new("RGB", (small.width, small.height + STRIP), "white")
-    frame.paste(small)
-    ImageDraw.Draw(frame).text((4, small.height + 1), f"step {_step(path)}", "black", ImageFont.load_default(13))
+        pixels = np.asarray(picture.convert("RGB"))
+    shown = legible(pixels, len(pixels) // len(BANDS))
+    frame = Image.new("RGB", (shown.width, shown.height + STRIP), "white")
+    frame.paste(shown)
+    ImageDraw.Draw(frame).text((4, shown.height + 1), f"step {_step(path)}", "black", ImageFont.load_default(13))
     return frame

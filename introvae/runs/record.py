@@ -1,43 +1,203 @@
-"""scores.json."""
+"""The typed record of a run: how it ended, what it is worth, and its file scores.json."""
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from introvae.errors import UserError
 from introvae.files import write_atomically
 
 SCORES = "scores.json"
+PARTS = ("reconstruction", "sharpness", "structure", "diversity", "informativeness")
+"""The parts of the score, each a field of `Scores`."""
+
+DISC, SQUARE, CROSS = "M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1-4.5 0Z", "M-4-4H4V4H-4Z", "M-4-4L4 4M4-4L-4 4"
+TRIANGLE, WEDGE, DIAMOND = "M0-5L5 4H-5Z", "M0 5L5-4H-5Z", "M0-5.5L5.5 0L0 5.5L-5.5 0Z"
 
 
-def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
-    write_atomically(folder / SCORES, (json.dumps(scores, indent=1) + "\n").encode())
+class RunState(StrEnum):
+    """The state of a run, with what tables, charts and studies need to know about it.
+
+    Attributes:
+        meaning: One line for people.
+        symbol: A character that stands for the state in text.
+        shape: The same as an SVG path of about 9 units across, centered at the origin.
+        tone: "good", "fair" or "bad", by which pages choose a color.
+        ranked: Runs of this state are compared by their score.
+        ended: scores.json has been written.
+        failed: The run is of no use, and a study counts it as infeasible.
+        final: The score, if there is one, belongs to the end of the training.
+    """
+
+    meaning: str
+    symbol: str
+    shape: str
+    tone: str
+    ranked: bool
+    ended: bool
+    failed: bool
+    final: bool
+
+    COMPLETE = "complete", "trained to its last step", "●", DISC, "good", frozenset({"ranked", "ended", "final"})
+    PRUNED = (
+        "pruned",
+        "stopped early because other runs did better",
+        "■",
+        SQUARE,
+        "fair",
+        frozenset({"ranked", "ended"}),
+    )
+    COLLAPSED = (
+        "collapsed",
+        "ignores its input, or makes all samples alike",
+        "✖",
+        CROSS,
+        "bad",
+        {"ended", "failed", "final"},
+    )
+    DIVERGED = (
+        "diverged",
+        "reached a value that is not finite",
+        "▲",
+        TRIANGLE,
+        "bad",
+        frozenset({"ended", "failed", "final"}),
+    )
+    FAILED = (
+        "failed",
+        "ran out of memory, crashed or exceeded its time",
+        "▼",
+        WEDGE,
+        "bad",
+        frozenset({"ended", "failed"}),
+    )
+    RUNNING = "running", "has not ended yet", "◆", DIAMOND, "fair", frozenset[str]()
+    UNREADABLE = "unreadable", "its files cannot be read", "?", DIAMOND, "bad", frozenset[str]()
+
+    def __new__(cls, value: str, meaning: str, symbol: str, shape: str, tone: str, traits: frozenset[str]) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning, member.symbol, member.shape, member.tone = meaning, symbol, shape, tone
+        for trait in ("ranked", "ended", "failed", "final"):
+            setattr(member, trait, trait in traits)
+        return member
 
 
-def read_scores(folder: Path) -> dict[str, Any] | None:
-    """None while the run has not ended. Raises UserError if scores.json is broken."""
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """A score and its five parts, each in [0, 1], 1 is best; `stderr` is the score's standard error.
+
+    A value that is not known is NaN.
+    """
+
+    score: float = math.nan
+    stderr: float = math.nan
+    reconstruction: float = math.nan
+    sharpness: float = math.nan
+    structure: float = math.nan
+    diversity: float = math.nan
+    informativeness: float = math.nan
+
+
+SCORE_NAMES = tuple(f.name for f in fields(Scores))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What scores.json says about a run that has ended.
+
+    Attributes:
+        state: One of the states that have ended.
+        reason: Why the run did not simply complete; "" if it did.
+        scores: What the run is worth; a run that diverged or failed scores 0.
+        weights: The weights of the parts in what its study maximized; empty for a run on its own.
+        optimized: What its study maximized, in [0, 1]; NaN for a run on its own.
+        measures: Every other measure by its name (`analysis.measures.glossary`).
+    """
+
+    state: RunState
+    reason: str = ""
+    scores: Scores = field(default_factory=Scores)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    optimized: float = math.nan
+    measures: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a record from the content of scores.json.
+
+        Raises:
+            UserError: If the state is unknown, a score is no number in [0, 1], or the measures are no table.
+        """
+        state = values.get("state")
+        ended = [known.value for known in RunState if known.ended]
+        if state not in ended:
+            raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ended)}")
+        measures, weights = values.get("measures", {}), values.get("weights", {})
+        for name, table in (("measures", measures), ("weights", weights)):
+            if not isinstance(table, dict):
+                raise UserError(f"{name} is {table!r} in {SCORES}; it takes a table")
+        known = {name: values[name] for name in (*SCORE_NAMES, "optimized") if name in values}
+        for name in ("score", *known):
+            value = known.get(name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+                raise UserError(f"{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
+        optimized = known.pop("optimized", math.nan)
+        reason = str(values.get("reason") or "")
+        return cls(
+            state=RunState[state.upper()], reason=reason, scores=Scores(**known), weights=weights, optimized=optimized,
+            measures=measures,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of scores.json; what is not known is absent."""
+        numbers = asdict(self.scores) | {"optimized": self.optimized}
+        known = {name: value for name, value in numbers.items() if not math.isnan(value)}
+        tables = {"weights": dict(self.weights), "measures": dict(self.measures)}
+        filled = {name: table for name, table in tables.items() if table}
+        return {"state": self.state.value, "reason": self.reason} | known | filled
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write scores.json into a run folder."""
+    write_atomically(folder / SCORES, (json.dumps(record.to_dict(), indent=1) + "\n").encode())
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Read scores.json of a run folder.
+
+    Returns:
+        The record, or None while the run has not ended.
+
+    Raises:
+        UserError: If the file cannot be read, or holds what no version of this package wrote.
+    """
     try:
-        scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-        if not isinstance(scores, dict):
-            raise ValueError("it holds no table")
-        return scores
+        values = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {folder / SCORES}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"cannot read {folder / SCORES}: it holds no table")
+    return RunRecord.from_dict(values)
 
 
 def best_run(study: Path) -> Path:
-    """The complete run among the folders in `study` that has the best score, or what its study optimized instead.
+    """Return the complete run below `study` with the highest score, or with the best of what its study maximized.
 
-    Raises UserError if there is none.
+    Raises:
+        UserError: If `study` holds no complete run, or a scores.json in it cannot be read.
     """
-    scores = {path.parent: read_scores(path.parent) or {} for path in sorted(study.glob(f"*/{SCORES}"))}
+    records = {path.parent: read_record(path.parent) for path in sorted(study.glob(f"*/{SCORES}"))}
     complete = {
-        folder: score.get("optimized", score["score"])
-        for folder, score in scores.items()
-        if score.get("state") == "complete"
+        folder: record.scores.score if math.isnan(record.optimized) else record.optimized
+        for folder, record in records.items()
+        if record and record.state is RunState.COMPLETE
     }
     if not complete:
         raise UserError(f"{study} holds no complete run; --from STUDY --best takes a folder of runs with {SCORES}")

@@ -1,4 +1,4 @@
-"""What a configuration means at one step: the seed of its phase and the weights of its losses."""
+"""Schedules: the loss weights and the random seed that a configuration gives each step."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from introvae.config import Schedule, TrainConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The weights of one step's losses; `m` in nats.
+    """Weights of one step's losses (`introvae.training.step`).
 
-    `scale` multiplies the losses that both networks share, those of real images and the decoder's;
-    `beta_neg` and `gamma_r` belong to the objective "soft".
+    Attributes:
+        alpha: Amount of GAN in the encoder's loss; at 0 the step is a VAE's.
+        alpha_decoder: Amount of GAN in the decoder's loss.
+        beta: Weight of the reconstruction error.
+        kl_weight: Weight of real images' KL.
+        m: Margin in nats.
+        hinge: "sample" applies the margin to each image, "batch" to the batch's mean energy.
+        objective: "intro" or "soft" (Soft-IntroVAE).
+        scale: Factor of the losses that both objectives share, those of real images and the decoder's.
+        beta_neg: Weight of the fakes' KL in the encoder's loss; "soft" only.
+        gamma_r: Weight of the fakes' own reconstruction in the decoder's loss; "soft" only.
     """
 
     alpha: float
@@ -27,7 +36,7 @@ class Weights:
 
 
 def value_at(schedule: Schedule, step: int) -> float:
-    """The schedule's value at a step counted from 0, exact at its points."""
+    """Return the schedule's value at a step counted from 0: exact at its points, linear in between."""
     if not isinstance(schedule, tuple):
         return schedule
     right = bisect_right(schedule, step, key=lambda point: point[0])
@@ -40,22 +49,27 @@ def value_at(schedule: Schedule, step: int) -> float:
     return value0 + (value1 - value0) * (step - step0) / (step1 - step0)
 
 
+def weights_at(config: TrainConfig, step: int) -> Weights:
+    """Return the loss weights of a step counted from 0: during the warm-up alpha is 0 and beta is warmup_beta."""
+    warmup = step < config.warmup_steps
+    alpha = 0.0 if warmup else value_at(config.alpha, step)
+    beta = config.warmup_beta if warmup and config.warmup_beta is not None else value_at(config.beta, step)
+    return Weights(
+        alpha=alpha,
+        alpha_decoder=alpha if config.alpha_decoder is None else config.alpha_decoder,
+        beta=beta,
+        kl_weight=value_at(config.kl_weight, step),
+        m=config.m,
+        hinge=config.hinge,
+        objective=config.objective,
+        scale=1.0 if config.objective == "intro" else 1 / (config.channels * config.image_size**2),
+        beta_neg=config.beta_neg,
+        gamma_r=config.gamma_r,
+    )
+
+
 def phase_seed(config: TrainConfig, step: int) -> int:
-    """The initial weights and the warm-up have a seed of their own, so that runs can share them."""
+    """Return the seed of a step's draws; the warm-up, initial weights included, may have its own, for runs to share."""
     if step >= config.warmup_steps or config.warmup_seed is None:
         return config.seed
     return config.warmup_seed
-
-
-def weights_at(config: TrainConfig, step: int) -> Weights:
-    """The loss weights of a step counted from 0: during the warm-up alpha is 0 and beta is warmup_beta."""
-    c = config
-    warmup = step < c.warmup_steps
-    alpha = 0.0 if warmup else value_at(c.alpha, step)
-    beta = c.warmup_beta if warmup and c.warmup_beta is not None else value_at(c.beta, step)
-    alpha_decoder = alpha if c.alpha_decoder is None else c.alpha_decoder
-    scale = 1.0 if c.objective == "intro" else 1 / (c.channels * c.image_size**2)
-    kl_weight = value_at(c.kl_weight, step)
-    return Weights(
-        alpha, alpha_decoder, beta, kl_weight, c.m, c.hinge, c.objective, scale, c.beta_neg, c.gamma_r
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a checkpoint holds and a resumed run needs: networks, optimisers, moving average, step."""
+"""Training state: networks, optimizers, moving average and step; checkpoints of it, and models from these."""
 
 import copy
 from pathlib import Path
@@ -13,77 +13,97 @@ from introvae.nn import networks
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import derive
 from introvae.runs.folder import load_checkpoint, read_config
-from introvae.training.device import adam, choose_device
+from introvae.training.device import adam, find_device
 from introvae.training.schedule import phase_seed
-from introvae.training.step import Optimisers
+from introvae.training.step import Optimizers
 
 
 class State:
-    """The state of a new run, until `begin` continues another.
+    """State of a new run, until `begin` continues another.
 
-    Raises OutOfMemoryError if the networks do not fit the device.
+    Raises:
+        OutOfMemoryError: If the networks do not fit the device.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.step = config, 0
         try:
             self.model = build_model(config, device)
-            self.optimisers = Optimisers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
+            self.optimizers = Optimizers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
             if config.start_weights is not None:
                 load_weights(self.model, Path(config.start_weights))
             self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise OutOfMemoryError(f"out of memory on {device}: {networks_need(config)}") from error
+            raise OutOfMemoryError(f"out of memory on {device}: {_memory_of_networks(config)}") from error
 
     def begin(self, folder: Path, start: Path | None) -> Path:
-        """Go on from the last checkpoint of `folder`, else of `start`; gives the folder whose run is continued."""
+        """Continue from the last checkpoint of `folder`, else of `start`; return the folder that is continued."""
         if load_checkpoint(folder, self.restore) is None and start is not None:
             load_checkpoint(start, self.restore)
             return start
         return folder
 
     def advance(self) -> None:
-        """Count a step that was done."""
+        """Count a step that is done."""
         if self.average:
             self.average.update(self.step)
         self.step += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only."""
+        """Return the content of a checkpoint: tensors and plain values only."""
         state: dict[str, Any] = {"step": self.step, "model": self.model.state_dict()}
         if self.average:
             state["average"] = self.average.model.state_dict()
-        return state | {name: optimiser.state_dict() for name, optimiser in self.optimisers._asdict().items()}
+        return state | {name: optimizer.state_dict() for name, optimizer in self.optimizers._asdict().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Raises an exception if the state is none of this configuration."""
+        """Take over the content of a checkpoint; raise an exception if it does not belong to this configuration."""
         if not 0 < state["step"] <= self.config.steps:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
         if holds_weights_alone(state):
-            raise ValueError("it holds weights alone, which no training goes on from")
+            raise ValueError("it holds weights alone, from which no training can continue")
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.model.load_state_dict(state["average"])
-        for name, optimiser in self.optimisers._asdict().items():
-            optimiser.load_state_dict(state[name])
-            for group in optimiser.param_groups:
+        for name, optimizer in self.optimizers._asdict().items():
+            optimizer.load_state_dict(state[name])
+            for group in optimizer.param_groups:
                 group["lr"] = self.config.lr  # a run started from another's weights has its own
                 for parameter in group["params"]:
-                    shapes = {moment.shape for moment in optimiser.state[parameter].values() if moment.dim()}
+                    shapes = {moment.shape for moment in optimizer.state[parameter].values() if moment.dim()}
                     if shapes != {parameter.shape}:  # PyTorch would notice at the next step, or never
                         raise ValueError(f"the state of Adam does not fit the {name}")
         self.step = state["step"]
 
 
+class MovingAverage:
+    """Exponential moving average of a model's parameters and buffers, for evaluation and pictures.
+
+    The decay of update t, counted from 0, is min(decay, (1 + t) / (10 + t)), so that early weights are forgotten.
+    """
+
+    def __init__(self, model: IntroVAE, decay: float) -> None:
+        """Average `model` with a `decay` in (0, 1)."""
+        self.decay = decay
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        self._own = _tensors(self.model)
+        self._averaged = _tensors(model)
+
+    def update(self, t: int) -> None:
+        """Move toward the averaged model as it is now."""
+        weight = 1 - min(self.decay, (1 + t) / (10 + t))
+        torch._foreach_lerp_(self._own, self._averaged, weight)
+
+
 def holds_weights_alone(state: dict[str, Any]) -> bool:
-    """Whether a checkpoint is one of introvae-export."""
-    return state.keys().isdisjoint(Optimisers._fields)
+    """Tell whether the content of a checkpoint was written by introvae-export."""
+    return state.keys().isdisjoint(Optimizers._fields)
 
 
 def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
-    """The networks of a configuration with its initial weights, the same on every kind of device."""
+    """Build a configuration's networks with its initial weights, which are the same on every kind of device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(phase_seed(config, 0), "weights"))
         model = networks.build(config)
@@ -91,7 +111,11 @@ def build_model(config: TrainConfig, device: torch.device) -> IntroVAE:
 
 
 def load_weights(model: IntroVAE, run: Path) -> None:
-    """The weights that a run is evaluated with; raises UserError if they are not there or do not fit."""
+    """Load the weights that a run is evaluated with into a model.
+
+    Raises:
+        UserError: If the run has no checkpoint, or its weights have other shapes than the model.
+    """
     state = load_checkpoint(run)
     if state is None:
         raise UserError(f"{run} has no checkpoint; give a run folder that has one")
@@ -102,41 +126,32 @@ def load_weights(model: IntroVAE, run: Path) -> None:
 
 
 def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
-    """A trained run as a model with `encode`, `decode`, `reconstruct` and `sample`.
+    """Load a trained run as a model with `encode`, `decode`, `reconstruct` and `sample`.
 
-    Raises UserError if there is none, or the device is not there.
+    Args:
+        run: A run folder with a checkpoint.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Returns:
+        The model with the weights that the run is evaluated with, in evaluation mode.
+
+    Raises:
+        UserError: If there is no such run, or the device is not there.
+
+    Example:
+        >>> import introvae
+        >>> model = introvae.load_run("predictions/gallery/trial-004")
+        >>> model.sample(4, seed=0).shape
+        torch.Size([4, 1, 32, 32])
     """
     run = Path(run)
-    model = build_model(read_config(run), choose_device(device))
+    model = build_model(read_config(run), find_device(device))
     load_weights(model, run)
     return model.eval()
 
 
-class MovingAverage:
-    """The average of parameters and buffers; `decay` in (0, 1) is reached slowly, so that early weights are forgotten.
-
-    At update t, counted from 0, the decay is min(decay, (1 + t) / (10 + t)).
-    """
-
-    def __init__(self, model: IntroVAE, decay: float) -> None:
-        self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False)
-        self._own = _tensors(self.model)
-        self._averaged = _tensors(model)
-
-    def update(self, t: int) -> None:
-        """Move towards the model that was given at the start, as it is now."""
-        weight = 1 - min(self.decay, (1 + t) / (10 + t))
-        torch._foreach_lerp_(self._own, self._averaged, weight)
-
-
-def _tensors(model: IntroVAE) -> list[Tensor]:
-    """Every parameter and buffer but batch norm's counters, which evaluation does not look at."""
-    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-
-
-def networks_need(config: TrainConfig) -> str:
-    """What the networks take in training before any image, in words, and what to do about it."""
+def _memory_of_networks(config: TrainConfig) -> str:
+    """Say what the networks take in training before any image, and what to do about it."""
     with torch.device("meta"):
         model = networks.build(config)
     numbers = sum(parameter.numel() for parameter in model.parameters())
@@ -144,3 +159,8 @@ def networks_need(config: TrainConfig) -> str:
         f"the networks, their gradients and Adam's state alone take {16 * numbers / 2**30:.3g} GiB; "
         "halving --widths takes that to about a quarter"
     )
+
+
+def _tensors(model: IntroVAE) -> list[Tensor]:
+    """Return all parameters and buffers but batch norm's counters, which evaluation does not look at."""
+    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]

@@ -54,37 +54,37 @@ class Terms(NamedTuple):
     logvar: Tensor
 
 
-class Optimisers(NamedTuple):
-    """One optimiser for each network: Algorithm 1 updates them in turn."""
+class Optimizers(NamedTuple):
+    """One optimizer for each network: Algorithm 1 updates them in turn."""
 
     encoder: Optimizer
     decoder: Optimizer
 
 
-def train_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> Terms:
+def train_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> Terms:
     """Update both networks once on images `x` (N, C, S, S) in [0, 1]; while alpha is 0 the step is the VAE's alone.
 
     Raises ValueError if `noise` lacks what the step needs.
     """
     if w.alpha == 0:
-        return _vae_step(model, optimisers, x, noise.posterior, w)
-    return _introspective_step(model, optimisers, x, noise, w)
+        return _vae_step(model, optimizers, x, noise.posterior, w)
+    return _introspective_step(model, optimizers, x, noise, w)
 
 
-def _vae_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Tensor, w: Weights) -> Terms:
+def _vae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Tensor, w: Weights) -> Terms:
     """kl_weight KL + beta L_AE, both networks at once."""
     mu, logvar = model.encoder(x)
     kl = kl_divergence(mu, logvar)
     error = reconstruction_error(model.decoder(sample_posterior(mu, logvar, noise)), x)
     loss = w.scale * (w.kl_weight * kl.mean() + w.beta * error.mean())
     loss.backward()
-    _update(model.encoder, optimisers.encoder)
-    _update(model.decoder, optimisers.decoder)
+    _update(model.encoder, optimizers.encoder)
+    _update(model.decoder, optimizers.decoder)
     loss, error, kl, mu, logvar = (term.detach() for term in (loss, error, kl, mu, logvar))
     return Terms(loss, loss, error, kl, None, None, mu, logvar)
 
 
-def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> Terms:
+def _introspective_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> Terms:
     """Algorithm 1: the encoder's update (lines 4 to 10), then the decoder's (lines 11 to 13)."""
     encoder, decoder = model.encoder, model.decoder
     if noise.prior is None or (w.objective == "soft" and noise.fakes is None):
@@ -111,7 +111,7 @@ def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, nois
         push.backward()
         loss = loss.detach() + push.detach()
         kls.append(kl.detach())
-    _update(encoder, optimisers.encoder)
+    _update(encoder, optimizers.encoder)
 
     # L_D = alpha_decoder sum_s KL(E(x_s)) + beta L_AE, through the updated encoder      (equation 12)
     loss_decoder = w.scale * w.beta * error.mean()
@@ -130,7 +130,7 @@ def _introspective_step(model: IntroVAE, optimisers: Optimisers, x: Tensor, nois
             pull = pull + own
         loss_decoder = loss_decoder + pull.detach()
     torch.autograd.backward([x_r, x_p], [grads[0] + grad_error, grads[1]])
-    _update(decoder, optimisers.decoder)
+    _update(decoder, optimizers.decoder)
     kl_real, mu, logvar = kl_real.detach(), mu.detach(), logvar.detach()
     return Terms(loss_encoder, loss_decoder, error, kl_real, kls[0], kls[1], mu, logvar)
 
@@ -148,10 +148,10 @@ def _push(model: IntroVAE, image: Tensor, noise: Tensor | None, w: Weights) -> t
     return kl, w.alpha * exponential_elbo(energy)
 
 
-def _update(network: nn.Module, optimiser: Optimizer) -> None:
+def _update(network: nn.Module, optimizer: Optimizer) -> None:
     average_gradients(network)
-    optimiser.step()
-    optimiser.zero_grad()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 @contextmanager

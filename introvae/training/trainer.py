@@ -1,8 +1,7 @@
-"""The loop: warm-up, schedules, log, checkpoints, pictures; the same call continues a run that was cut off."""
+"""The training loop: warm-up, schedules, log, checkpoints and pictures; a run that was cut off continues."""
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,62 @@ from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import DivergedError, OutOfMemoryError, UserError, is_out_of_memory
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
-from introvae.runs.curves import write_curves
 from introvae.runs.folder import METRICS, MetricsLog, read_metrics, save_checkpoint, write_params
-from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_gif, write_picture
-from introvae.training.device import autocast, compile_networks, release_freed_memory
+from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_picture
+from introvae.training.device import autocast, compile_networks
 from introvae.training.distributed import first_alone, is_first, share, world_size
 from introvae.training.metrics import COLUMNS, MEANS, of_all_processes, summary
 from introvae.training.schedule import Weights, phase_seed, weights_at
-from introvae.training.state import State, networks_need
+from introvae.training.state import State
 from introvae.training.step import Noise, Terms, train_step
 
 OnLog = Callable[[dict[str, float]], None]
 
 
 class Trainer:
-    """One run in one folder. `run()` trains to the end, `run(until)` to a step; then `model` can be looked at.
+    """One training run in one folder. `run()` trains to the end, `run(until)` to a step.
 
-    Raises UserError if the folder holds a run with another configuration, OutOfMemoryError if memory is short.
+    Args:
+        config: The run's settings; `channels` must be that of the images.
+        images: The images to train and validate on.
+        folder: The run folder. A run in it that was cut off is continued from its last checkpoint.
+        device: The device to train on.
+        start: A run folder whose last checkpoint a new run starts from, such as a warm-up's.
+
+    Raises:
+        UserError: If the folder holds a run with another configuration.
+        OutOfMemoryError: If the networks do not fit the device.
+
+    Example:
+        >>> import torch
+        >>> from introvae import TrainConfig, Trainer, load_images
+        >>> images = load_images("orl-faces", image_size=16)
+        >>> config = TrainConfig(image_size=16, channels=1, steps=20, warmup_steps=10)
+        >>> trainer = Trainer(config, images, "predictions/example", torch.device("cpu"))
+        >>> trainer.run()
+        >>> trainer.evaluated.sample(4).shape
+        torch.Size([4, 1, 16, 16])
     """
 
     def __init__(
         self,
         config: TrainConfig,
         images: ImageSet,
-        folder: Path,
+        folder: Path | str,
         device: torch.device,
         start: Path | None = None,
     ) -> None:
-        """`start` is a run folder whose last checkpoint a new run starts from, such as a warm-up's."""
-        self.config, self.folder, self.device = config, folder, device
+        self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
         with first_alone():
             if is_first():
-                folder.mkdir(parents=True, exist_ok=True)
-                write_params(folder, config, _machine(device, images))
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_params(self.folder, config, _machine(device, images))
             self.state = State(config, device)
-            kept = self._logged(self.state.begin(folder, start))
-            self.log = MetricsLog(folder, COLUMNS, kept) if is_first() else None
+            self.begun_with = self._logged(self.state.begin(self.folder, start))
+            self.log = MetricsLog(self.folder, COLUMNS, self.begun_with) if is_first() else None
         if config.compile:
             compile_networks((self.model.encoder, self.model.decoder))
 
@@ -64,7 +80,7 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         return self.state.step
 
     @property
@@ -75,12 +91,17 @@ class Trainer:
     def run(
         self, until: int | None = None, on_log: OnLog | None = None, stop: Callable[[], bool] = lambda: False
     ) -> None:
-        """Train up to step `until`, the configuration's last by default. `on_log` sees each row of metrics.csv.
+        """Train up to a step.
 
-        `stop` is asked at each log; when it is true a checkpoint is written there and the call returns.
+        Args:
+            until: The number of steps to reach, the configuration's by default.
+            on_log: Called with each row of metrics.csv.
+            stop: Called at each log; once it returns true a checkpoint is written there and the call returns.
 
-        Raises DivergedError at the first log after a loss or parameter that is not finite; the last good
-        checkpoint stays.
+        Raises:
+            DivergedError: At the first log after a loss or parameter that is not finite; the last good checkpoint
+                stays.
+            OutOfMemoryError: If a step needs more memory than there is.
         """
         config = self.config
         last = config.steps if until is None else min(until, config.steps)
@@ -92,10 +113,7 @@ class Trainer:
             if self.step in EARLY_STEPS and is_first():  # here, so that 0 shows the initial weights
                 self.write_picture()
             weights = weights_at(config, self.step)
-            terms = self._attempt(weights)
-            if terms is None:
-                raise self._out_of_memory()
-            values = summary(of_all_processes(terms), weights.m)
+            values = summary(of_all_processes(self._train_step(weights)), weights.m)
             sums += values
             bad = torch.where((bad < 0) & ~values[:2].isfinite().all(), self.step, bad)
             self.state.advance()
@@ -115,50 +133,29 @@ class Trainer:
                 sums.zero_()
                 count, since = 0, time.perf_counter()
 
-    def _attempt(self, weights: Weights) -> Terms | None:
-        """A step, or None if memory does not suffice; what it had allocated is free again by then."""
-        try:
-            return self._train_step(weights)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        return None
-
     def _train_step(self, weights: Weights) -> Terms:
-        """Draws are functions of (seed, step), so a resumed run repeats them."""
+        """Run the next step on draws that are functions of (seed, step), so that a resumed run repeats them."""
         seed, images = phase_seed(self.config, self.step), self.config.batch_size
 
         def draw(stream: str, *shape: int) -> Tensor:
             return share(normal((*shape, self.config.latent), seed, stream, self.step, self.device))
 
-        noise = Noise(draw("posterior", images))
-        if weights.alpha:
-            noise = noise._replace(prior=draw("prior", images))
-            if weights.objective == "soft":
-                noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
-        x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, self.config.precision):
-            return train_step(self.model, self.state.optimisers, x, noise, weights)
-
-    def _out_of_memory(self) -> OutOfMemoryError:
-        """What to lower and by how much: found by trying, so this trainer is of no further use."""
-        c, where = self.config, f"out of memory on {self.device} in step {self.step + 1}"
-        if world_size() > 1:  # the others wait for this one's gradients, so there is no trying
-            return OutOfMemoryError(f"{where} with --batch-size {c.batch_size}: halve it, or start more processes")
-        fits = 1 << (c.batch_size - 1).bit_length() >> 1  # the largest power of two below
-        while fits and not self._fits(fits):
-            fits //= 2
-        remedy = f"--batch-size {fits} fits" + ("; with --precision bf16 more may" if c.precision == "fp32" else "")
-        none = f"no smaller batch fits either; {networks_need(c)}"
-        return OutOfMemoryError(f"{where} with --batch-size {c.batch_size}: {remedy if fits else none}")
-
-    def _fits(self, batch_size: int) -> bool:
-        """Whether there is memory for a step of the adversarial phase on so many images."""
-        self.config = replace(self.config, batch_size=batch_size)
-        self.batches = Batches(self.images.train, batch_size, self.config.mirror, self.device)
-        release_freed_memory(self.device)
-        weights = weights_at(self.config, self.config.steps - 1)
-        return all(self._attempt(weights) for _ in range(2))  # the second lives beside the Adam state of the first
+        try:
+            noise = Noise(draw("posterior", images))
+            if weights.alpha:
+                noise = noise._replace(prior=draw("prior", images))
+                if weights.objective == "soft":
+                    noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
+            x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
+            with autocast(self.device, self.config.precision):
+                return train_step(self.model, self.state.optimizers, x, noise, weights)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        raise OutOfMemoryError(  # here, where nothing holds on to the step's tensors
+            f"out of memory on {self.device} in step {self.step + 1} with --batch-size {images}: halve the batch"
+            + (", or use --precision bf16" if self.config.precision == "fp32" else "")
+        )
 
     def _row(self, weights: Weights, means: list[float], speed: float) -> dict[str, float]:
         head = (self.step, weights.alpha, weights.beta, weights.kl_weight)
@@ -172,16 +169,11 @@ class Trainer:
             self._save()
 
     def write_picture(self) -> None:
-        """The same images and the same noise in every run of one latent size."""
+        """Draw the same images and the same noise in every run of one latent size."""
         originals = to_float(fixed_images(self.images.validation).to(self.device))
         noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
         bands = (originals, self.evaluated.reconstruct(originals), self.evaluated.decode(noise))
         write_picture(self.folder, self.step, bands)
-
-    def finish(self) -> None:
-        """Draw what happened in the run, however it ended: curves.png and images/training.gif."""
-        write_curves(self.folder, self.config)
-        write_gif(self.folder)
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:
         if bad < 0 and all(bool(p.isfinite().all()) for p in self.model.parameters()):
@@ -200,12 +192,16 @@ class Trainer:
         save_checkpoint(self.folder, self.state.as_dict())
 
     def _logged(self, source: Path) -> list[dict[str, float]]:
-        """The rows of a folder's metrics.csv up to this step. Raises UserError if they are not this run's."""
+        """Read the rows of a folder's metrics.csv up to this step.
+
+        Raises:
+            UserError: If they are not this run's.
+        """
         rows = [row for row in read_metrics(source) if row["step"] <= self.step]
         if (rows[-1]["step"] if rows else 0) != self.step or any(tuple(row) != COLUMNS for row in rows):
             raise UserError(
                 f"{source / METRICS} does not lead to step {self.step}, where the checkpoint is, with the columns "
-                f"of this version; remove {source} to start anew"
+                f"of this version; remove {source} to start over"
             )
         return rows
 

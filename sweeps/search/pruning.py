@@ -1,4 +1,4 @@
-"""Which trials are not worth going on with: successive halving between trials, and rules for a single one.
+"""Pruning: successive halving between trials, and rules that end a single hopeless one.
 
 Trials are compared by the mean of two scores, of the weights and of their moving average: the weights say early where
 a run is going, but rise and fall within a hundred steps, and the average is steady, but late. `benchmarks/sweep.py`
@@ -7,50 +7,49 @@ measures what all this saves and costs.
 
 import math
 from collections.abc import Mapping
-from statistics import median
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from introvae.config import TrainConfig
+from introvae.runs.record import RunState
 from sweeps.workers.slots import FINISHED
 
 RUNG_SHARES = (1 / 6, 1 / 2)  # of the steps after the warm-up
 KEPT_SHARE = 1 / 3  # of the trials that reach a rung
-LEAST_SCORES = 5  # at a rung before its median says something
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
-PATIENCE = 1 / 4  # of the steps after the warm-up, until fakes must have had m, or the energy of real images
+REACH_BY = 1 / 4  # of the steps after the warm-up, until fakes must have reached m or the energy of real images
 
 Row = Mapping[str, float]
 
 
 class Stopped(Exception):
-    """A trial that ends before its last step, with its state ("pruned", "collapsed", "diverged") and why."""
+    """A trial ends before its last step: pruned, collapsed or diverged, with the reason."""
 
-    def __init__(self, state: str, reason: str) -> None:
+    def __init__(self, state: RunState, reason: str) -> None:
         super().__init__(reason)
         self.state = state
 
 
 def rungs(config: TrainConfig) -> list[int]:
-    """Steps before the last at which a trial is scored and may be pruned; there is a row of metrics.csv at each."""
+    """Return the steps before the last at which a trial is scored and may be pruned, each with a row of metrics.csv."""
     warmup, rest = config.warmup_steps, config.steps - config.warmup_steps
     logs = {math.ceil((warmup + share * rest) / config.log_every) for share in RUNG_SHARES}
     return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
 
 
 def scores_at(study: optuna.Study, rung: int) -> list[float]:
-    """Those of the finished trials that reached the rung."""
+    """Return the scores at a rung of the finished trials that reached it."""
     finished = study.get_trials(deepcopy=False, states=FINISHED)
     return [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
 
 
 class HalvingPruner(BasePruner):
-    """Successive halving as trials come: go on from a rung if among the best third of all scores seen there.
+    """Successive halving as trials come: a trial continues if it is among the best third of all scores at its rung.
 
-    Optuna's own also counts trials that were cut off, so a continued study would decide differently.
+    Optuna's own pruner also counts trials that were cut off, so a continued study would decide differently.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -62,34 +61,22 @@ class HalvingPruner(BasePruner):
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
 
-class MedianPruner(BasePruner):
-    """Go on from a rung if not below the median of the finished trials' scores there (Golovin et al. 2017).
-
-    Optuna's own looks at complete trials only, and at a trial's best score so far.
-    """
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        rung = trial.last_step
-        if rung is None:
-            return False
-        scores = scores_at(study, rung)
-        return len(scores) >= LEAST_SCORES and trial.intermediate_values[rung] < median(scores)
-
-
 def pruner_of(name: str) -> BasePruner:
-    """One of config.PRUNERS."""
-    return {"halving": HalvingPruner(), "median": MedianPruner(), "none": NopPruner()}[name]
+    """Return the pruner called `name`, one of `sweeps.config.PRUNERS`."""
+    return HalvingPruner() if name == "halving" else NopPruner()
 
 
 class Rules:
-    """Looks at the rows of a run's metrics.csv, and raises Stopped once it is hopeless.
+    """Rules that look at each row of a run's metrics.csv, and raise Stopped once the run is hopeless.
 
-    `vae_kl` in nats is what a VAE reaches at the run's beta.
+    Args:
+        config: The run's settings.
+        vae_kl: KL in nats that a VAE reaches at the run's beta.
     """
 
     def __init__(self, config: TrainConfig, vae_kl: float) -> None:
         self.config, self.vae_kl = config, vae_kl
-        self.patience = config.warmup_steps + PATIENCE * (config.steps - config.warmup_steps)
+        self.reach_by = config.warmup_steps + REACH_BY * (config.steps - config.warmup_steps)
         self.reached = False
 
     def __call__(self, row: Row) -> None:
@@ -97,10 +84,10 @@ class Rules:
             return
         m, real, fakes = self.config.m, row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
         if real < LEAST_KL * self.vae_kl:
-            raise Stopped("collapsed", f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
+            raise Stopped(RunState.COLLAPSED, f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
         if max(real, fakes) > RUNAWAY * max(m, self.vae_kl, 10.0):
-            raise Stopped("diverged", f"runaway energy (KL {max(real, fakes):.3g} nats, m {m:.3g})")
+            raise Stopped(RunState.DIVERGED, f"runaway energy (KL {max(real, fakes):.3g} nats, m {m:.3g})")
         self.reached = self.reached or fakes >= min(real, m)
-        if row["step"] >= self.patience and not self.reached:
+        if row["step"] >= self.reach_by and not self.reached:
             energies = f"fakes {fakes:.3g} nats, real images {real:.3g}, m {m:.3g}"
-            raise Stopped("pruned", f"margin never reached ({energies})")
+            raise Stopped(RunState.PRUNED, f"margin never reached ({energies})")

@@ -21,13 +21,13 @@ from optuna.trial import FrozenTrial
 
 from introvae.data.image_set import load_images
 from introvae.errors import StoppedError
-from introvae.training.device import choose_device
+from introvae.training.device import find_device, tune_process
 from sweeps.disk import keep_best
-from sweeps.objective import run_trial
+from sweeps.plan import Setup, train_warmup
 from sweeps.search.pruning import pruner_of
 from sweeps.search.samplers import SlotSampler
-from sweeps.setup import Setup, train_warmup
 from sweeps.study import open_study
+from sweeps.trial import run_trial
 from sweeps.workers.slots import CutOff, Filler, Stop, give_up
 from sweeps.workers.view import Lines, finished
 from sweeps.workers.watch import SECONDS, Message, Said, Show, Watch
@@ -86,7 +86,8 @@ class Job:
             torch.set_num_threads(1)
         if self.workers > 1 and self.setup.device.type == "cuda":
             name = f"cuda:{index % torch.cuda.device_count()}"
-        device = choose_device(name)
+        device = find_device(name)
+        tune_process(device)
         images = load_images(config.data, config.image_size, config.channels, config.images_seed).to(device)
         return replace(self, setup=replace(self.setup, images=images, device=device), watch=watch)
 
@@ -237,7 +238,7 @@ class Supervisor:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self.deaths[slot] += 1
         if slot is None and self.deaths[slot] >= DEATHS:
-            self.error = StoppedError(f"workers die before they have a trial ({how}); the same command goes on")
+            self.error = StoppedError(f"workers die before they have a trial ({how}); rerun the same command to resume")
         elif slot is not None and (-code in CRASHES or self.deaths[slot] >= DEATHS):
             give_up(self.study, slot, f"its process died ({how}{', out of memory?' if code == -9 else ''})")
 

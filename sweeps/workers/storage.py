@@ -59,7 +59,7 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
                     raise
                 if time.monotonic() - start > self.patience:
                     how_long = f"has not answered for {self.patience:g} s ({reason})"
-                    self.given_up = f"{self.shown} {how_long}; the same command goes on"
+                    self.given_up = f"{self.shown} {how_long}; rerun the same command to resume"
                     raise StoppedError(self.given_up) from None
                 if not waiting:
                     print(f"{self.shown} does not answer ({reason}); waiting for it", file=sys.stderr, flush=True)
@@ -104,9 +104,11 @@ class Database(RDBStorage):
             return None
         reason = _reason(refused)
         if "disk is full" in reason or getattr(refused.orig, "sqlstate", None) == DISK_FULL:
-            raise StoppedError(f"the disk of {self.shown} is full; make room, then the same command goes on") from None
+            raise StoppedError(
+                f"the disk of {self.shown} is full; free some space, then rerun the same command"
+            ) from None
         if self.one_machine and "locked" not in reason:
-            raise StoppedError(f"{self.shown} cannot be used ({reason}); put it right, then the same command goes on")
+            raise StoppedError(f"{self.shown} cannot be used ({reason}); fix it, then rerun the same command")
         return reason
 
     def get_trial(self, trial_id: int) -> FrozenTrial:

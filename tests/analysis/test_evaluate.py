@@ -2,7 +2,9 @@
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,14 +12,18 @@ from helpers import tiny_config
 from studies import CHEAP, THOROUGH
 from torch import Tensor
 
-from analysis.evaluate import DIRECTIONS, PATCHES, measure_run, outputs, scored_images
+from analysis.evaluate import finish
 from analysis.measures import collapse, reconstruction, sharpness
 from analysis.measures import novelty as diversity
+from analysis.measures.all import DIRECTIONS, PATCHES
 from analysis.measures.distance import sliced_wasserstein
 from analysis.measures.score import score_images
 from analysis.measures.spectrum import eigenvalues, predicted_active_units, predicted_kl
+from analysis.outputs import outputs_of, scored_images
+from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet
-from introvae.nn.networks import build
+from introvae.nn.networks import IntroVAE, build
+from introvae.runs.record import RunRecord, RunState, read_record
 from introvae.training.trainer import Trainer
 
 
@@ -26,15 +32,19 @@ def spectrum(small_faces: ImageSet) -> Tensor:
     return eigenvalues(small_faces.train)
 
 
+def measured(model: IntroVAE, images: ImageSet, config: TrainConfig, folder: Path, **given: Any) -> RunRecord:
+    folder.mkdir(exist_ok=True)
+    return finish(folder, config, images, model, **given)
+
+
 def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
     real, config = scored_images(small_faces), trained.config
-    rows = [{"step": 8.0, "beta": 20.0, "kl_real": 5.0}]
-    scores = measure_run(trained.model, small_faces, config, spectrum, rows)
-    reconstructions, samples = outputs(trained.model, real, config.latent)
-    mu, logvar = trained.model.encode(real)
-    card = asdict(score_images(real, reconstructions, samples))
-    assert {name: value for name, value in scores.items() if name != "measures"} == card
-    measures = scores["measures"]
+    record = measured(trained.model, small_faces, config, trained.folder, spectrum=spectrum, vae_kl=5.0)
+    shown = outputs_of(trained.model, real)
+    reconstructions, samples, mu, logvar = shown.reconstructions, shown.samples, shown.mu, shown.logvar
+    assert record.scores == score_images(real, reconstructions, samples)
+    assert record == read_record(trained.folder)
+    measures = record.measures
     assert measures.keys() == CHEAP | THOROUGH
     assert json.loads(json.dumps(measures, allow_nan=False)) == measures
     assert measures["ssim"] == reconstruction.ssim(real, reconstructions)
@@ -58,47 +68,49 @@ def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Te
     assert measures["collapse_beta"] == 1 / spectrum[0] and measures["scored_images"] == 80
 
 
-def test_a_pruned_trial_has_the_cheap_measures_only(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
-    all_of_them, cheap = (
-        measure_run(trained.model, small_faces, trained.config, spectrum, [], thorough)["measures"]
-        for thorough in (True, False)
+def test_a_pruned_trial_has_the_quick_measures_only(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
+    whole, pruned = (
+        measured(trained.model, small_faces, trained.config, tmp_path / state, state=state).measures
+        for state in (RunState.COMPLETE, RunState.PRUNED)
     )
-    assert cheap == {name: all_of_them[name] for name in CHEAP}
+    assert pruned == {name: whole[name] for name in CHEAP}
+    assert not list((tmp_path / "pruned").glob("**/*.png"))
 
 
-def test_soft_introvae_has_no_margin(trained: Trainer, small_faces: ImageSet, spectrum: Tensor) -> None:
+def test_soft_introvae_has_no_margin(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     config = replace(trained.config, objective="soft")
-    measures = measure_run(trained.model, small_faces, config, spectrum, [])["measures"]
+    measures = measured(trained.model, small_faces, config, tmp_path / "run").measures
     assert measures.keys() == {name for name in CHEAP | THOROUGH if not name.startswith("inside_margin")}
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_few_validation_images_are_enough(small_faces: ImageSet, spectrum: Tensor, count: int) -> None:
+def test_a_few_validation_images_are_enough(small_faces: ImageSet, tmp_path: Path, count: int) -> None:
     """What they do not define is left out; so is what is not finite, which JSON does not know."""
     config = tiny_config()
     torch.manual_seed(0)
     few = replace(small_faces, validation=small_faces.validation[:count])
-    measures = measure_run(build(config), few, config, spectrum, [])["measures"]
+    measures = measured(build(config), few, config, tmp_path / "run").measures
     json.dumps(measures, allow_nan=False)
     assert "swd" not in measures and ("ms_ssim_among_real" in measures) == (count == 2)
     assert ("variance_explained" in measures) == (count == 2)
 
 
-def test_images_that_are_all_alike_are_measured(small_faces: ImageSet) -> None:
+def test_images_that_are_all_alike_are_measured(small_faces: ImageSet, tmp_path: Path) -> None:
     config = tiny_config()
     alike = small_faces.train[:1].expand(20, -1, -1, -1)
     images = ImageSet("alike", alike, alike)
     torch.manual_seed(0)
-    scores = measure_run(build(config), images, config, eigenvalues(alike), [])
-    json.dumps(scores, allow_nan=False)
-    assert scores["measures"]["scored_images"] == 20 and "collapse_beta" not in scores["measures"]
+    measures = measured(build(config), images, config, tmp_path / "run").measures
+    json.dumps(measures, allow_nan=False)
+    assert measures["scored_images"] == 20 and "collapse_beta" not in measures
 
 
-def test_a_model_that_gives_no_numbers_is_measured(small_faces: ImageSet, spectrum: Tensor) -> None:
+def test_a_model_that_gives_no_numbers_is_measured(small_faces: ImageSet, tmp_path: Path) -> None:
     config = tiny_config()
     torch.manual_seed(0)
     model = build(config)
     torch.nn.init.constant_(model.decoder.head.bias, math.nan)
-    scores = measure_run(model, small_faces, config, spectrum, [])
-    json.dumps(scores, allow_nan=False)
-    assert scores["score"] == 0 and scores["measures"].keys().isdisjoint({"mse", "psnr", "ssim", "swd", "kl_samples"})
+    record = measured(model, small_faces, config, tmp_path / "run")
+    json.dumps(record.to_dict(), allow_nan=False)
+    assert record.state is RunState.COLLAPSED and record.scores.score == 0
+    assert record.measures.keys().isdisjoint({"mse", "psnr", "ssim", "swd", "kl_samples"})

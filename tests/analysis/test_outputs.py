@@ -1,6 +1,6 @@
 import torch
 
-from analysis.evaluate import outputs, scored_images
+from analysis.outputs import outputs_of, scored_images
 from introvae.data.image_set import ImageSet, to_float
 from introvae.training.trainer import Trainer
 
@@ -15,7 +15,9 @@ def test_scored_images_are_evenly_spaced_and_at_most_1000(small_faces: ImageSet)
 
 def test_outputs_are_the_same_for_the_same_model(trained: Trainer, small_faces: ImageSet) -> None:
     real = scored_images(small_faces)
-    reconstructions, samples = outputs(trained.model, real, trained.config.latent)
-    assert torch.equal(reconstructions, trained.model.reconstruct(real)) and samples.shape == real.shape
-    assert torch.equal(samples, outputs(trained.model, real, trained.config.latent)[1])
-    assert not torch.equal(samples[0], samples[1])
+    found, again = outputs_of(trained.model, real), outputs_of(trained.model, real)
+    mu, logvar = trained.model.encode(real)
+    assert torch.equal(found.mu, mu) and torch.equal(found.logvar, logvar)
+    assert torch.equal(found.reconstructions, trained.model.reconstruct(real)) and found.samples.shape == real.shape
+    assert torch.equal(found.samples, again.samples)
+    assert not torch.equal(found.samples[0], found.samples[1])

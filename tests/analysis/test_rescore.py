@@ -4,25 +4,26 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import tiny_config
+from studies import read_scores, write_scores
 
 from analysis import rescore
 from analysis.cli import main
-from analysis.evaluate import measure_run, noise_samples, scored_images
+from analysis.evaluate import finish
 from analysis.measures.distance import kid_efficientnet_lite0
-from analysis.measures.spectrum import eigenvalues
+from analysis.outputs import outputs_of, scored_images
 from analysis.report.runs import read_runs
 from introvae.config import dump_toml
 from introvae.data.image_set import ImageSet, load_images
-from introvae.runs.folder import read_metrics
-from introvae.runs.record import SCORES, read_scores, write_scores
+from introvae.runs.record import SCORES, RunRecord, RunState
 from introvae.training.trainer import Trainer
 
 
 @pytest.fixture
-def study(trained: Trainer, tmp_path: Path) -> Path:
+def study(trained: Trainer, forgiving: None, tmp_path: Path) -> Path:
     """One trained run in several states; each has the scores of an older version."""
     states = {"good": "complete", "pruned": "pruned", "diverged": "diverged", "bare": "complete", "running": ""}
     for name, state in states.items():
@@ -39,10 +40,11 @@ def test_scores_are_those_of_this_version(
 ) -> None:
     before = {name: (study / name / SCORES).read_bytes() for name in ("diverged", "bare")}
     assert main([str(study), "--rescore"]) == 0
-    spectrum, rows = eigenvalues(small_faces.train), read_metrics(trained.folder)
-    for name, state in (("good", "complete"), ("pruned", "pruned")):
-        expected = measure_run(trained.evaluated, small_faces, trained.config, spectrum, rows, name == "good")
-        assert read_scores(study / name) == {"state": state, "reason": f"why {name}"} | expected
+    for name, state in (("good", RunState.COMPLETE), ("pruned", RunState.PRUNED)):
+        expected = finish(
+            trained.folder, trained.config, small_faces, trained.evaluated, state=state, reason=f"why {name}"
+        )
+        assert read_scores(study / name) == expected.to_dict() and expected.state is state
     assert before == {name: (study / name / SCORES).read_bytes() for name in before}
     assert not (study / "running" / SCORES).exists()
     printed = capsys.readouterr()
@@ -50,9 +52,9 @@ def test_scores_are_those_of_this_version(
     assert lines[:3] == [
         "1/5 bare: passed over: it has no checkpoint",
         "2/5 diverged: passed over: diverged",
-        f"3/5 good: score 0.125 -> {expected['score']:.3f}",
+        f"3/5 good: score 0.125 -> {expected.scores.score:.3f}",
     ]
-    assert re.search(f"^good +{expected['score']:.3f} ", printed.out, re.MULTILINE)
+    assert re.search(f"^good +{expected.scores.score:.3f} ", printed.out, re.MULTILINE)
 
 
 def test_data_that_are_gone_stop_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,13 +70,13 @@ def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: py
     """What is killed between two runs has measured the first, and the same command does it again with both."""
     calls = []
 
-    def stopping(*args: object) -> dict[str, object]:
+    def stopping(*args: Any, **given: Any) -> RunRecord:
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return measure_run(*args)  # type: ignore[arg-type]
+        return finish(*args, **given)
 
-    monkeypatch.setattr(rescore, "measure_run", stopping)
+    monkeypatch.setattr(rescore, "finish", stopping)
     assert main([str(study), "--rescore"]) == 130
     good, pruned = (read_scores(study / name) or {} for name in ("good", "pruned"))
     assert "measures" in good and pruned == {"state": "pruned", "reason": "why pruned", "score": 0.125}
@@ -105,7 +107,7 @@ def test_distances_that_need_a_network_come_on_request(
     assert main([str(study), "--rescore", "--kid"]) == 0
     measures = (read_scores(study / "good") or {})["measures"]
     real = scored_images(small_faces)
-    expected = kid_efficientnet_lite0(real, noise_samples(trained.evaluated, len(real), trained.config.latent))
+    expected = kid_efficientnet_lite0(real, outputs_of(trained.evaluated, real).samples)
     names = ("kid_efficientnet_lite0", "kid_efficientnet_lite0_deviation")
     assert tuple(measures[name] for name in names) == pytest.approx(expected)
     assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0

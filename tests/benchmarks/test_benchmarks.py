@@ -19,31 +19,31 @@ from torch import Tensor
 
 from introvae.config import TrainConfig
 from introvae.nn.networks import IntroVAE
-from introvae.training.step import Optimisers, train_step
+from introvae.training.step import Optimizers, train_step
 
 
-def unchecked(norm: str) -> tuple[IntroVAE, Optimisers]:
+def unchecked(norm: str) -> tuple[IntroVAE, Optimizers]:
     model, _ = make(norm)
-    return model, Optimisers(UncheckedAdam(model.encoder, 1e-2), UncheckedAdam(model.decoder, 1e-2))
+    return model, Optimizers(UncheckedAdam(model.encoder, 1e-2), UncheckedAdam(model.decoder, 1e-2))
 
 
 @pytest.mark.parametrize("norm", ["group", "batch", "none"])
 def test_the_authors_order_is_the_same_update(norm: str) -> None:
-    ours, optimisers = make(norm)
-    theirs, their_optimisers = unchecked(norm)
+    ours, optimizers = make(norm)
+    theirs, their_optimizers = unchecked(norm)
     for step in range(3):
-        train_step(ours, optimisers, *draws(step), INTROVAE)
-        authors_step(theirs, their_optimisers, *draws(step), INTROVAE)
+        train_step(ours, optimizers, *draws(step), INTROVAE)
+        authors_step(theirs, their_optimizers, *draws(step), INTROVAE)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
 
 def test_soft_introvae_s_order_is_the_same_update() -> None:
-    ours, optimisers = make("group")
-    theirs, their_optimisers = unchecked("group")
+    ours, optimizers = make("group")
+    theirs, their_optimizers = unchecked("group")
     for step in range(3):
-        train_step(ours, optimisers, *draws(step), SOFT)
-        soft_introvae_step(theirs, their_optimisers, *draws(step), SOFT)
+        train_step(ours, optimizers, *draws(step), SOFT)
+        soft_introvae_step(theirs, their_optimizers, *draws(step), SOFT)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
@@ -53,10 +53,10 @@ def test_the_orders_cost_the_passes_that_their_code_runs() -> None:
         (authors_step, INTROVAE, passes((5, 6, 6), (2, 3, 3))),
         (soft_introvae_step, SOFT, passes((5, 3, 5), (8, 4, 7))),
     ):
-        model, optimisers = unchecked("group")
+        model, optimizers = unchecked("group")
         counter = PassCounter({name: inner_convolution(net) for name, net in model.named_children()})
         with counter:
-            step(model, optimisers, *draws(0), weights)
+            step(model, optimizers, *draws(0), weights)
         assert counter.counts == expected
 
 

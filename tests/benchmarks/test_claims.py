@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from claims import BETA, RATIO, cell, main, predictors_table, read
 from PIL import Image
-from studies import MEASURES, PARTS, make_run
+from studies import MEASURES, PARTS, make_run, write_scores
 
-from introvae.runs.record import write_scores
 from sweeps.search.points import read_points
 
 SCALE = 256 * 256 * 3 / 16**2  # of beta, at 16 px

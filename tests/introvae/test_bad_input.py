@@ -8,7 +8,7 @@ import pytest
 from helpers import CPU, exit_code, tiny_config, tiny_flags
 
 from analysis.cli import main as report
-from introvae.commands.train import main as train
+from analysis.train import main as train
 from introvae.data.image_set import ImageSet
 from introvae.files import lock
 from introvae.training.trainer import Trainer

@@ -89,7 +89,11 @@ def test_a_broken_toml_file_is_named(tmp_path: Path) -> None:
 
 def test_warmup_is_a_vae_with_its_own_beta() -> None:
     config = tiny_config(alpha=0.3, alpha_decoder=0.6, beta=5.0, m=7.0, warmup_steps=4, warmup_beta=2.0)
-    assert weights_at(config, 3) == Weights(0.0, 0.6, 2.0, 1.0, 7.0, beta_neg=256.0)
-    assert weights_at(config, 4) == Weights(0.3, 0.6, 5.0, 1.0, 7.0, beta_neg=256.0)
+    assert weights_at(config, 3) == Weights(
+        alpha=0.0, alpha_decoder=0.6, beta=2.0, kl_weight=1.0, m=7.0, beta_neg=256.0
+    )
+    assert weights_at(config, 4) == Weights(
+        alpha=0.3, alpha_decoder=0.6, beta=5.0, kl_weight=1.0, m=7.0, beta_neg=256.0
+    )
     assert weights_at(tiny_config(beta=5.0), 0).beta == 5.0
     assert weights_at(tiny_config(alpha=0.3), 19).alpha_decoder == 0.3

@@ -17,7 +17,7 @@ import torch
 from helpers import CPU, ROOT, equal_states, script, tiny_config, tiny_flags
 from permissions import bound_by_permissions
 
-from introvae.commands.train import main
+from analysis.train import main
 from introvae.data.image_set import ImageSet
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT, PREVIOUS, read_metrics
@@ -147,9 +147,9 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no model": (without("model"), "KeyError: 'model'"),
     "a model that lacks a weight": (without("model", "decoder.head.bias"), "Missing key(s) in state_dict"),
     "another model": (rewritten(lambda state: state | {"model": {"w": torch.ones(2)}}), "Missing key(s) in state_dict"),
-    "no optimiser": (without("encoder"), "KeyError: 'encoder'"),
-    "an optimiser that lacks a moment": (without("decoder", "state", 0), "the state of Adam does not fit the decoder"),
-    "an optimiser of another model": (rewritten(larger_moment), "the state of Adam does not fit the decoder"),
+    "no optimizer": (without("encoder"), "KeyError: 'encoder'"),
+    "an optimizer that lacks a moment": (without("decoder", "state", 0), "the state of Adam does not fit the decoder"),
+    "an optimizer of another model": (rewritten(larger_moment), "the state of Adam does not fit the decoder"),
 }
 
 
@@ -207,7 +207,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(
     before = (cut / CHECKPOINT).read_bytes()
     with largest_file((cut / name).stat().st_size + room):
         error = refused(cut, capsys)
-    assert error.endswith(f"{cut / name}: File too large; make room, then the same command goes on")
+    assert error.endswith(f"{cut / name}: File too large; free some space, then rerun the same command")
     assert (cut / CHECKPOINT).read_bytes() == before
     assert not list(cut.rglob("*.part"))
     assert main([*FLAGS, "--out", str(cut)]) == 0
@@ -219,7 +219,7 @@ def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: 
     """What is written to /dev/full gets the error of a full disk."""
     (cut / f"{name}.part").symlink_to("/dev/full")
     error = refused(cut, capsys)
-    assert error.endswith(f"{cut / name}: No space left on device; make room, then the same command goes on")
+    assert error.endswith(f"{cut / name}: No space left on device; free some space, then rerun the same command")
     assert main([*FLAGS, "--out", str(cut)]) == 0
     assert_same_run(whole, cut)
 

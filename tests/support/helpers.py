@@ -16,7 +16,7 @@ from introvae.config import TrainConfig
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 COMMANDS = {  # with their modules
-    "introvae-train": "introvae.commands.train",
+    "introvae-train": "analysis.train",
     "introvae-sample": "introvae.commands.sample",
     "introvae-export": "introvae.commands.export",
     "introvae-report": "analysis.cli",

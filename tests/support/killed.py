@@ -21,8 +21,8 @@ import torch._dynamo  # noqa: F401
 
 import analysis.measures.score  # noqa: F401
 import introvae.training.progress  # noqa: F401
+from analysis.train import main
 from introvae import files
-from introvae.commands.train import main
 from introvae.runs import folder
 from introvae.training import trainer
 

@@ -26,25 +26,25 @@ CASES = {
 
 def train(norm: str, weights: Weights, steps: int, dtype: torch.dtype) -> dict[str, Tensor]:
     """The state after `steps` on this process's slices of the batches that `draws` gives."""
-    model, optimisers = make(norm, dtype)
+    model, optimizers = make(norm, dtype)
     for step in range(steps):
         x, noise = draws(step, dtype)
         assert noise.prior is not None and noise.fakes is not None
         fakes = share(noise.fakes.transpose(0, 1)).transpose(0, 1)
-        train_step(model, optimisers, share(x), Noise(share(noise.posterior), share(noise.prior), fakes), weights)
+        train_step(model, optimizers, share(x), Noise(share(noise.posterior), share(noise.prior), fakes), weights)
     return model.state_dict()
 
 
 def first_gradients(norm: str, weights: Weights) -> dict[str, Tensor]:
     """Of one step in float32, as Adam's first moment keeps them: a tenth of the gradient."""
-    model, optimisers = make(norm, torch.float32)
+    model, optimizers = make(norm, torch.float32)
     x, noise = draws(0, torch.float32)
     assert noise.prior is not None
-    train_step(model, optimisers, share(x), Noise(share(noise.posterior), share(noise.prior)), weights)
-    networks = zip(optimisers, model.children(), strict=True)
+    train_step(model, optimizers, share(x), Noise(share(noise.posterior), share(noise.prior)), weights)
+    networks = zip(optimizers, model.children(), strict=True)
     return {
-        f"{index}.{name}": 10 * optimiser.state[p]["exp_avg"]
-        for index, (optimiser, network) in enumerate(networks)
+        f"{index}.{name}": 10 * optimizer.state[p]["exp_avg"]
+        for index, (optimizer, network) in enumerate(networks)
         for name, p in network.named_parameters()
     }
 

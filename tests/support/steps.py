@@ -1,4 +1,4 @@
-"""A small model with its optimisers, draws for its steps, and a counter of network passes."""
+"""A small model with its optimizers, draws for its steps, and a counter of network passes."""
 
 from collections import Counter
 from typing import Any
@@ -12,7 +12,7 @@ from introvae.nn.blocks import Block, Segment
 from introvae.nn.networks import IntroVAE, build
 from introvae.training.device import adam
 from introvae.training.schedule import Weights
-from introvae.training.step import Noise, Optimisers, train_step
+from introvae.training.step import Noise, Optimizers, train_step
 
 BATCH, LATENT = 6, 5
 INTROVAE = Weights(alpha=0.3, alpha_decoder=0.4, beta=2.0, kl_weight=0.9, m=8.0)
@@ -22,13 +22,13 @@ VAE = Weights(alpha=0.0, alpha_decoder=0.0, beta=2.0, kl_weight=0.9, m=8.0)
 
 def make(
     norm: str, dtype: torch.dtype = torch.float64, device: str = "cpu", **settings: Any
-) -> tuple[IntroVAE, Optimisers]:
+) -> tuple[IntroVAE, Optimizers]:
     torch.manual_seed(1)
     config = TrainConfig(image_size=16, channels=1, latent=LATENT, widths=(8, 12), norm=norm, **settings)
     model = build(config).to(device, dtype)
     with torch.no_grad():
         model.encoder.head.weight.mul_(3)  # energies that differ from image to image
-    return model, Optimisers(adam(model.encoder, 1e-2), adam(model.decoder, 1e-2))
+    return model, Optimizers(adam(model.encoder, 1e-2), adam(model.decoder, 1e-2))
 
 
 def draws(step: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> tuple[Tensor, Noise]:
@@ -70,10 +70,10 @@ def inner_convolution(network: nn.Module) -> nn.Conv2d:
 
 
 def count_passes(norm: str, weights: Weights, **settings: Any) -> Counter[str]:
-    model, optimisers = make(norm, **settings)
+    model, optimizers = make(norm, **settings)
     counter = PassCounter({name: inner_convolution(net) for name, net in model.named_children()})
     with counter:
-        train_step(model, optimisers, *draws(0), weights)
+        train_step(model, optimizers, *draws(0), weights)
     return counter.counts
 
 

@@ -1,5 +1,6 @@
 """Folders of runs as a study leaves them, without training any, and studies that are small enough for seconds."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from optuna.trial import TrialState
 
 from introvae.runs.folder import MetricsLog, write_params
 from introvae.runs.pictures import write_picture
-from introvae.runs.record import write_scores
+from introvae.runs.record import SCORES
 from introvae.training.metrics import COLUMNS
 from sweeps.config import StudyConfig
 from sweeps.workers.slots import RETRY
@@ -43,6 +44,16 @@ THOROUGH = {
     "ms_ssim_among_samples", "ms_ssim_among_real", "nearest_training",
     "swd", "swd_stderr", "swd_levels", "swd_reference", "swd_reference_stderr", "swd_reference_levels",
 }  # fmt: skip
+
+
+def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    """Write scores.json as any version might have."""
+    (folder / SCORES).write_text(json.dumps(scores))
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read scores.json as it is."""
+    return json.loads((folder / SCORES).read_text())
 
 
 def make_run(folder: Path, state: str = "complete", score: float = 0.5, reason: str = "", **config: Any) -> Path:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from introvae.nn.networks import IntroVAE
 from introvae.training.schedule import Weights
-from introvae.training.step import Noise, Optimisers
+from introvae.training.step import Noise, Optimizers
 
 
 def energy(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -26,15 +26,15 @@ def margin(kl: Tensor, w: Weights) -> Tensor:
     return torch.clamp(w.m - kl, min=0).mean()
 
 
-def update(loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def update(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """theta <- theta - eta grad(loss), for the parameters of one network only."""
     parameters = list(network.parameters())
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
         parameter.grad = gradient
-    optimiser.step()
+    optimizer.step()
 
 
-def algorithm_1(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+def algorithm_1(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
     enc, dec = model.encoder, model.decoder
     mu, logvar = enc(x)  # line 4
     z = mu + (0.5 * logvar).exp() * noise.posterior
@@ -42,13 +42,13 @@ def algorithm_1(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise
     l_ae = squared_error(x_r, x)  # line 7
     z_r, z_pp = enc(x_r.detach()), enc(x_p.detach())  # line 8
     l_adv = w.kl_weight * energy(mu, logvar).mean() + w.alpha * (margin(energy(*z_r), w) + margin(energy(*z_pp), w))
-    update(l_adv + w.beta * l_ae, enc, optimisers.encoder)  # lines 9 and 10
+    update(l_adv + w.beta * l_ae, enc, optimizers.encoder)  # lines 9 and 10
     z_r, z_pp = enc(x_r), enc(x_p)  # line 11
     l_adv = w.alpha_decoder * (energy(*z_r).mean() + energy(*z_pp).mean())  # line 12
-    update(l_adv + w.beta * l_ae, dec, optimisers.decoder)  # line 13
+    update(l_adv + w.beta * l_ae, dec, optimizers.decoder)  # line 13
 
 
-def soft_introvae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+def soft_introvae(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
     """Daniel and Tamar (2021): ELBO(x) - 1/2 exp(2 ELBO(fake)) for the encoder, ELBO(x) - KL(fake) for the decoder.
 
     Fakes are images to the encoder's loss: no gradient reaches them there. Each image is decoded and each z encoded
@@ -65,7 +65,7 @@ def soft_introvae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noi
         own = dec(mu_s + (0.5 * logvar_s).exp() * eps)
         elbo = -w.scale * (w.beta * 0.5 * ((own - image) ** 2).sum(dim=(1, 2, 3)) + w.beta_neg * energy(mu_s, logvar_s))
         loss = loss + w.alpha * (0.5 * (2 * elbo).exp()).mean()
-    update(loss, enc, optimisers.encoder)
+    update(loss, enc, optimizers.encoder)
     loss = w.scale * l_ae
     for image, eps in zip((x_r, x_p), noise.fakes, strict=True):
         mu_s, logvar_s = enc(image)
@@ -73,10 +73,10 @@ def soft_introvae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noi
         if w.gamma_r:
             own = dec((mu_s + (0.5 * logvar_s).exp() * eps).detach())
             loss = loss + w.scale * w.gamma_r * w.beta * squared_error(own, image.detach())
-    update(loss, dec, optimisers.decoder)
+    update(loss, dec, optimizers.decoder)
 
 
-def vae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Weights) -> None:
+def vae(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
     """One step of the plain VAE objective, both networks at once."""
     mu, logvar = model.encoder(x)
     kl = 0.5 * (mu.square() + torch.expm1(logvar) - logvar).sum(1)
@@ -86,5 +86,5 @@ def vae(model: IntroVAE, optimisers: Optimisers, x: Tensor, noise: Noise, w: Wei
     parameters = list(chain(model.encoder.parameters(), model.decoder.parameters()))
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = gradient
-    for optimiser in optimisers:
-        optimiser.step()
+    for optimizer in optimizers:
+        optimizer.step()

@@ -17,10 +17,10 @@ from helpers import equal_states, tiny_flags
 from killed_sweep import kill_and_continue
 from optuna.trial import TrialState
 from postgresql import wait_until
+from studies import read_scores
 
-from introvae.commands.train import main as train
+from analysis.train import main as train
 from introvae.runs.folder import load_checkpoint
-from introvae.runs.record import read_scores
 from sweeps.cli import main
 
 TINY = tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every")
@@ -106,7 +106,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_goes_on(
         wait_until(lambda seen=rows: metrics.exists() and len(metrics.read_text().splitlines()) > seen, 120)
         os.kill(process.pid, number)
         assert process.wait().code == 128 + number
-        end = "stopped; 0 of 2 trials are done, and the same command goes on, from the checkpoint of trial 0\n"
+        end = "stopped; 0 of 2 trials are done; rerun the same command to resume, from the checkpoint of trial 0\n"
         assert process.stderr.endswith(f"introvae-sweep: {end}")
         rows = len(metrics.read_text().splitlines())
     continued = sweep(tmp_path, LONG, 2)
@@ -152,9 +152,8 @@ def test_a_full_disk_stops_the_command_until_there_is_room(tmp_path: Path) -> No
     assert sweep(tmp_path, wide, 1).code == 0
     stopped = Command(with_little_room, words(tmp_path, wide, 2)).wait()
     assert stopped.code == 1
-    end = (
-        f"{tmp_path / STUDY / 'trial-001' / 'checkpoint.pt'}: File too large; make room, then the same command goes on"
-    )
+    checkpoint = tmp_path / STUDY / "trial-001" / "checkpoint.pt"
+    end = f"{checkpoint}: File too large; free some space, then rerun the same command"
     assert stopped.stderr.splitlines()[-1] == f"introvae-sweep: {end}"
     continued = sweep(tmp_path, wide, 2)
     assert continued.code == 0 and "continuing with trial 1" in continued.stdout

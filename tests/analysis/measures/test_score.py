@@ -14,11 +14,13 @@ from hypothesis.extra import numpy as hnp
 from score import FAILURES, Failure, blurred_noise, cards, halves
 from torch import Tensor
 
-from analysis.evaluate import outputs, score_run, scored_images
-from analysis.measures.score import PARTS, ScoreCard, score_images, weighted, weights_of
+from analysis.evaluate import score_run
+from analysis.measures.score import score_images, weighted, weights_of
 from analysis.measures.sharpness import laplacian_variance, relative_sharpness
+from analysis.outputs import outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images, to_float
 from introvae.errors import UserError
+from introvae.runs.record import PARTS, Scores
 from introvae.training.trainer import Trainer
 
 
@@ -74,7 +76,7 @@ def test_black_and_not_finite_score_0(sets: tuple[Tensor, Tensor], value: float)
     assert score_images(real, real, bad).score == 0
     one_pixel = real.clone()
     one_pixel[3, 0, 5, 5] = math.nan
-    assert score_images(real, one_pixel, samples) == ScoreCard(0, 0, 0, 0, 0, 0, 0)
+    assert score_images(real, one_pixel, samples) == Scores(score=0, stderr=0, **dict.fromkeys(PARTS, 0))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,7 @@ def test_what_is_no_part_cannot_be_optimised(text: str) -> None:
 
 def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     real = scored_images(small_faces)
-    assert score_run(trained.folder) == score_images(real, *outputs(trained.evaluated, real, trained.config.latent))
+    shown = outputs_of(trained.evaluated, real)
+    assert score_run(trained.folder) == score_images(real, shown.reconstructions, shown.samples)
     with pytest.raises(UserError, match="cannot read"):
         score_run(tmp_path / "nothing")

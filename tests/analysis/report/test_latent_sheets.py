@@ -8,20 +8,25 @@ import pytest
 import torch
 from helpers import tiny_config, tiny_flags
 from PIL import Image
+from studies import write_scores
 
-from analysis.report.latent_sheets import write_latent_pictures
+from analysis.outputs import outputs_of, scored_images
+from analysis.report.latent_sheets import write_latent_sheets
 from analysis.report.runs import read_runs
 from analysis.report.sheets import BELOW, LINE, MARGIN
 from analysis.rescore import rescore
-from introvae.commands.train import main
+from analysis.train import main
 from introvae.data.image_set import ImageSet
-from introvae.nn.networks import build
-from introvae.runs.record import write_scores
+from introvae.nn.networks import IntroVAE, build
 from introvae.training.trainer import Trainer
 
 NAMES = ("traversals", "interpolations", "plane")
 SIDE = 64  # of a tile
 FIRST_ROW = MARGIN + LINE + BELOW  # below the captions
+
+
+def write(model: IntroVAE, images: ImageSet, folder: Path) -> None:
+    write_latent_sheets(model, images.validation, outputs_of(model, scored_images(images)), folder)
 
 
 def written(folder: Path) -> list[bytes]:
@@ -33,9 +38,9 @@ def drawn(folder: Path) -> list[bool]:
 
 
 def test_the_pictures_of_a_run_are_small_and_the_same_each_time(trained: Trainer, small_faces: ImageSet) -> None:
-    write_latent_pictures(trained.model, small_faces, trained.folder)
+    write(trained.model, small_faces, trained.folder)
     first = written(trained.folder)
-    write_latent_pictures(trained.model, small_faces, trained.folder)
+    write(trained.model, small_faces, trained.folder)
     assert written(trained.folder) == first
     assert all(1_000 < len(png) < 300_000 for png in first)
     for name, rows in zip(NAMES, (8, 6, 7), strict=True):
@@ -45,7 +50,7 @@ def test_the_pictures_of_a_run_are_small_and_the_same_each_time(trained: Trainer
 
 def test_the_plane_stands_between_its_originals(trained: Trainer, small_faces: ImageSet) -> None:
     """Left of the top row stands the original whose encoding is the first corner, enlarged to 64 px."""
-    write_latent_pictures(trained.model, small_faces, trained.folder)
+    write(trained.model, small_faces, trained.folder)
     with Image.open(trained.folder / "images" / "plane.png") as image:
         row = np.asarray(image.convert("L"))[FIRST_ROW:][:SIDE]
     tile = np.kron(small_faces.validation[:1][0, 0].numpy(), np.ones((4, 4), np.uint8))
@@ -56,7 +61,7 @@ def test_the_plane_stands_between_its_originals(trained: Trainer, small_faces: I
 def test_a_few_images_are_enough(small_faces: ImageSet, tmp_path: Path, count: int, channels: int) -> None:
     torch.manual_seed(0)
     few = small_faces.validation[:count].expand(-1, channels, -1, -1)
-    write_latent_pictures(build(tiny_config(channels=channels, latent=3)), ImageSet("few", few, few), tmp_path)
+    write(build(tiny_config(channels=channels, latent=3)), ImageSet("few", few, few), tmp_path)
     assert all(drawn(tmp_path))
 
 
@@ -64,7 +69,7 @@ def test_a_model_that_gives_no_numbers_is_drawn(small_faces: ImageSet, tmp_path:
     torch.manual_seed(0)
     model = build(tiny_config())
     torch.nn.init.constant_(model.decoder.head.bias, math.nan)
-    write_latent_pictures(model, small_faces, tmp_path)
+    write(model, small_faces, tmp_path)
     assert all(drawn(tmp_path))
 
 

@@ -36,6 +36,7 @@ def test_each_run_is_a_column_of_bands_plane_and_scores(study: Path) -> None:
         lefts.append(columns.min())
         tops.append(rows.min())
         originals = read_bands(study / f"trial-{index:03d}" / "images" / "step-000020.png")["originals"]
+        originals = np.kron(originals, np.ones((4, 4, 1), np.uint8))  # 16 px enlarged to 64
         height, width = originals.shape[:2]
         above = sheet[:, lefts[-1] : lefts[-1] + width]
         assert any(np.array_equal(above[top : top + height], originals) for top in range(tops[-1] - height))

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from studies import MEASURES, PARTS, make_study
 
 from analysis.report.runs import Run, read_runs
-from analysis.report.table import COLUMNS, ORDER, frame, markdown, ranked, text_table
+from analysis.report.table import COLUMNS, frame, markdown, ranked, text_table
+from introvae.runs.record import RunState, Scores
 
-RUN = Run("run", Path("run"), "complete", "", 20, {}, {"score": 0.5, **PARTS, "measures": MEASURES}, {}, b"", {})
+RUN = Run(
+    name="run", folder=Path("run"), state=RunState.COMPLETE, reason="", step=20, scores=Scores(score=0.5, **PARTS),
+    measures=MEASURES,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
 
 @given(st.floats(0, 1), st.floats(allow_nan=False, allow_infinity=False))
 def test_a_file_gives_every_number_back(score: float, psnr: float) -> None:
-    run = replace(RUN, scores={"score": score, "measures": {"psnr": psnr}})
+    run = replace(RUN, scores=Scores(score=score), measures={"psnr": psnr})
     (row,) = csv.DictReader(io.StringIO(frame([run]).to_csv(index=False)))
     assert (float(row["score"]), float(row["psnr"])) == (score, psnr)
 
@@ -76,12 +80,12 @@ NAMES = st.text(st.characters(categories=["L", "N", "P", "C", "Z"]), min_size=1,
 NUMBERS = st.floats(width=64) | st.integers(-(2**62), 2**62)
 
 
-@given(st.lists(st.tuples(NAMES, st.sampled_from(ORDER), NAMES, NUMBERS, NUMBERS, st.floats(0, 1)), max_size=4))
+@given(st.lists(st.tuples(NAMES, st.sampled_from(RunState), NAMES, NUMBERS, NUMBERS, st.floats(0, 1)), max_size=4))
 def test_every_table_fits_a_terminal(
-    drawn: list[tuple[str, str, str, float, float, float]],
+    drawn: list[tuple[str, RunState, str, float, float, float]],
 ) -> None:
     some = [
-        replace(RUN, name=name, state=state, reason=reason, scores={"score": score, "measures": {"kl": a, "vae_kl": b}})
+        replace(RUN, name=name, state=state, reason=reason, scores=Scores(score=score), measures={"kl": a, "vae_kl": b})
         for name, state, reason, a, b, score in drawn
     ]
     lines = text_table(ranked(some)).split("\n")

@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import exit_code, tiny_flags
+from studies import read_scores
 
 import introvae
 from analysis.cli import main as report
+from analysis.train import main as train
 from introvae.commands.export import main
-from introvae.commands.train import main as train
 from introvae.runs.folder import load_checkpoint, read_config, read_metrics
-from introvae.runs.record import read_scores
 
 Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     assert exit_code(train, [*tiny_flags("ema_decay"), "--ema-decay", "0.5", "--out", "study/trial-000"]) == 0
     return Path("study/trial-000")
@@ -55,7 +55,7 @@ def test_training_begins_anew_from_a_copy_s_weights(run: Path, capsys: Captured)
     config = read_config(Path("new"))
     assert (config.start_weights, config.steps, config.warmup_steps) == ("given/trial-000", 4, 0)
     assert exit_code(train, ["--config", "given/trial-000/params.toml", "--out", "given/trial-000"]) == 2
-    assert "it holds weights alone, which no training goes on from" in capsys.readouterr().err
+    assert "it holds weights alone, from which no training can continue" in capsys.readouterr().err
 
 
 def test_a_run_without_a_checkpoint_is_copied_without_weights(run: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_cannot_be_copied_is_refused_before_anything_is_written(run: Path, 
     for flags, message in (
         ([str(run), "study", "--out", "given"], "cannot read study/params.toml"),
         (["nowhere", "--best", "--out", "given"], "nowhere holds no complete run"),
-        ([str(run), "--out", "other"], "other/trial-000 is there already; remove it or choose another --out"),
+        ([str(run), "--out", "other"], "other/trial-000 exists; remove it or choose another --out"),
     ):
         capsys.readouterr()
         assert exit_code(main, flags) == 2

@@ -9,14 +9,15 @@ import torch
 from helpers import exit_code
 from torch import nn
 
+from analysis.train import main
 from introvae.commands.options import config_from
-from introvae.commands.train import command_line, main
+from introvae.commands.train import command_line
 from introvae.config import TrainConfig, load_preset, presets
 from introvae.errors import UserError
 from introvae.nn.networks import build
 from introvae.training.device import adam
 from introvae.training.schedule import weights_at
-from introvae.training.step import Noise, Optimisers, train_step
+from introvae.training.step import Noise, Optimizers, train_step
 
 ORIGINALS = {  # alpha, alpha_decoder, beta, m, latent, in the paper's convention
     "paper-128": (0.25, None, 0.5, 110, 256),
@@ -48,8 +49,8 @@ def test_every_preset_takes_a_whole_step_on_meta_tensors(name: str) -> None:
         model = build(config)
         x = torch.rand(2, config.channels, config.image_size, config.image_size)
         noise = Noise(torch.randn(2, config.latent), torch.randn(2, config.latent))
-    optimisers = Optimisers(adam(model.encoder, config.lr), adam(model.decoder, config.lr))
-    terms = train_step(model, optimisers, x, noise, weights_at(config, config.steps - 1))
+    optimizers = Optimizers(adam(model.encoder, config.lr), adam(model.decoder, config.lr))
+    terms = train_step(model, optimizers, x, noise, weights_at(config, config.steps - 1))
     assert terms.mu.shape == (2, config.latent)
     assert (terms.kl_sample is not None) == (config.alpha != 0)
 

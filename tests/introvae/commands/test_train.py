@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from helpers import COMMANDS, tiny_flags
+from studies import read_scores
 
-from introvae.commands.train import main
+from analysis.train import main
 from introvae.runs.folder import read_config
-from introvae.runs.record import read_scores
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy(module: str) -> None:
 
 
 def test_a_training_from_start_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = [*tiny_flags("beta", "m"), "--alpha", "0:0,10:0.5", "--beta", "12", "--m", "9", "--device", "cpu"]

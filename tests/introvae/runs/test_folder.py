@@ -22,7 +22,6 @@ from introvae.runs.folder import (
     save_checkpoint,
     write_params,
 )
-from introvae.runs.record import read_scores, write_scores
 
 
 def test_parameters_come_back_and_another_run_is_refused(tmp_path: Path) -> None:
@@ -112,12 +111,3 @@ def test_metrics_come_back_without_a_torn_last_row(tmp_path: Path) -> None:
     assert len(rows) == 2 and math.isnan(rows[1]["kl"])
     MetricsLog(tmp_path, ("step", "kl"), rows[:1])
     assert (tmp_path / "metrics.csv").read_text() == "step,kl\n1,2.5\n"
-
-
-def test_scores_come_back_and_broken_ones_are_named(tmp_path: Path) -> None:
-    assert read_scores(tmp_path) is None
-    write_scores(tmp_path, {"score": 0.5})
-    assert read_scores(tmp_path) == {"score": 0.5}
-    (tmp_path / "scores.json").write_text("{")
-    with pytest.raises(UserError, match=r"scores\.json"):
-        read_scores(tmp_path)

@@ -16,7 +16,7 @@ from introvae.nn.networks import build
 from introvae.training.device import adam, compile_networks
 from introvae.training.metrics import summary
 from introvae.training.schedule import Weights
-from introvae.training.step import Optimisers, train_step
+from introvae.training.step import Optimizers, train_step
 
 
 class CountingBackend:
@@ -54,23 +54,23 @@ class CountingBackend:
 
 def compiled(norm: str = "group") -> tuple[Any, Any, CountingBackend]:
     torch._dynamo.reset()
-    model, optimisers = make(norm, torch.float32)
+    model, optimizers = make(norm, torch.float32)
     inner = {tuple(inner_convolution(net).weight.shape): name for name, net in model.named_children()}
     backend = CountingBackend(inner)
     compile_networks((model.encoder, model.decoder), backend)
-    return model, optimisers, backend
+    return model, optimizers, backend
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
     """A graph break would give a network more than two graphs; new weights must give it none."""
-    model, optimisers, backend = compiled(norm)
-    plain, plain_optimisers = make(norm, torch.float32)
+    model, optimizers, backend = compiled(norm)
+    plain, plain_optimizers = make(norm, torch.float32)
     sweep = [INTROVAE, replace(INTROVAE, alpha=0.1), replace(INTROVAE, beta=3.0), replace(INTROVAE, m=2.0), VAE]
     graphs = []
     for step, weights in enumerate(sweep):
-        train_step(model, optimisers, *draws(step, torch.float32), weights)
-        train_step(plain, plain_optimisers, *draws(step, torch.float32), weights)
+        train_step(model, optimizers, *draws(step, torch.float32), weights)
+        train_step(plain, plain_optimizers, *draws(step, torch.float32), weights)
         graphs.append(backend.graphs)
     assert graphs == [3] * len(sweep)  # two of the encoder, one of the decoder
     assert not torch._dynamo.utils.counters["graph_break"]
@@ -81,10 +81,10 @@ def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
 @pytest.mark.parametrize(("weights", "graphs", "decoder"), [(INTROVAE, 3, (2, 3, 3)), (SOFT, 4, (4, 3, 5))])
 def test_passes_of_a_compiled_step(weights: Weights, graphs: int, decoder: tuple[int, int, int]) -> None:
     """One decoder weight gradient more than without: a compiled backward pass computes all of its gradients."""
-    model, optimisers, backend = compiled()
-    train_step(model, optimisers, *draws(0, torch.float32), weights)
+    model, optimizers, backend = compiled()
+    train_step(model, optimizers, *draws(0, torch.float32), weights)
     backend.counts.clear()
-    train_step(model, optimisers, *draws(1, torch.float32), weights)
+    train_step(model, optimizers, *draws(1, torch.float32), weights)
     found = {name: count for name, count in backend.counts.items() if not name.startswith("other")}
     assert found == passes((5, 3, 5), decoder)
     assert backend.graphs == graphs
@@ -99,9 +99,9 @@ def test_evaluation_compiles_nothing() -> None:
 def fake_step(weights: Weights) -> None:
     with FakeTensorMode():
         model = build(TrainConfig(image_size=16, channels=1, latent=LATENT, widths=(8, 12)))
-        optimisers = Optimisers(adam(model.encoder, 1e-3), adam(model.decoder, 1e-3))
+        optimizers = Optimizers(adam(model.encoder, 1e-3), adam(model.decoder, 1e-3))
         x, noise = draws(0, torch.float32)
-        terms = train_step(model, optimisers, x, noise, weights)
+        terms = train_step(model, optimizers, x, noise, weights)
         values = summary(terms, weights.m)
         assert torch.where(~values[:2].isfinite().all(), 1, 0).shape == ()
 

@@ -1,4 +1,4 @@
-"""Too little memory: one line that says what to lower, and by how much."""
+"""Too little memory is one line that says what to lower."""
 
 from pathlib import Path
 
@@ -13,21 +13,20 @@ MEMORY = """
 import re, resource, sys
 from pathlib import Path
 import torch._dynamo, analysis.measures.score, introvae.training.progress
-from introvae.commands.train import main
+from analysis.train import main
 used = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + {mebibytes} * 2**20, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_memory_that_does_not_suffice_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_enough_memory_says_to_halve_the_batch(tmp_path: Path) -> None:
     """2,048 images fit into a step of the warm-up, not into one of the adversarial phase."""
     flags = [*tiny_flags("batch_size", "steps", "warmup_steps"), "--steps", "6", "--warmup-steps", "4"]
     result = script("-c", MEMORY.format(mebibytes=370), *flags, "--batch-size", "2048", "--out", str(tmp_path / "a"))
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == (
-        "introvae-train: out of memory on cpu in step 5 with --batch-size 2048: "
-        "--batch-size 1024 fits; with --precision bf16 more may"
+        "introvae-train: out of memory on cpu in step 5 with --batch-size 2048: halve the batch, or use --precision bf16"
     )
     kept = load_checkpoint(tmp_path / "a")
     assert kept and kept["step"] == 4
@@ -41,8 +40,8 @@ def test_memory_short_outside_of_steps_is_one_line_too(capsys: pytest.CaptureFix
 
     assert run_command("introvae-train", greedy) == 1
     assert capsys.readouterr().err == (
-        "introvae-train: out of memory while reading, drawing or scoring images; free some, then the same command "
-        "goes on\n"
+        "introvae-train: out of memory while reading, drawing or scoring images; free some, then rerun the same "
+        "command\n"
     )
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import CPU, equal_states, exit_code, save_image, tiny_config, tiny_flags
+from studies import read_scores
 
-from introvae.commands.train import main
+from analysis.train import main
 from introvae.data.image_set import ImageSet
 from introvae.runs.folder import load_checkpoint, read_config, read_metrics
-from introvae.runs.record import read_scores
 from introvae.training.trainer import Trainer
 from sweeps.cli import main as sweep
 
 
 @pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def finished(forgiving: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     assert exit_code(main, [*tiny_flags(), "--out", "study/short"]) == 0
     return Path("study/short")
@@ -44,9 +44,9 @@ def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -
 
 def test_best_takes_the_study_s_best_complete_run(finished: Path) -> None:
     others = {
-        "diverged": {"state": "diverged", "score": 2.0},
-        "worse": {"state": "complete", "score": -1.0},
-        "optimized": {"state": "complete", "score": 2.0, "optimized": -1.0},
+        "diverged": {"state": "diverged", "score": 1.0},
+        "worse": {"state": "complete", "score": 0.0},
+        "optimized": {"state": "complete", "score": 1.0, "optimized": 0.0},
     }
     for name, scores in others.items():
         (finished.parent / name).mkdir()

@@ -31,16 +31,16 @@ def state(model: IntroVAE) -> dict[str, Tensor]:
 @pytest.mark.parametrize("hinge", ["sample", "batch"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_fast_step_equals_algorithm_1(norm: str, hinge: str) -> None:
-    fast, optimisers = make(norm)
-    slow, slow_optimisers = make(norm)
+    fast, optimizers = make(norm)
+    slow, slow_optimizers = make(norm)
     m = typical_energy(fast)
     weights = Weights(**vars(INTROVAE) | {"hinge": hinge, "m": m})
     active = 0
     for step in range(5):
-        terms = train_step(fast, optimisers, *draws(step), weights)
+        terms = train_step(fast, optimizers, *draws(step), weights)
         assert terms.kl_sample is not None
         active += int((terms.kl_sample < m).sum())
-        twin.algorithm_1(slow, slow_optimisers, *draws(step), weights)
+        twin.algorithm_1(slow, slow_optimizers, *draws(step), weights)
     assert 0 < active < 5 * BATCH  # the margin was on both sides: the hinge took part
     for name, value in state(slow).items():
         torch.testing.assert_close(fast.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
@@ -48,10 +48,10 @@ def test_fast_step_equals_algorithm_1(norm: str, hinge: str) -> None:
 
 def test_twin_notices_a_wrong_update() -> None:
     """The comparison can fail: the decoder's alpha is the smallest thing that could be forgotten."""
-    fast, optimisers = make("group")
-    slow, slow_optimisers = make("group")
-    train_step(fast, optimisers, *draws(0), Weights(**vars(INTROVAE) | {"alpha_decoder": 0.3}))
-    twin.algorithm_1(slow, slow_optimisers, *draws(0), INTROVAE)
+    fast, optimizers = make("group")
+    slow, slow_optimizers = make("group")
+    train_step(fast, optimizers, *draws(0), Weights(**vars(INTROVAE) | {"alpha_decoder": 0.3}))
+    twin.algorithm_1(slow, slow_optimizers, *draws(0), INTROVAE)
     encoders = zip(fast.encoder.parameters(), slow.encoder.parameters(), strict=True)
     assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in encoders)
     decoders = zip(fast.decoder.parameters(), slow.decoder.parameters(), strict=True)
@@ -60,26 +60,26 @@ def test_twin_notices_a_wrong_update() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_alpha_0_is_the_vae_bit_for_bit(norm: str) -> None:
-    fast, optimisers = make(norm, torch.float32)
-    slow, slow_optimisers = make(norm, torch.float32)
+    fast, optimizers = make(norm, torch.float32)
+    slow, slow_optimizers = make(norm, torch.float32)
     for step in range(5):
         x, noise = draws(step, torch.float32)
-        train_step(fast, optimisers, x, Noise(noise.posterior), VAE)
-        twin.vae(slow, slow_optimisers, x, noise, VAE)
+        train_step(fast, optimizers, x, Noise(noise.posterior), VAE)
+        twin.vae(slow, slow_optimizers, x, noise, VAE)
     assert all(torch.equal(fast.state_dict()[name], value) for name, value in state(slow).items())
 
 
 def test_autoencoder_leaves_the_kl_alone() -> None:
-    model, optimisers = make("group")
+    model, optimizers = make("group")
     x, noise = draws(0)
     train_step(
-        model, optimisers, x, Noise(torch.zeros_like(noise.posterior)), Weights(**vars(VAE) | {"kl_weight": 0.0})
+        model, optimizers, x, Noise(torch.zeros_like(noise.posterior)), Weights(**vars(VAE) | {"kl_weight": 0.0})
     )
-    reference, reference_optimisers = make("group")
+    reference, reference_optimizers = make("group")
     error = twin.squared_error(reference.decoder(reference.encoder(x)[0]), x)
     (VAE.beta * error).backward()
-    for optimiser in reference_optimisers:
-        optimiser.step()
+    for optimizer in reference_optimizers:
+        optimizer.step()
     for a, b in zip(model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
@@ -88,11 +88,11 @@ def test_autoencoder_leaves_the_kl_alone() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_fast_soft_step_equals_its_definition(norm: str, gamma_r: float) -> None:
     weights = replace(SOFT, gamma_r=gamma_r)
-    fast, optimisers = make(norm)
-    slow, slow_optimisers = make(norm)
+    fast, optimizers = make(norm)
+    slow, slow_optimizers = make(norm)
     for step in range(5):
-        train_step(fast, optimisers, *draws(step), weights)
-        twin.soft_introvae(slow, slow_optimisers, *draws(step), weights)
+        train_step(fast, optimizers, *draws(step), weights)
+        twin.soft_introvae(slow, slow_optimizers, *draws(step), weights)
     for name, value in state(slow).items():
         torch.testing.assert_close(fast.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
@@ -101,9 +101,9 @@ def test_fast_soft_step_equals_its_definition(norm: str, gamma_r: float) -> None
 def test_every_weight_of_the_soft_objective_counts(change: dict[str, float]) -> None:
     ends = []
     for weights in (SOFT, replace(SOFT, **change)):  # type: ignore[arg-type]
-        model, optimisers = make("group")
+        model, optimizers = make("group")
         for step in range(2):
-            train_step(model, optimisers, *draws(step), weights)
+            train_step(model, optimizers, *draws(step), weights)
         ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert (ends[0] - ends[1]).abs().max() > 1e-7
 
@@ -113,19 +113,19 @@ def test_every_weight_of_the_soft_objective_counts(change: dict[str, float]) -> 
 def test_activation_checkpointing_changes_nothing(norm: str, weights: Weights) -> None:
     ends = []
     for recompute in (False, True):
-        model, optimisers = make(norm, activation_checkpointing=recompute)
+        model, optimizers = make(norm, activation_checkpointing=recompute)
         for step in range(3):
-            train_step(model, optimisers, *draws(step), weights)
+            train_step(model, optimizers, *draws(step), weights)
         ends.append(state(model))
     for name, value in ends[0].items():
         torch.testing.assert_close(ends[1][name], value, rtol=0, atol=1e-12, msg=name)
 
 
 def test_losses_reported_are_those_of_the_paper() -> None:
-    model, optimisers = make("none")
+    model, optimizers = make("none")
     reference = copy.deepcopy(model)
     x, noise = draws(0)
-    terms = train_step(model, optimisers, x, noise, INTROVAE)
+    terms = train_step(model, optimizers, x, noise, INTROVAE)
     with torch.no_grad():
         mu, logvar = reference.encoder(x)
         x_r, x_p = (reference.decoder(z) for z in (mu + torch.exp(0.5 * logvar) * noise.posterior, noise.prior))
@@ -164,12 +164,12 @@ def test_passes_of_a_vae_step() -> None:
 
 
 def test_samples_need_their_noise() -> None:
-    model, optimisers = make("none")
+    model, optimizers = make("none")
     x, noise = draws(0)
     with pytest.raises(ValueError, match=r"noise\.prior"):
-        train_step(model, optimisers, x, Noise(noise.posterior), INTROVAE)
+        train_step(model, optimizers, x, Noise(noise.posterior), INTROVAE)
     with pytest.raises(ValueError, match=r"noise\.fakes"):
-        train_step(model, optimisers, x, noise._replace(fakes=None), SOFT)
+        train_step(model, optimizers, x, noise._replace(fakes=None), SOFT)
 
 
 def finite(terms: Terms) -> bool:
@@ -179,30 +179,30 @@ def finite(terms: Terms) -> bool:
 @pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
 def test_a_step_runs_on_meta_tensors(weights: Weights) -> None:
     """Nothing in the step is left on another device, and nothing waits for a value."""
-    model, optimisers = make("group", torch.float32, "meta")
-    terms = train_step(model, optimisers, *draws(0, torch.float32, "meta"), weights)
+    model, optimizers = make("group", torch.float32, "meta")
+    terms = train_step(model, optimizers, *draws(0, torch.float32, "meta"), weights)
     assert terms.loss_encoder.device.type == "meta"
 
 
 @pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
 def test_a_step_runs_under_bf16_autocast(weights: Weights) -> None:
-    model, optimisers = make("group", torch.float32)
+    model, optimizers = make("group", torch.float32)
     before = state(model)
     with autocast(torch.device("cpu"), "bf16"):
-        terms = train_step(model, optimisers, *draws(0, torch.float32), weights)
+        terms = train_step(model, optimizers, *draws(0, torch.float32), weights)
     assert finite(terms) and terms.kl_real.dtype == terms.reconstruction.dtype == torch.float32
     assert all(value.dtype == torch.float32 for value in model.state_dict().values())
     assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_under_autocast_the_decoder_sees_the_updated_encoder() -> None:
-    model, optimisers = make("group", torch.float32)
-    for group in optimisers.encoder.param_groups:
+    model, optimizers = make("group", torch.float32)
+    for group in optimizers.encoder.param_groups:
         group["lr"] = 0.3  # so that the update shows in bfloat16
     x, noise = draws(0, torch.float32)
     start = copy.deepcopy(model)
     with autocast(torch.device("cpu"), "bf16"):
-        terms = train_step(model, optimisers, x, noise, INTROVAE)
+        terms = train_step(model, optimizers, x, noise, INTROVAE)
         with torch.no_grad():
             mu, logvar = start.encoder(x)
             fakes = (start.decoder(mu + torch.exp(0.5 * logvar) * noise.posterior), start.decoder(noise.prior))
@@ -218,10 +218,10 @@ def test_under_autocast_the_decoder_sees_the_updated_encoder() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_the_cpu() -> None:
-    cpu, cpu_optimisers = make("group")
-    gpu, gpu_optimisers = make("group", device="cuda")
+    cpu, cpu_optimizers = make("group")
+    gpu, gpu_optimizers = make("group", device="cuda")
     for step in range(3):
-        train_step(cpu, cpu_optimisers, *draws(step), INTROVAE)
-        train_step(gpu, gpu_optimisers, *draws(step, device="cuda"), INTROVAE)
+        train_step(cpu, cpu_optimizers, *draws(step), INTROVAE)
+        train_step(gpu, gpu_optimizers, *draws(step, device="cuda"), INTROVAE)
     for a, b in zip(cpu.parameters(), gpu.parameters(), strict=True):
         torch.testing.assert_close(a, b.cpu(), rtol=0, atol=1e-8)

@@ -87,8 +87,8 @@ def restart_batches(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
 
 
 LEFT_OUT: dict[str, Callable[[Trainer, pytest.MonkeyPatch], None]] = {
-    "Adam of the encoder": lambda trainer, patch: trainer.state.optimisers.encoder.state.clear(),
-    "Adam of the decoder": lambda trainer, patch: trainer.state.optimisers.decoder.state.clear(),
+    "Adam of the encoder": lambda trainer, patch: trainer.state.optimizers.encoder.state.clear(),
+    "Adam of the decoder": lambda trainer, patch: trainer.state.optimizers.decoder.state.clear(),
     "schedules": lambda trainer, patch: patch.setattr(
         "introvae.training.trainer.weights_at", lambda config, step: weights_at(config, step - CUT)
     ),
@@ -185,7 +185,7 @@ def test_the_first_picture_is_of_the_initial_weights(small_faces: ImageSet, trai
 @pytest.mark.slow
 def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
     flags = [*tiny_flags("steps"), "--steps", "200", "--channels", "1", "--device", "cpu"]
-    command = [sys.executable, "-m", "introvae.commands.train", *flags, "--out"]
+    command = [sys.executable, "-m", "analysis.train", *flags, "--out"]
     for cut in (tmp_path / "whole", tmp_path / "cut"):
         if cut.name == "cut":
             with subprocess.Popen([*command, str(cut)], stderr=subprocess.DEVNULL) as process:
@@ -226,7 +226,7 @@ def test_a_shared_warm_up_equals_training_it_again(small_faces: ImageSet, tmp_pa
 def test_the_configuration_decides_the_learning_rate_of_a_started_run(small_faces: ImageSet, tmp_path: Path) -> None:
     Trainer(tiny_config(), small_faces, tmp_path / "a", CPU).run(8)
     started = Trainer(tiny_config(lr=0.5), small_faces, tmp_path / "b", CPU, start=tmp_path / "a")
-    assert [group["lr"] for optimiser in started.state.optimisers for group in optimiser.param_groups] == [0.5, 0.5]
+    assert [group["lr"] for optimizer in started.state.optimizers for group in optimizer.param_groups] == [0.5, 0.5]
 
 
 def test_a_run_with_alpha_0_never_draws_prior_noise(
@@ -261,7 +261,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
 def test_parameters_that_are_not_finite_are_never_saved(small_faces: ImageSet, tmp_path: Path) -> None:
     """The last step's losses are finite while its update was not."""
     trainer = Trainer(tiny_config(warmup_steps=0, steps=1), small_faces, tmp_path, CPU)
-    trainer.state.optimisers.decoder.param_groups[0]["lr"] = math.inf
+    trainer.state.optimizers.decoder.param_groups[0]["lr"] = math.inf
     with pytest.raises(DivergedError, match="the parameters at step 1 is not finite"):
         trainer.run()
     assert load_checkpoint(tmp_path) is None

@@ -12,21 +12,20 @@ import pytest
 from helpers import CPU, save_image
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from studies import study_config
+from studies import read_scores, study_config
 
 from introvae.config import TrainConfig, load_preset
 from introvae.errors import UserError
 from introvae.runs.folder import read_config, read_metrics
-from introvae.runs.record import read_scores
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
-from sweeps.objective import run_trial
+from sweeps.plan import plan_trial
 from sweeps.run import opening, prepare, run_study, settings
 from sweeps.search.points import Point, read_points
 from sweeps.search.samplers import SlotSampler
 from sweeps.search.space import Space
-from sweeps.setup import trial_config
 from sweeps.study import open_study
+from sweeps.trial import run_trial
 from sweeps.workers.slots import DRAWN, FINISHED, CutOff, Filler
 
 SPACE = Space((0.1, 1.0), (1.0, 10.0), (1.0, 16.0))
@@ -67,7 +66,7 @@ def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) 
     train, points = replace(high, channels=0), read_points("beta-comparison")
     setup = prepare(StudyConfig(train=train, points=points, out=tmp_path, device="cpu"))
     for slot, published in enumerate((low, high)):
-        found = trial_config(setup, slot, setup.point(slot))
+        found = plan_trial(setup, slot, setup.point(slot)).config
         beta = found.warmup_beta  # of no effect without a warm-up
         assert found == replace(published, seed=0, warmup_seed=0, split_seed=0, warmup_beta=beta)
         assert found.warmup_steps == 0
@@ -79,7 +78,7 @@ def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> No
         9,
         "halving",
     )
-    assert StudyConfig(points=POINTS, pruner="median").pruned_by == "median"
+    assert StudyConfig(points=POINTS, pruner="halving").pruned_by == "halving"
     assert (StudyConfig().total, StudyConfig().pruned_by) == (50, "halving")
 
 
@@ -193,8 +192,8 @@ def test_other_points_are_another_study(tmp_path: Path) -> None:
     difference = r"points.0: \{'alpha': 0.25\} -> \{'alpha': 0.5\}\); --study NAME begins another one"
     with pytest.raises(UserError, match=difference):
         run_study(other)
-    with pytest.raises(UserError, match=r"other settings \(sampler: tpe -> qmc\)"):
-        run_study(study_config(tmp_path, points=(Point(alpha=0.25),), trials=None, sampler="qmc"))
+    with pytest.raises(UserError, match=r"other settings \(sampler: tpe -> random\)"):
+        run_study(study_config(tmp_path, points=(Point(alpha=0.25),), trials=None, sampler="random"))
 
 
 def test_a_space_that_is_one_value_leaves_points_outside_to_the_point() -> None:

@@ -7,15 +7,14 @@ import optuna
 import pytest
 import torch
 from helpers import CPU
-from studies import study_config
+from studies import read_scores, study_config
 
 from analysis.measures.spectrum import beta_range, vae_kl
 from introvae.runs.folder import read_config, read_metrics
-from introvae.runs.record import read_scores
 from introvae.training.trainer import Trainer
-from sweeps.objective import run_trial
+from sweeps.plan import train_warmup, warmup_config
 from sweeps.run import opening, prepare
-from sweeps.setup import train_warmup, warmup_config
+from sweeps.trial import run_trial
 from sweeps.workers.slots import CutOff
 
 

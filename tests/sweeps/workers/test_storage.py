@@ -112,7 +112,7 @@ def test_a_server_that_stays_away_stops_the_worker(postgres: PostgreSQL, tmp_pat
     filler = Filler(study, 2, lambda slot: tmp_path / "s" / f"trial-{slot}", run, one_machine=False)
     study._storage._backend.patience = 0.5  # type: ignore[attr-defined]
     try:
-        with pytest.raises(StoppedError, match=r"has not answered for .*; the same command goes on"):
+        with pytest.raises(StoppedError, match=r"has not answered for .*; rerun the same command to resume"):
             filler.fill(lambda *_: None)
     finally:
         postgres.start()
@@ -126,7 +126,7 @@ def test_a_full_disk_stops_the_worker_in_one_line(tmp_path: Path) -> None:
     study = optuna.create_study(storage=database)
     fill_up = "PRAGMA max_page_count = 1"  # what there is, and no more
     sqlalchemy.event.listen(database.engine, "checkout", lambda connection, *_: connection.execute(fill_up))
-    with pytest.raises(StoppedError, match="is full; make room, then the same command goes on"):
+    with pytest.raises(StoppedError, match="is full; free some space, then rerun the same command"):
         study.set_user_attr("large", "x" * 100_000)
 
 

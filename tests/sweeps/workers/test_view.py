@@ -210,4 +210,4 @@ def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -
     text = "".join(line.ljust(80) for line in lines if "search" not in line)
     assert "|" not in text and "trial-000" not in text
     assert lines[-3] == "stopping with a checkpoint at the next log of each trial; once more: now"
-    assert "".join(lines[-2:]).endswith("the same command goes on, from the checkpoint of trial 0")
+    assert "".join(lines[-2:]).endswith("rerun the same command to resume, from the checkpoint of trial 0")

@@ -7,22 +7,22 @@ import optuna
 import pytest
 import torch
 from helpers import CPU, tiny_config
+from studies import read_scores
 
-from analysis.evaluate import outputs, scored_images
 from analysis.measures.score import score_images, weights_of
 from analysis.measures.spectrum import eigenvalues, predicted_kl
+from analysis.outputs import outputs_of, scored_images
 from analysis.report.runs import read_runs
 from analysis.rescore import rescore
 from introvae.data.image_set import ImageSet
 from introvae.runs.folder import load_checkpoint, read_config, read_metrics
 from introvae.runs.pictures import last_picture
-from introvae.runs.record import read_scores
 from introvae.training.trainer import Trainer
 from sweeps.dashboard import ARTIFACTS
 from sweeps.disk import keep_best
-from sweeps.objective import run_trial
+from sweeps.plan import Setup, plan_trial, train_warmup
 from sweeps.search.space import Space
-from sweeps.setup import Setup, train_warmup, trial_config
+from sweeps.trial import run_trial
 from sweeps.workers.slots import CutOff, give_up
 
 HEAVY = ((0, 1.0), (300, 1.0), (301, 1e4))  # after the warm-up the KL outweighs all else
@@ -36,7 +36,10 @@ def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Set
     config = tiny_config(**settings, warmup_beta=60.0, beta=60.0)
     space = Space((0.1, 0.3), (50.0, 80.0), (1.0, 2.0))
     folder = tmp_path_factory.mktemp("warm") / "study"
-    setup = Setup(config, space, small_faces, eigenvalues(small_faces.train), folder, CPU, weights_of("score"))
+    setup = Setup(
+        config=config, space=space, images=small_faces, spectrum=eigenvalues(small_faces.train), folder=folder,
+        device=CPU, weights=weights_of("score"),
+    )  # fmt: skip
     train_warmup(setup, config)
     return setup
 
@@ -71,19 +74,19 @@ def latents_drawn(setup: Setup) -> bool:
 
 
 def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
-    config = trial_config(setup, 3, VALUES)
+    config = plan_trial(setup, 3, VALUES).config
     measured = read_metrics(setup.warmup_folder(config))[-1]["kl_real"]
     correction = measured / predicted_kl(setup.spectrum, 60.0, 8)
     assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 70.0, 8))
-    assert trial_config(setup, 3, VALUES | {"m": 77.0}).m == 77.0
+    assert plan_trial(setup, 3, VALUES | {"m": 77.0}).config.m == 77.0
 
 
 def test_seeds_follow_from_the_slot(setup: Setup) -> None:
     values = VALUES | {"m": 5.0}
-    seeds = [trial_config(setup, slot, values).seed for slot in range(5)]
+    seeds = [plan_trial(setup, slot, values).config.seed for slot in range(5)]
     assert len(set(seeds)) == 5
-    assert trial_config(setup, 3, values).seed == seeds[3]
-    assert trial_config(setup, 3, values).warmup_seed == setup.config.seed
+    assert plan_trial(setup, 3, values).config.seed == seeds[3]
+    assert plan_trial(setup, 3, values).config.warmup_seed == setup.config.seed
 
 
 def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
@@ -97,13 +100,13 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
     assert picture.read_bytes() == (folder / "images" / "step-000330.png").read_bytes()
     assert list(trial.intermediate_values) == [310, 320, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
-    assert read_config(folder) == trial_config(setup, 3, VALUES)
+    assert read_config(folder) == plan_trial(setup, 3, VALUES).config
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
     assert last_picture(folder) == folder / "images" / "step-000330.png"
     assert drawn(setup) and latents_drawn(setup)
 
 
-def test_a_study_optimises_what_it_is_told(setup: Setup) -> None:
+def test_a_study_maximizes_what_it_is_told(setup: Setup) -> None:
     trial = run(replace(setup, weights=weights_of("sharpness=1,structure=2")))
     scores = read_scores(setup.run_folder(3)) or {}
     assert (
@@ -177,10 +180,10 @@ def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, monkeypatch: 
 def test_a_trial_that_cannot_be_scored_for_lack_of_memory_is_infeasible(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **given: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sweeps.objective.measure_run", refuse)
+    monkeypatch.setattr("sweeps.trial.finish", refuse)
     ends_infeasible(setup, "failed", "out of memory while scoring images")
 
 
@@ -221,13 +224,14 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
 
 def test_at_rungs_the_weights_and_their_average_count_half_each(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """By fewer images than results are of."""
-    monkeypatch.setattr("sweeps.objective.MOST_AT_RUNGS", 40)
+    monkeypatch.setattr("sweeps.trial.MOST_AT_RUNGS", 40)
     trial = run(setup)
-    config = trial_config(setup, 3, VALUES)
+    config = plan_trial(setup, 3, VALUES).config
     alone = Trainer(config, setup.images, setup.folder / "alone", CPU, setup.warmup_folder(config))
     alone.run(310)
     real = scored_images(setup.images, 40)
     assert len(real) == 40 < len(scored_images(setup.images))
-    scores = [score_images(real, *outputs(model, real, 8)).score for model in (alone.model, alone.evaluated)]
+    shown = [outputs_of(model, real) for model in (alone.model, alone.evaluated)]
+    scores = [score_images(real, each.reconstructions, each.samples).score for each in shown]
     assert trial.intermediate_values[310] == pytest.approx(sum(scores) / 2)
     assert scores[0] != pytest.approx(scores[1], rel=1e-3)

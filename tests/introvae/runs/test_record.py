@@ -1,0 +1,77 @@
+"""The record of a run comes back as it was written, and a broken one is named."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from introvae.errors import UserError
+from introvae.runs.record import PARTS, SCORES, RunRecord, RunState, Scores, best_run, read_record, write_record
+
+WHOLE = RunRecord(
+    state=RunState.PRUNED,
+    reason="score 0.5 at step 20",
+    scores=Scores(score=0.5, stderr=0.01, **dict.fromkeys(PARTS, 0.5)),
+    weights={"sharpness": 2.0},
+    optimized=0.25,
+    measures={"kl": 12.5, "kl_per_dimension": [0.5, 1.0]},
+)
+
+
+@pytest.mark.parametrize("record", [WHOLE, RunRecord(state=RunState.DIVERGED, scores=Scores(score=0.0))])
+def test_a_record_comes_back(tmp_path: Path, record: RunRecord) -> None:
+    assert read_record(tmp_path) is None
+    write_record(tmp_path, record)
+    found = read_record(tmp_path)
+    assert found is not None and found.to_dict() == record.to_dict()
+    assert (found.state, found.reason, found.weights) == (record.state, record.reason, record.weights)
+    assert math.isnan(found.scores.stderr) == math.isnan(record.scores.stderr)
+
+
+def test_what_is_not_known_is_absent() -> None:
+    values = RunRecord(state=RunState.DIVERGED, reason="why", scores=Scores(score=0.0)).to_dict()
+    assert values == {"state": "diverged", "reason": "why", "score": 0.0}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("{", "cannot read .*scores.json"),
+    ("[1]", "it holds no table"),
+    ("{}", "state is None"),
+    ('{"state": "running", "score": 0.5}', "state is 'running' in scores.json; known: complete, pruned"),
+    ('{"state": "complete"}', "score is None"),
+    ('{"state": "complete", "score": 1.5}', "score is 1.5 in scores.json; it takes a number from 0 to 1"),
+    ('{"state": "complete", "score": 0.5, "stderr": []}', r"stderr is \[\]"),
+    ('{"state": "complete", "score": 0.5, "weights": [1]}', r"weights is \[1\]"),
+])  # fmt: skip
+def test_a_broken_record_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / SCORES).write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_record(tmp_path)
+
+
+def test_states_say_what_they_mean() -> None:
+    def having(trait: str) -> set[str]:
+        return {state.value for state in RunState if getattr(state, trait)}
+
+    assert having("ranked") == {"complete", "pruned"}
+    assert having("failed") == {"collapsed", "diverged", "failed"}
+    assert having("ended") == {"complete", "pruned", "collapsed", "diverged", "failed"}
+    assert having("final") == {"complete", "collapsed", "diverged"}
+    assert len({state.symbol for state in RunState}) == len(RunState)
+
+
+def written(folder: Path, **values: Any) -> Path:
+    folder.mkdir(parents=True)
+    (folder / SCORES).write_text(json.dumps(values))
+    return folder
+
+
+def test_the_best_run_is_complete_and_has_the_best_of_what_its_study_maximized(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no complete run"):
+        best_run(tmp_path)
+    written(tmp_path / "pruned", state="pruned", score=1.0)
+    written(tmp_path / "sharp", state="complete", score=0.9, optimized=0.1)
+    best = written(tmp_path / "best", state="complete", score=0.2, optimized=0.8)
+    assert best_run(tmp_path) == best
