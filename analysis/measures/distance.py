@@ -46,13 +46,12 @@ class Distance:
 
 @dataclass(frozen=True)
 class InceptionDistances:
-    """FID, and KID x 1e3 with its standard deviation over subsets, of so many images, by which library."""
+    """FID, and KID x 1e3 with its standard deviation over subsets, for so many real images, by which library."""
 
     fid: float
     kid: float
     kid_std: float
     real: int
-    samples: int
     package: str
 
 
@@ -222,7 +221,6 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> Incepti
         1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN],
         1e3 * kid[metric_kid.KEY_METRIC_KID_STD],
         len(real),
-        len(samples),
         f"torch-fidelity {version('torch-fidelity')}",
     )
 

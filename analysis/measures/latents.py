@@ -1,4 +1,4 @@
-"""Walks through the latent space: interpolations, the plane through three encodings, traversals, arithmetic.
+"""Walks through the latent space: interpolations, the plane through three encodings, traversals.
 
 Latent vectors are (..., z), images float (..., C, S, S) in [0, 1]. All walks are straight lines: the spherical
 interpolation of samples keeps the norm of Gaussian noise, which means of encodings do not have.
@@ -56,16 +56,6 @@ def traversals(mu: Tensor, logvar: Tensor, count: int = TOP, points: int = POINT
     values = interpolation(lowest[:, None], highest[:, None], points)
     z.scatter_(2, dimensions[:, None, None].expand(-1, points, 1), values)
     return Traversals(dimensions, kl[dimensions], lowest, highest, z)
-
-
-def shifted(model: IntroVAE, images: Tensor, having: Tensor, lacking: Tensor, amount: float = 1.0) -> Tensor:
-    """Latent arithmetic by averages (Larsen et al. 2016, arXiv 1512.09300): give `images` what some have.
-
-    The mean encoding of the images `having` an attribute minus that of those `lacking` it, times `amount`, is added
-    to the encoding of each of `images`; decoded (N, C, S, S). A negative amount takes the attribute away.
-    """
-    present, absent, found = (model.encode(x)[0] for x in (having, lacking, images))
-    return model.decode(found + amount * (present.mean(0) - absent.mean(0)))
 
 
 def decoded(model: IntroVAE, z: Tensor) -> Tensor:

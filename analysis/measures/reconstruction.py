@@ -94,20 +94,15 @@ def _ssim_maps(x: Tensor, y: Tensor, kernel: Tensor, correction: float = 1.0) ->
 
 
 def variance_explained(real: Tensor, reconstructions: Tensor) -> float:
-    """1 - MSE / MSE of the mean image: 1 is perfect, 0 no better than the mean image, negative worse."""
-    return 1 - relative_error(real, reconstructions)
+    """Return 1 - MSE / MSE of the mean image: 1 is perfect, 0 no better than the mean image, negative worse.
 
-
-def relative_error(real: Tensor, reconstructions: Tensor) -> float:
-    """MSE / MSE of the mean image: 0 is perfect, 1 no better than the mean image.
-
-    For real images that are all alike: 0 if the reconstructions equal them, else infinite.
+    If the real images are all alike, 1 for reconstructions that equal them, else negative infinity.
     """
     variance = mse(real, real.mean(0, keepdim=True).expand_as(real))
     error = mse(real, reconstructions)
     if variance == 0:
-        return 0.0 if error == 0 else math.inf
-    return error / variance
+        return 1.0 if error == 0 else -math.inf
+    return 1 - error / variance
 
 
 def retrieval(real: Tensor, reconstructions: Tensor) -> float:

@@ -94,8 +94,3 @@ def shared_energy(energy: Tensor, reference: Tensor, tolerance: Tensor | float =
     joint = torch.maximum(energy, reference).sum().item()
     apart = ((energy - reference).abs() - tolerance).clamp(min=0).sum().item()
     return math.sqrt(1 - apart / joint) if joint > 0 else 1.0
-
-
-def relative_sharpness(real: Tensor, images: Tensor) -> float:
-    """Shared energy of the Laplacian, in [0, 1]; falls with blur and with noise, and neither makes up for the other."""
-    return shared_energy(edge_energy(images).mean(0), edge_energy(real).mean(0))

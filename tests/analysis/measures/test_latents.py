@@ -15,7 +15,6 @@ from analysis.measures.latents import (
     latent_smoothness,
     pairs,
     plane,
-    shifted,
     smoothness,
     traversals,
 )
@@ -94,16 +93,6 @@ def test_traversals_run_through_what_was_seen_the_furthest_from_the_prior_first(
 
 def test_there_are_no_more_traversals_than_dimensions() -> None:
     assert traversals(*encoded(0)).z.shape == (4, POINTS, 4)
-
-
-def test_arithmetic_adds_the_difference_of_the_averages() -> None:
-    model = IntroVAE(Pixels(), nn.Unflatten(1, (1, 2, 2)))  # type: ignore[arg-type]
-    images = torch.rand(3, 1, 2, 2) / 10
-    having, lacking = torch.full((4, 1, 2, 2), 0.2), torch.full((2, 1, 2, 2), 0.1)
-    having[0] += 0.4
-    torch.testing.assert_close(shifted(model, images, having, lacking), images + 0.2)
-    torch.testing.assert_close(shifted(model, images, having, lacking, 2.0), images + 0.4)
-    torch.testing.assert_close(shifted(model, images, having, lacking, 0.0), images)
 
 
 @pytest.mark.parametrize("images", [2, 3, 12, 80])
