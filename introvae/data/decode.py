@@ -78,7 +78,14 @@ def all_grey(paths: Sequence[Path]) -> bool:
 
 
 def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0) -> np.ndarray:
-    """The centred square of side `crop`, the largest by default, resized: uint8 (channels, image_size, image_size)."""
+    """Turn an image upright, crop it to the centered square of side `crop` (the largest by default), and resize it.
+
+    Returns:
+        Pixels (channels, image_size, image_size), uint8; 16 bits are cut to the upper 8.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     side = crop or min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.convert("L" if channels == 1 else "RGB").crop((left, top, left + side, top + side))
@@ -111,14 +118,10 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
 
 
 def _read(path: Path, form: Format) -> np.ndarray:
-    """One image, upright."""
     with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode.startswith("I"):  # 16 bits: keep the upper 8
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if not form.crop and min(image.size) < form.image_size:
-            raise ValueError(f"is {image.width}x{image.height}, smaller than {form.image_size} px")
-        return fit(image, form.image_size, form.channels, form.crop)
+        if not form.crop and min(file.size) < form.image_size:
+            raise ValueError(f"is {file.width}x{file.height}, smaller than {form.image_size} px")
+        return fit(file, form.image_size, form.channels, form.crop)
 
 
 def _is_grey(path: Path) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from introvae.config import BASE, RESIDUAL, TrainConfig
+from introvae.data.inputs import AnyImages, as_images
 from introvae.nn.blocks import LEAK, Block, Segment
 from introvae.nn.group_norm import normalisation
 from introvae.randomness import generator, normal
@@ -29,6 +30,8 @@ class Encoder(nn.Module):
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
+        self.channels = c.channels
+        self.image_size = c.image_size
         self.padding = _padding(c)
         width, side = _inner(c)
         self.features = nn.Sequential(*_encoder_layers(c))
@@ -46,6 +49,7 @@ class Decoder(nn.Module):
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
+        self.latent = c.latent
         self.padding = _padding(c)
         self.output = c.output
         self.inner = _inner(c)
@@ -62,34 +66,57 @@ class Decoder(nn.Module):
 
 
 class IntroVAE(nn.Module):
-    """The two networks, and what they do to images once trained: in evaluation mode, without gradients."""
+    """The encoder and the decoder, and their use once trained: in evaluation mode, without gradients.
+
+    Images may be PIL images of any size, uint8 or float arrays and tensors, or lists of these; see
+    :func:`introvae.data.inputs.as_images`. Results are on the model's device.
+    """
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
-        parts = self._evaluate(self.encoder, images)
-        mu, logvar = zip(*parts, strict=True)
+    def encode(self, images: AnyImages) -> tuple[Tensor, Tensor]:
+        """Compute the mean and log-variance of q(z|x).
+
+        Returns:
+            The mean and the log-variance, each (N, z); N is 1 for a single image.
+
+        Raises:
+            ValueError: If images have another size or number of channels than the model's, or values outside [0, 1].
+        """
+        x = as_images(images, self.encoder.channels, self.encoder.image_size)
+        mu, logvar = zip(*self._evaluate(self.encoder, x), strict=True)
         return torch.cat(mu), torch.cat(logvar)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latent vectors (N, z) to images (N, C, S, S), clamped to [0, 1]."""
+        """Decode latent vectors (N, z) to images (N, C, S, S), float in [0, 1].
+
+        Raises:
+            ValueError: If `z` has another shape.
+        """
+        if z.ndim != 2 or z.shape[1] != self.decoder.latent:
+            raise ValueError(f"latent vectors of shape {tuple(z.shape)}; this model takes (N, {self.decoder.latent})")
         return torch.cat(self._evaluate(self.decoder, z)).clamp(0, 1)
 
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Dec(mean of q(z|x)), images (N, C, S, S) in [0, 1]."""
+    def reconstruct(self, images: AnyImages) -> Tensor:
+        """Decode the mean of q(z|x) to images (N, C, S, S), float in [0, 1]; raises ValueError as `encode` does."""
         return self.decode(self.encode(images)[0])
 
     def sample(self, count: int, seed: int = 0, truncation: float | None = None) -> Tensor:
-        """Dec(z) for z ~ N(0, I), images (count, C, S, S) in [0, 1], the same for the same seed on one kind of device.
+        """Decode z ~ N(0, I), the same for the same seed on one kind of device.
 
-        With `truncation` t > 0 the numbers of z outside [-t, t] are drawn again: more typical, less diverse.
+        Args:
+            count: Number of images.
+            seed: Seed of z.
+            truncation: If given, numbers of z outside [-truncation, truncation] are drawn again: more typical
+                images, less variety.
+
+        Returns:
+            Images (count, C, S, S), float in [0, 1].
         """
-        head = self.encoder.head
-        shape, device = (count, head.out_features // 2), head.weight.device
+        shape, device = (count, self.decoder.latent), next(self.parameters()).device
         if truncation is None:
             return self.decode(normal(shape, seed, "samples", device=device))
         z = torch.empty(shape, device=device)
@@ -98,7 +125,8 @@ class IntroVAE(nn.Module):
 
     @torch.no_grad()
     def _evaluate(self, network: nn.Module, x: Tensor) -> list[Any]:
-        """`forward` itself, as a compiled network would be compiled again for each size of the last part."""
+        """Call `forward` itself, as a compiled network would be compiled again for each size of the last part."""
+        x = x.to(next(self.parameters()))  # its device and type
         training = network.training
         network.eval()
         batch = CPU_BATCH if x.device.type == "cpu" else EVALUATION_BATCH

@@ -27,6 +27,8 @@ seeds = st.integers(0, 2**32 - 1)
 class Pixels(nn.Module):
     """An encoder whose mean are the pixels themselves."""
 
+    channels, image_size = 1, 2
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return images.flatten(1), torch.zeros_like(images.flatten(1))
 
@@ -36,7 +38,7 @@ class Painter(nn.Module):
 
     def __init__(self, weight: list[float], jump: float = 0.0) -> None:
         super().__init__()
-        self.weight, self.jump = nn.Parameter(torch.tensor(weight)), jump
+        self.weight, self.jump, self.latent = nn.Parameter(torch.tensor(weight)), jump, len(weight)
 
     def forward(self, z: Tensor) -> Tensor:
         rows = 0.5 + self.weight * (z + self.jump * (z > 0))

@@ -1,7 +1,10 @@
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from introvae.config import TrainConfig
@@ -70,3 +73,62 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     torch.testing.assert_close(first[:5], model.reconstruct(images[:5]))  # no batch statistics in it
     assert not first.requires_grad
+
+
+def same_image(channels: int) -> dict[str, Any]:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, channels), np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    floats = {"float tensor": tensor[None] / 255, "float64 tensor": tensor / 255.0, "float array": pixels / 255}
+    return {"PIL": picture, "list": [picture], "uint8 array": pixels, "uint8 tensor": tensor, **floats}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_form_of_an_image_is_encoded_alike(channels: int) -> None:
+    model = network(channels=channels)
+    forms = same_image(channels)
+    mu, logvar = model.encode(forms["float tensor"])
+    again = model.reconstruct(forms["float tensor"])
+    assert mu.shape == logvar.shape == (1, 6) and again.shape == (1, channels, 16, 16)
+    for images in forms.values():
+        torch.testing.assert_close(model.encode(images), (mu, logvar))
+        torch.testing.assert_close(model.reconstruct(images), again)
+
+
+def test_a_picture_of_any_size_and_mode_is_fitted() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8))
+    for channels in (1, 3):
+        assert network(channels=channels).reconstruct([picture, picture.convert("LA")]).shape == (2, channels, 16, 16)
+
+
+def test_a_model_in_float64_computes_in_float64() -> None:
+    model = network().double()
+    assert model.encode(torch.rand(2, 1, 16, 16))[0].dtype == torch.float64
+    assert model.decode(torch.zeros(2, 6)).dtype == torch.float64
+
+
+def test_images_of_another_range_or_shape_are_refused() -> None:
+    model = network()
+    for call in (model.encode, model.reconstruct):
+        with pytest.raises(ValueError, match=r"^values run from -1 to 1; images are float in \[0, 1\] or uint8$"):
+            call(torch.linspace(-1, 1, 256).view(1, 1, 16, 16))
+        with pytest.raises(ValueError, match=r"^a tensor of shape \(1, 3, 16, 16\); .* takes \(N, 1, 16, 16\)"):
+            call(torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 5), (2, 6, 1), (2, 1, 16, 16)])
+def test_latent_vectors_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^latent vectors of shape \({', '.join(map(str, shape))},?\); .* \(N, 6\)$"):
+        network().decode(torch.zeros(shape))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_inputs_are_moved_to_the_model() -> None:
+    model = network().cuda()
+    pixels = np.zeros((16, 16), np.uint8)
+    results = [model.reconstruct(pixels), model.reconstruct(torch.from_numpy(pixels)[None].cuda())]
+    results.append(model.decode(model.encode([pixels])[0].cpu()))
+    for result in results:
+        assert result.is_cuda
+        torch.testing.assert_close(result, results[0])
