@@ -75,7 +75,7 @@ def sliced_wasserstein(
         places = torch.randint((x.shape[-1] - PATCH + 1) ** 2, (count, patches), generator=draws).to(x.device)
         a, b = descriptors(x, places), descriptors(y, places)
         vectors = F.normalize(torch.randn(a[0, 0].numel(), directions, generator=draws), dim=0).to(x.device)
-        sets = [normalised(a, a), normalised(b, b), normalised(b, a)]
+        sets = [normalized(a, a), normalized(b, b), normalized(b, a)]
         rows.append(_distances([points.flatten(2) for points in sets], vectors))
     published, reference = 1e3 * np.stack(rows, 1)  # each (levels, 1 + SUBSETS)
     return _averaged(published), _averaged(reference)
@@ -117,7 +117,7 @@ def descriptors(level: Tensor, places: Tensor) -> Tensor:
     return windows[images, :, places // across, places % across]
 
 
-def normalised(patches: Tensor, reference: Tensor) -> Tensor:
+def normalized(patches: Tensor, reference: Tensor) -> Tensor:
     """Patches (N, P, C, 7, 7) less the mean of `reference` in each channel, over its deviation."""
     deviation, mean = torch.std_mean(reference, (0, 1, 3, 4), correction=0, keepdim=True)
     return (patches - mean) / deviation.clamp(min=FLAT)

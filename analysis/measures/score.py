@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.measures import neighbours as likeness
+from analysis.measures import neighbors as likeness
 from analysis.measures import sharpness
-from analysis.measures.neighbours import Pairs
+from analysis.measures.neighbors import Pairs
 from introvae.errors import UserError
 from introvae.runs.record import PARTS, Scores
 

@@ -1,7 +1,7 @@
 """Do samples look like the real images, and like all of them? Images are float (N, C, H, W) in [0, 1].
 
 Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask whether an image lies inside the
-nearest-neighbour balls around the images of another set. Here the features are the images themselves, averaged down
+nearest-neighbor balls around the images of another set. Here the features are the images themselves, averaged down
 to 8, 16 and 32 pixels a side (as far as they have them), and membership falls off smoothly outside the balls.
 
 In pixel space the balls are wide enough for texture that belongs to no face, since detail weighs little beside light
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SIDES = (8, 16, 32)
-NEIGHBOURS = 3
+NEIGHBORS = 3
 FALL = 8.0  # membership (radius / distance)^8: 1/25 at one and a half times the radius
 STEEP = 16  # of likeness: cosines at 96% of what real images reach are as good as half
 
@@ -67,7 +67,7 @@ def structure(pairs: Pairs) -> float:
     """Whether samples are built as the real images are, in [0, 1].
 
     Product of the soft precision at the coarsest scale and of the likeness of detail at each finer one: what fails at
-    one scale is no face. The balls reach to the third nearest neighbour.
+    one scale is no face. The balls reach to the third nearest neighbor.
     """
     likeness = [_likeness(detail, real) for detail, real in zip(pairs.detail, pairs.real_detail, strict=True)]
     return math.prod([_precision(pairs.between[0], pairs.real[0]), *likeness])
@@ -80,7 +80,7 @@ def diversity(pairs: Pairs) -> float:
     of how distinct the samples are. Samples that are all alike have balls without extent, and cover nothing.
     """
     parts = [
-        _membership(between.T, _nearest(samples, NEIGHBOURS)).mean().item() * _distinct(samples, real)
+        _membership(between.T, _nearest(samples, NEIGHBORS)).mean().item() * _distinct(samples, real)
         for between, samples, real in zip(pairs.between, pairs.samples, pairs.real, strict=True)
     ]
     return math.prod(parts) ** (0.5 / len(parts))
@@ -107,7 +107,7 @@ def _likeness(detail: Tensor, among_real: Tensor) -> float:
 def _precision(distance: Tensor, among_real: Tensor) -> float:
     """How far inside the real images' balls samples lie, against the real ones in the balls of the others."""
     others = among_real.clone().fill_diagonal_(math.inf if len(among_real) > 1 else 0.0)
-    radius = _nearest(among_real, NEIGHBOURS)
+    radius = _nearest(among_real, NEIGHBORS)
     return _relative(_membership(distance, radius), _membership(others, radius))
 
 
@@ -143,5 +143,5 @@ def _distinct(samples: Tensor, real: Tensor) -> float:
 
 
 def _nearest(distance: Tensor, k: int) -> Tensor:
-    """Distance of each image to its k-th nearest neighbour, or the furthest where there are fewer."""
+    """Distance of each image to its k-th nearest neighbor, or the furthest where there are fewer."""
     return distance.topk(min(k, len(distance) - 1) + 1, largest=False).values[:, -1]

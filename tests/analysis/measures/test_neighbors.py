@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 
-from analysis.measures.neighbours import Pairs, diversity, structure
+from analysis.measures.neighbors import Pairs, diversity, structure
 from introvae.data.image_set import ImageSet, to_float
 
 IMAGES = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.just(1), st.just(16), st.just(16)),
