@@ -1,4 +1,4 @@
-"""introvae-report: the runs below a folder as a table, best first, and side by side."""
+"""introvae-report: the runs below a folder as a table, best first, and as a page with pictures."""
 
 import argparse
 import os
@@ -18,6 +18,7 @@ FORMATS = ("table", "csv", "md", "json", "html")
 
 
 def command_line() -> Parser:
+    """Return the parser of introvae-report."""
     parser = Parser("introvae-report", "[folder] [options]", DESCRIPTION)
     parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
     parser.add_argument(
@@ -29,7 +30,7 @@ def command_line() -> Parser:
     parser.add_argument("--open", action="store_true", help="open report.html in the browser")
     parser.add_argument("--format", choices=FORMATS, default="table", help="what is printed, and nothing else [table]")
     parser.add_argument(
-        "--rescore", action="store_true", help="first measure every run that has a checkpoint again, by this version"
+        "--rescore", action="store_true", help="first measure every run that has a checkpoint again, with this version"
     )
     parser.add_argument(
         "--kid", action="store_true", help="with --rescore: also KID, on features of EfficientNet-Lite0 (extra kid)"
@@ -44,6 +45,7 @@ def command_line() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run introvae-report and return its exit code."""
     parser = command_line()
     args = parser.parse_args(argv)
     if (args.kid or args.fid) and not args.rescore:
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def report(args: argparse.Namespace) -> None:
-    """What is asked for is printed even where the files cannot be written."""
+    """Write the report and print what is asked for, even where the files cannot be written."""
     from analysis.report.runs import read_runs
     from analysis.report.table import frame, ranked, text_table
     from analysis.report.write import (
@@ -85,7 +87,7 @@ def report(args: argparse.Namespace) -> None:
     else:
         text = files[{"csv": CSV, "md": MARKDOWN, "html": PAGE}[args.format]]
     try:
-        written = write_report(folder, files, drawn, in_columns=args.compare is not None)
+        written = write_report(folder, runs, files=files, drawn=drawn, in_columns=args.compare is not None)
         if args.format == "table":
             text += f"\nwritten: {', '.join(map(str, written))}\n"
             text += f"{GRID} shows {len(drawn)} of {len(runs)} runs, best first\n"
@@ -96,7 +98,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def show(text: str) -> None:
-    """Print, for as long as someone reads."""
+    """Print, as long as someone reads."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -105,6 +107,7 @@ def show(text: str) -> None:
 
 
 def open_in_browser(page: Path) -> None:
+    """Open the page, or raise UserError if there is no browser."""
     import webbrowser
 
     if not webbrowser.open(page.resolve().as_uri()):

@@ -30,8 +30,8 @@ from sweeps.disk import keep_best
 from sweeps.search.samplers import SlotSampler
 from sweeps.search.space import Space
 from sweeps.study import open_study
+from sweeps.view import finished
 from sweeps.workers.slots import DRAWN, Filler, given_up
-from sweeps.workers.view import finished
 from sweeps.workers.watch import SECONDS
 
 SIZES = (10, 1000)  # trials before those that are timed

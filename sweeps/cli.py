@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from introvae.errors import StoppedError
 from sweeps.config import FIELDS, PRUNERS, SAMPLERS, Range, StudyConfig
-from sweeps.search.points import read_points, settings_of
+from sweeps.points import read_points, settings_of
 from sweeps.workers.redact import hide_password
 
 DESCRIPTION = (

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from introvae.commands.options import PREDICTIONS
 from introvae.config import TrainConfig
 from introvae.errors import UserError
-from sweeps.search.points import Point
+from sweeps.points import Point
 
 Range = tuple[float, float]
 TRIALS = 50
@@ -62,6 +62,7 @@ class StudyConfig:
     quiet: bool = False  # shows only the result, and what goes wrong
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
         for name in AT_LEAST_1:
             value = getattr(self, name)
             if value is not None and not value >= 1:

@@ -14,7 +14,7 @@ from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
 from analysis.report.runs import read_runs
 from analysis.report.table import ranked, text_table
-from analysis.report.write import CSV, GRID, best_and_worst, report_files, write_report
+from analysis.report.write import CSV, GRID, write_report
 from introvae.data.image_set import ImageSet, load_images
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
@@ -22,12 +22,12 @@ from introvae.training.device import find_device
 from sweeps.config import StudyConfig
 from sweeps.disk import megabytes
 from sweeps.plan import Setup
+from sweeps.pool import Job, Supervisor, work
 from sweeps.search.space import data_space, rounded, warmup_beta
 from sweeps.seeds import repeats_of, write_spread
 from sweeps.study import best_trial, fingerprint
-from sweeps.workers.pool import Job, Supervisor, work
+from sweeps.view import View
 from sweeps.workers.slots import Stop, missing_slots
-from sweeps.workers.view import View
 from sweeps.workers.watch import Watch, breakdown
 
 SEARCHED = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # which a study sets for its runs
@@ -65,7 +65,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | No
         if missing := missing_slots(study, config.total):
             print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
-            summarise(setup, config, study)
+            summarize(setup, config, study)
     if config.seeds and not missing:
         _repeat_best(config, setup, study, stop)
     return study
@@ -158,11 +158,11 @@ def stopped(setup: Setup, trials: int, missing: list[int]) -> str:
     return f"stopped; {trials - len(missing)} of {trials} trials are done; rerun the same command to resume{where}"
 
 
-def summarise(setup: Setup, config: StudyConfig, study: optuna.Study) -> None:
+def summarize(setup: Setup, config: StudyConfig, study: optuna.Study) -> None:
     """The best trials, where the pictures are, where the time went, and what to type next."""
     folder = setup.folder
     runs = ranked(read_runs(folder))
-    write_report(folder, report_files(runs, folder.resolve().name), best_and_worst(runs))
+    write_report(folder, runs)
     print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
     print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
     if seconds := breakdown(study):

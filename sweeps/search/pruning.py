@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.config import TrainConfig
 from introvae.runs.record import RunState
-from sweeps.workers.slots import FINISHED
 
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that fill their slot
 RUNG_SHARES = (1 / 6, 1 / 2)  # of the steps after the warm-up
 KEPT_SHARE = 1 / 3  # of the trials that reach a rung
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed

@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from introvae.errors import InUseError, StoppedError
 from introvae.files import lock
+from sweeps.search.pruning import FINISHED
 from sweeps.workers.storage import causes
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ALIVE = (TrialState.RUNNING, TrialState.WAITING)
 RETRY = "retry_of"  # the attribute of a retry: the number of the trial before it
 OWNER = "owner"  # the attribute of a trial in training: host and pid of its worker

@@ -14,9 +14,9 @@ from forks import ended, forked
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.files import write_atomically
+from sweeps.pool import Supervisor, work
 from sweeps.study import open_study
 from sweeps.workers import slots
-from sweeps.workers.pool import Supervisor, work
 from sweeps.workers.slots import DRAWN, OWNER, CutOff, Filler, Stop, given_up
 from sweeps.workers.watch import Show
 

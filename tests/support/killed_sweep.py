@@ -22,8 +22,8 @@ from introvae import files
 from introvae.runs import folder
 from introvae.training import trainer
 from sweeps import objective, study
+from sweeps import pool as workers
 from sweeps.cli import main
-from sweeps.workers import pool as workers
 from sweeps.workers import slots, storage
 
 SWEEP = {module.__file__ for module in (objective, slots, storage, study, workers, optuna_storage)}

@@ -11,8 +11,8 @@ from introvae.errors import DivergedError
 from sweeps.cli import main
 from sweeps.config import StudyConfig
 from sweeps.dry_run import describe
+from sweeps.points import Point
 from sweeps.run import prepare
-from sweeps.search.points import Point
 
 TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 20, 33 and 58
 

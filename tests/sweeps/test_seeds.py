@@ -6,8 +6,8 @@ from optuna.distributions import FloatDistribution
 from studies import make_run, read_scores, study_config
 
 from introvae.runs.folder import read_config
+from sweeps.points import Point
 from sweeps.run import prepare, run_study
-from sweeps.search.points import Point
 from sweeps.seeds import repeats_of, write_spread
 from sweeps.study import best_trial
 
@@ -16,7 +16,7 @@ def test_the_best_setting_is_repeated_over_seeds(
     tmp_path: Path, forgiving: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what was searched, its own warm-ups, nothing pruned; and the spread is printed and kept."""
-    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
+    monkeypatch.setattr("sweeps.run.summarize", lambda *_: None)
     config = study_config(
         tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,
         study="faces", search={"lr": (3e-3, 4e-3)},
@@ -41,7 +41,7 @@ def test_the_best_setting_is_repeated_over_seeds(
 def test_without_a_complete_trial_nothing_is_repeated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.run.summarise", lambda *_: None)
+    monkeypatch.setattr("sweeps.run.summarize", lambda *_: None)
     run_study(study_config(tmp_path, {"lr": 1e30, "warmup_steps": 0}, trials=1, seeds=2, study="faces"))
     assert capsys.readouterr().out.endswith("so that there is no best setting to repeat\n")
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]

@@ -30,20 +30,20 @@ def names(runs: list[Run]) -> list[str]:
 
 def test_summaries_and_a_grid_are_written_beside_the_runs(study: Path, runs: list[Run]) -> None:
     before = set(study.iterdir())
-    written = write_report(study, report_files(runs, "faces"), runs[:2])
+    written = write_report(study, files=report_files(runs, "faces"), drawn=runs[:2])
     assert set(study.iterdir()) - before == set(written)
     assert {"summary.csv", "summary.md", "comparison.png"} <= {path.name for path in written}
     assert pd.read_csv(study / "summary.csv")["run"].to_list() == names(runs)
     assert (study / "summary.md").read_text().startswith("# faces\n")
     with Image.open(study / "comparison.png") as grid:
         two = grid.height
-    write_report(study, report_files(runs, "faces"), runs[:3])
+    write_report(study, files=report_files(runs, "faces"), drawn=runs[:3])
     with Image.open(study / "comparison.png") as grid:
         assert grid.height > two
 
 
 def test_without_pictures_there_is_no_grid(study: Path, runs: list[Run]) -> None:
-    assert study / "comparison.png" not in write_report(study, report_files(runs, "faces"), [])
+    assert study / "comparison.png" not in write_report(study, files=report_files(runs, "faces"), drawn=[])
 
 
 def test_the_best_and_the_worst_are_drawn(runs: list[Run]) -> None:
@@ -67,11 +67,11 @@ def test_runs_are_named_as_in_the_table_or_by_their_folder(
 def test_a_folder_that_cannot_be_written_is_said(study: Path, runs: list[Run]) -> None:
     study.chmod(0o500)
     with bound_by_permissions(), pytest.raises(UserError, match=r"cannot write the report into .*Permission denied; "):
-        write_report(study, report_files(runs, "faces"), runs[:1])
+        write_report(study, files=report_files(runs, "faces"), drawn=runs[:1])
 
 
 def test_odd_names_are_written(tmp_path: Path) -> None:
     make_run(tmp_path / 'a,"b"\n<script>|é\'', score=0.25)
     runs = read_runs(tmp_path)
-    write_report(tmp_path, report_files(runs, "\udcff"), runs)
+    write_report(tmp_path, files=report_files(runs, "\udcff"), drawn=runs)
     assert pd.read_csv(tmp_path / "summary.csv")["run"].to_list() == names(runs)

@@ -8,11 +8,11 @@ from optuna.pruners import BasePruner
 from studies import finished, would_prune
 
 from sweeps.config import PRUNERS
-from sweeps.search.pruning import pruner_of
+from sweeps.search.pruning import FINISHED, pruner_of
 from sweeps.search.samplers import SlotSampler
 from sweeps.search.space import Space
 from sweeps.study import open_study
-from sweeps.workers.slots import DRAWN, FINISHED, CutOff, Filler
+from sweeps.workers.slots import DRAWN, CutOff, Filler
 
 SPACE = Space((0.1, 1.0), (1.0, 100.0), (4.0, 4.0), search={"batch_size": (4, 64)})
 

@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from postgresql import PostgreSQL, wait_until
 
 from introvae.files import lock
+from sweeps.search.pruning import FINISHED
 from sweeps.study import open_study
-from sweeps.workers.slots import DRAWN, FINISHED, OWNER, RETRY, CutOff, Filler, finished_slots, slots
+from sweeps.workers.slots import DRAWN, OWNER, RETRY, CutOff, Filler, finished_slots, slots
 
 
 def draw(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:

@@ -11,9 +11,10 @@ from fillers import Counting, kill_in_the_midst, supervise, supervisor
 from postgresql import wait_until
 
 from introvae.errors import StoppedError
+from sweeps.search.pruning import FINISHED
 from sweeps.study import open_study
 from sweeps.workers.interrupt import Interrupt
-from sweeps.workers.slots import FINISHED, OWNER, RETRY
+from sweeps.workers.slots import OWNER, RETRY
 from sweeps.workers.watch import Message, Said
 
 

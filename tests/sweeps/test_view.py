@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from terminal import Terminal
 
 from sweeps.cli import main
-from sweeps.workers.view import View, duration, finished
+from sweeps.view import View, duration, finished
 from sweeps.workers.watch import PHASES, Finished, Progress, Said, breakdown
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"

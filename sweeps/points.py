@@ -12,7 +12,7 @@ from typing import Any
 from introvae.config import NUMBERS_AT_256, load_toml
 from introvae.errors import UserError
 
-SHIPPED = Path(__file__).parents[1] / "points"
+SHIPPED = Path(__file__).parent / "points"
 
 
 @dataclass(frozen=True, kw_only=True)

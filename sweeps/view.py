@@ -13,8 +13,9 @@ from typing import NoReturn, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
+from sweeps.search.pruning import FINISHED
 from sweeps.study import best_trial
-from sweeps.workers.slots import FINISHED, finished_slots
+from sweeps.workers.slots import finished_slots
 from sweeps.workers.watch import ONCE, SECONDS, Finished, Message, Progress, Said
 
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal

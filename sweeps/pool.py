@@ -8,11 +8,12 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -28,8 +29,8 @@ from sweeps.search.pruning import pruner_of
 from sweeps.search.samplers import SlotSampler
 from sweeps.study import open_study
 from sweeps.trial import run_trial
+from sweeps.view import Lines, finished
 from sweeps.workers.slots import CutOff, Filler, Stop, give_up
-from sweeps.workers.view import Lines, finished
 from sweeps.workers.watch import SECONDS, Message, Said, Show, Watch
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
@@ -174,7 +175,7 @@ class Supervisor:
         self.show = show
         self.start, self.study, self.stop, self.timeout = start, study, stop, timeout
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["sweeps.workers.pool"])  # slow imports, once for all workers
+        self.context.set_forkserver_preload(["sweeps.pool"])  # slow imports, once for all workers
         self.workers: dict[Connection, _Worker] = {}
         self.deaths: Counter[int | None] = Counter()
         self.error: Exception | None = None
@@ -200,7 +201,8 @@ class Supervisor:
     def _start(self, index: int) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(target=self.start, args=(index, theirs))
-        process.start()
+        with _hidden_main():
+            process.start()
         theirs.close()
         self.workers[ours] = _Worker(index, process)
 
@@ -255,6 +257,17 @@ class Supervisor:
             if worker.process.pid:
                 with suppress(ProcessLookupError):
                     os.kill(worker.process.pid, number)
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep a process that is started from importing the caller's script, which would run it once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @dataclass

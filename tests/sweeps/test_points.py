@@ -20,13 +20,14 @@ from introvae.runs.folder import read_config, read_metrics
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.plan import plan_trial
+from sweeps.points import Point, read_points
 from sweeps.run import opening, prepare, run_study, settings
-from sweeps.search.points import Point, read_points
+from sweeps.search.pruning import FINISHED
 from sweeps.search.samplers import SlotSampler
 from sweeps.search.space import Space
 from sweeps.study import open_study
 from sweeps.trial import run_trial
-from sweeps.workers.slots import DRAWN, FINISHED, CutOff, Filler
+from sweeps.workers.slots import DRAWN, CutOff, Filler
 
 SPACE = Space((0.1, 1.0), (1.0, 10.0), (1.0, 16.0))
 POINTS = (Point(alpha=0.25, beta=2.0, margin_ratio=4.0), Point(alpha=0.5, beta=500.0), Point(m=30.0, seed=7), Point())

@@ -1,0 +1,81 @@
+"""The public API: its names, their examples, and scripts that have no `if __name__ == "__main__"`."""
+
+import doctest
+import importlib
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from helpers import ROOT
+from nbclient import NotebookClient
+
+API = {
+    "introvae": ("TrainConfig", "Trainer", "load_images", "load_run"),
+    "analysis": ("read_runs", "score_images", "score_run", "write_report"),
+    "sweeps": ("Space", "StudyConfig", "run_study"),
+}
+NAMES = [(package, name) for package, names in API.items() for name in names]
+STUDY = """
+from introvae import TrainConfig
+from sweeps import StudyConfig, run_study
+
+print("the script begins", flush=True)
+train = TrainConfig(
+    image_size=16, channels=1, latent=8, widths=(8, 8), steps=20, warmup_steps=8, batch_size=8, log_every=2,
+    checkpoint_every=4, picture_every=20,
+)
+study = run_study(StudyConfig(train=train, trials=3, workers=2, device="cpu", out="studies"))
+print(len(study.trials), "trials", flush=True)
+"""
+
+
+@pytest.mark.parametrize("package", API)
+def test_a_package_shows_its_public_names_and_no_others(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(API[package])
+    assert set(API[package]) <= set(dir(module))
+    code = f"import {package}, sys; dir({package}); assert not {{'torch', 'optuna', 'pandas'}} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=f"No {package} attribute no_such_name"):
+        _ = module.no_such_name
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES)
+def test_the_examples_of_the_api_run(
+    package: str, name: str, tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = getattr(importlib.import_module(package), name)
+    for committed in ("beta-comparison", "gallery"):
+        shutil.copytree(ROOT / "predictions" / committed, tmp_path / "predictions" / committed)
+    monkeypatch.chdir(tmp_path)
+    tests = [test for test in doctest.DocTestFinder(recurse=False).find(public, name) if test.examples]
+    assert tests, f"{package}.{name} has no example"
+    for test in tests:
+        results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+        assert results.failed == 0
+    assert "Args:" in (inspect.getdoc(public) or "") or "Attributes:" in (inspect.getdoc(public) or "")
+
+
+def test_a_study_in_an_unguarded_script_runs_it_once(tmp_path: Path) -> None:
+    script = tmp_path / "study.py"
+    script.write_text(STUDY)
+    ways = {"file": ([str(script)], ""), "standard input": (["-"], STUDY)}
+    for way, (words, given) in ways.items():
+        folder = tmp_path / way
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, *words], input=given, cwd=folder, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("the script begins") == 1 and done.stdout.endswith("3 trials\n")
+
+
+def test_a_study_runs_in_a_notebook(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STUDY)])
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
+    assert printed.count("the script begins") == 1 and printed.endswith("3 trials\n")
