@@ -4,7 +4,6 @@ A database that goes away is waited for, so that a restart of the server does no
 """
 
 import functools
-import json
 import random
 import sqlite3
 import sys
@@ -16,16 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
-from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from introvae.errors import StoppedError, UserError
 from sweeps.workers.redact import hide_password
-from sweeps.workers.statements import read_trials, write_row
 
 PATIENCE = 300.0  # seconds that a database is waited for
 BEAT_EVERY = 60  # seconds between the signs of life of a running trial
@@ -110,50 +105,6 @@ class Database(RDBStorage):
         if self.one_machine and "locked" not in reason:
             raise StoppedError(f"{self.shown} cannot be used ({reason}); fix it, then rerun the same command")
         return reason
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        if self.one_machine:
-            return super().get_trial(trial_id)
-        trials = read_trials(self, [trial_id])
-        if not trials:
-            raise KeyError(f"there is no trial with the id {trial_id}")
-        return trials[0]
-
-    def _get_trials(
-        self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
-    ) -> list[FrozenTrial]:
-        if self.one_machine or states is not None:
-            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        return read_trials(self, list(included_trial_ids), study_id, trial_id_greater_than)
-
-    def _set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float,
-        distribution: BaseDistribution, previous_distribution: BaseDistribution | None,
-    ) -> None:  # fmt: skip
-        if previous_distribution is not None:
-            check_distribution_compatibility(previous_distribution, distribution)
-            row = {"trial_id": trial_id, "param_name": param_name, "param_value": param_value_internal}
-            row["distribution_json"] = distribution_to_json(distribution)
-            if write_row(self, models.TrialParamModel, row):
-                return
-        super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        if not write_row(self, models.TrialUserAttributeModel, row):
-            super().set_trial_user_attr(trial_id, key, value)  # which says why not
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        if not write_row(self, models.TrialSystemAttributeModel, row):
-            super().set_trial_system_attr(trial_id, key, value)
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        model = models.TrialIntermediateValueModel
-        stored, kind = model.intermediate_value_to_stored_repr(intermediate_value)
-        row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
-        if not write_row(self, model, row):
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def record_heartbeat(self, trial_id: int) -> None:
         """One that fails is left out: the grace period bears several."""

@@ -10,7 +10,7 @@ from claims import BETA, RATIO, cell, main, predictors_table, read
 from PIL import Image
 from studies import MEASURES, PARTS, make_run, write_scores
 
-from sweeps.search.points import read_points
+from sweeps.points import read_points
 
 SCALE = 256 * 256 * 3 / 16**2  # of beta, at 16 px
 BETAS, RATIOS = (0.05, BETA), (1.5, RATIO)
