@@ -41,10 +41,10 @@ def write_curves(folder: Path, rows: Rows, config: TrainConfig) -> None:
 
 def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
     """Draw six panels over the steps of the rows, with the warm-up shaded; NaN leaves a gap."""
-    import matplotlib
+    import seaborn as sns
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with sns.plotting_context("paper", rc={"grid.linewidth": 0.5}), sns.axes_style("whitegrid"):
         figure = Figure(figsize=(11, 8.5), dpi=100)
         losses, error, energies, weights, means, deviations = figure.subplots(3, 2, sharex=True).flat
         figure.subplots_adjust(left=0.08, right=0.98, bottom=0.06, top=0.91, hspace=0.2, wspace=0.2)
@@ -64,7 +64,7 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
             axes.set_ylabel(label)
             axes.set_xlim(0, 1.01 * last)
             axes.axvspan(0, min(config.warmup_steps, last), color=SHADE, linewidth=0, zorder=0)
-            axes.grid(axis="y", color="0.85", linewidth=0.5)
+            axes.grid(visible=False, axis="x")
             axes.legend(
                 loc="lower right", bbox_to_anchor=(1, 0.98), ncols=5, frameon=False, handlelength=1.5, columnspacing=1.2
             )
@@ -75,6 +75,7 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
         figure.text(0.08, 0.965, title, fontsize=11)
         if config.warmup_steps:
             figure.text(0.98, 0.965, f"shaded: warm-up, {config.warmup_steps} steps", ha="right")
+        sns.despine(figure)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Several processes, one device each, train one model on one global batch (started by torchrun).
+"""Distributed training: processes that torchrun started, one device each, train one model on one global batch.
 
 Every process holds both networks and computes its slice of the global batch. Without torchrun there is one process,
 and every function here leaves its argument as it is.
@@ -31,22 +31,23 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this is, from 0."""
+    """Return the number of this process among those of this machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Tell whether this process is the one that writes and prints."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """The first process goes through before the others do, who then find what it wrote or put right."""
+    """Let the first process go through before the others, which then find what it wrote or repaired."""
     if not is_first():
         dist.barrier()
     yield
@@ -55,12 +56,12 @@ def first_alone() -> Iterator[None]:
 
 
 def share(batch: Tensor) -> Tensor:
-    """This process's slice of a global batch (N, ...), N a multiple of the number of processes."""
+    """Return this process's slice of a global batch (N, ...), N a multiple of the number of processes."""
     return batch.chunk(world_size())[dist.get_rank()] if dist.is_initialized() else batch
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows (N, k) of all processes in their order, (world size x N, k)."""
+    """Return the rows (N, k) of all processes in their order, (world size x N, k)."""
     if not dist.is_initialized():
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -69,7 +70,7 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def average_gradients(network: nn.Module) -> None:
-    """The gradients of the global batch's mean, by one all-reduce of all of them in a row."""
+    """Replace gradients by those of the global batch's mean, with one all-reduce of all of them."""
     if not dist.is_initialized():
         return
     grads = [p.grad for p in network.parameters() if p.grad is not None]
@@ -81,7 +82,7 @@ def average_gradients(network: nn.Module) -> None:
 
 
 def global_mean(values: Tensor) -> Tensor:
-    """The mean over the global batch, a scalar; its gradient is that of this process's slice, to be averaged."""
+    """Return the mean over the global batch, a scalar; its gradient is that of this process's slice, to be averaged."""
     mean = values.mean()
     if not dist.is_initialized():
         return mean

@@ -1,4 +1,4 @@
-"""What metrics.csv holds of a step, computed on the device: nothing here waits for a value."""
+"""Columns of metrics.csv, computed on the device: nothing here waits for a value."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from introvae.training.distributed import gather, world_size
 from introvae.training.step import Terms
 
-MEANS = (  # of every step since the row before
+MEANS = (  # averaged over the steps since the row before
     "loss_encoder", "loss_decoder", "reconstruction",
     "kl_real", "kl_real_p95", "kl_reconstruction", "kl_sample", "inside_margin",
     "mu_mean", "mu_lowest", "mu_highest", "sigma_mean", "sigma_lowest", "sigma_highest",
@@ -17,7 +17,7 @@ COLUMNS = ("step", "alpha", "beta", "kl_weight", *MEANS, "images_per_second")
 
 
 def of_all_processes(terms: Terms) -> Terms:
-    """The terms of the global batch, by one gathering of all of them side by side."""
+    """Return the terms of the global batch, by one gathering of all of them side by side."""
     if world_size() == 1:
         return terms
     images = len(terms.kl_real)
@@ -37,7 +37,7 @@ def of_all_processes(terms: Terms) -> Terms:
 
 
 def summary(terms: Terms, m: float) -> Tensor:
-    """The values of MEANS for one step, on the device; NaN where a VAE step has none."""
+    """Return the values of MEANS for one step, on the device; NaN where a VAE step has none."""
     sigma = torch.exp(0.5 * terms.logvar)
     none = terms.loss_encoder.new_full((), math.nan)
     kl_r, kl_p = terms.kl_reconstruction, terms.kl_sample

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar in a terminal, a plain line now and then elsewhere."""
+"""Progress of a training: a bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -14,9 +14,13 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 @contextmanager
 def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterator[OnLog]:
-    """Gives the function that shows a row of metrics.csv: loss, KLs, images/s and the time left.
+    """Yield a function that shows a row of metrics.csv: loss, KLs, images/s and the time left.
 
-    Without a terminal nothing is shown if `lines` is False.
+    Args:
+        steps: The last step.
+        initial: The number of steps done before.
+        label: The name of the run.
+        lines: Whether to print lines where there is no terminal.
     """
     if sys.stderr.isatty():
         with tqdm(total=steps, initial=initial, desc=label, leave=lines, unit="step", dynamic_ncols=True) as bar:
@@ -42,7 +46,7 @@ def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterat
 
 
 def describe(row: dict[str, float]) -> str:
-    """Loss, KLs and images/s of a row of metrics.csv."""
+    """Return loss, KLs and images/s of a row of metrics.csv as text."""
     kls = "/".join(
         f"{row[name]:.1f}" for name in ("kl_real", "kl_reconstruction", "kl_sample") if row[name] == row[name]
     )

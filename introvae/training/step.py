@@ -1,4 +1,4 @@
-"""One training step: which pass feeds which update (Algorithm 1 of Huang et al. 2018).
+"""One training step: the network passes and the updates they feed (Algorithm 1 of Huang et al. 2018).
 
 The update is Algorithm 1's exactly, with as few network passes as it allows. Counted in batches, the
 encoder runs 5 forward passes, 3 weight gradients and 5 input gradients, the decoder 2, 2 and 3:
@@ -28,9 +28,12 @@ from introvae.training.schedule import Weights
 
 
 class Noise(NamedTuple):
-    """Standard normal draws, each (N, z): for z of the images, of the samples, of reconstructions and samples.
+    """Standard normal draws of one step.
 
-    Only a step with alpha > 0 looks at `prior`, and only the objective "soft" at `fakes`, (2, N, z).
+    Attributes:
+        posterior: Noise of z for the images, (N, z).
+        prior: z of the samples, (N, z); needed if alpha > 0.
+        fakes: Noise of z for reconstructions and samples, (2, N, z); needed by the objective "soft".
     """
 
     posterior: Tensor
@@ -39,7 +42,7 @@ class Noise(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a step computed on the way, detached: two scalar losses, energies (N,), latents (N, z), in nats.
+    """Intermediate results of a step, detached: two scalar losses, energies (N,) in nats and latents (N, z).
 
     The energies are the encoder's before its update. Those of reconstructions and samples are None for a VAE step.
     """
@@ -62,9 +65,20 @@ class Optimizers(NamedTuple):
 
 
 def train_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> Terms:
-    """Update both networks once on images `x` (N, C, S, S) in [0, 1]; while alpha is 0 the step is the VAE's alone.
+    """Update both networks once; while alpha is 0 the step is the VAE's alone.
 
-    Raises ValueError if `noise` lacks what the step needs.
+    Args:
+        model: The two networks.
+        optimizers: Their optimizers.
+        x: Images, float (N, C, S, S) in [0, 1].
+        noise: The step's draws.
+        w: The weights of its losses.
+
+    Returns:
+        Losses, energies and latents of the step.
+
+    Raises:
+        ValueError: If `noise` lacks what the step needs.
     """
     if w.alpha == 0:
         return _vae_step(model, optimizers, x, noise.posterior, w)
@@ -72,7 +86,7 @@ def train_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise,
 
 
 def _vae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Tensor, w: Weights) -> Terms:
-    """kl_weight KL + beta L_AE, both networks at once."""
+    """Minimize kl_weight KL + beta L_AE by both networks at once."""
     mu, logvar = model.encoder(x)
     kl = kl_divergence(mu, logvar)
     error = reconstruction_error(model.decoder(sample_posterior(mu, logvar, noise)), x)
@@ -85,7 +99,7 @@ def _vae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Tensor,
 
 
 def _introspective_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> Terms:
-    """Algorithm 1: the encoder's update (lines 4 to 10), then the decoder's (lines 11 to 13)."""
+    """Run Algorithm 1: the encoder's update (lines 4 to 10), then the decoder's (lines 11 to 13)."""
     encoder, decoder = model.encoder, model.decoder
     if noise.prior is None or (w.objective == "soft" and noise.fakes is None):
         raise ValueError("alpha > 0 needs noise.prior, and the objective soft needs noise.fakes")
@@ -136,7 +150,7 @@ def _introspective_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, nois
 
 
 def _push(model: IntroVAE, image: Tensor, noise: Tensor | None, w: Weights) -> tuple[Tensor, Tensor]:
-    """A fake's energies (N,) and what they add to the encoder's loss: large while they are low."""
+    """Return a fake's energies, (N,), and their term in the encoder's loss, which is large while they are low."""
     mu, logvar = model.encoder(image)
     kl = kl_divergence(mu, logvar)
     if w.objective == "intro":
@@ -156,7 +170,7 @@ def _update(network: nn.Module, optimizer: Optimizer) -> None:
 
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    """What is computed inside has gradients for its input only."""
+    """Leave the network's weights without gradients: what is computed inside has them for its input only."""
     network.requires_grad_(False)
     try:
         yield

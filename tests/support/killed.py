@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
+import seaborn  # noqa: F401
 import torch._dynamo  # noqa: F401
 
 import analysis.measures.score  # noqa: F401

@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
 import optuna.storages._rdb.storage as optuna_storage
+import seaborn  # noqa: F401
 import torch._dynamo  # noqa: F401
 from forks import ended, forked
 
