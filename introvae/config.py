@@ -1,4 +1,4 @@
-"""TrainConfig: everything that decides what a run computes, checked on creation, in and out of TOML."""
+"""Settings of a training run: checked on creation, read from and written to TOML."""
 
 import dataclasses
 import difflib
@@ -18,61 +18,74 @@ from introvae.errors import UserError
 DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT or a folder of images"
 
 Schedule = float | tuple[tuple[int, float], ...]
-"""A number, or (step, value) points joined by straight lines; the first and last value hold outside them."""
+"""A number, or (step, value) points joined by straight lines; the first and the last value hold outside them."""
 
 PRESETS = Path(__file__).parent / "presets"
-RESIDUAL = ("residual", "official", "paper")  # families that meet their dense layers at BASE x BASE
+RESIDUAL = ("residual", "official", "paper")  # families whose dense layers are at BASE x BASE pixels
 BASE = 4
 
-LARGEST = 2**16  # latent dimensions, channels, images a step
+LARGEST = 2**16  # latent dimensions, channels, images per step
 LONGEST = 10**9  # steps
-NUMBERS_AT_256 = 256 * 256 * 3  # of an image that published betas are for
+NUMBERS_AT_256 = 256 * 256 * 3  # numbers in an image of the size that published betas are for
+
+FLOATS = (float, float | None, Schedule)  # types that a whole number stands for, too
 
 
 def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field with its one line of help; `choices` lists the words it may take."""
+    """Define a field by its default, its line of help and, for a word, the `choices`."""
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training. Every field but the last three changes what is computed.
+    """Settings of one training run.
 
-    Raises UserError on a value out of range, naming the field, the value and what is allowed.
+    Every field but the last three changes what is computed; `introvae-train --help` explains each in one line.
+
+    Raises:
+        UserError: If a value is out of range, with the field, the value and what is allowed.
+
+    Example:
+        >>> from introvae import TrainConfig
+        >>> TrainConfig(data="orl-faces", image_size=16, beta=20.0).widths
+        (16, 32)
+        >>> TrainConfig(channels=2)
+        Traceback (most recent call last):
+        introvae.errors.UserError: channels is 2; allowed: 0, 1 or 3
     """
 
     data: str = option("orl-faces", DATA_SETS)
-    image_size: int = option(32, "side of the square images in pixels, 16 up")
-    channels: int = option(0, "1 grey, 3 RGB, 0 as the data are")
+    image_size: int = option(32, "side of the square images, 16 pixels or more")
+    channels: int = option(0, "1: gray, 3: RGB, 0: as in the data")
     mirror: bool = option(True, "mirror training images at random")
-    latent: int = option(64, "latent dimensions z")
-    network: str = option("residual", "family of networks", (*RESIDUAL, "plain", "mlp"))
-    widths: tuple[int, ...] = option((), "channels at each halving [16,32,64,...]")
+    latent: int = option(64, "latent dimensions")
+    network: str = option("residual", "network family", (*RESIDUAL, "plain", "mlp"))
+    widths: tuple[int, ...] = option((), "channels at each resolution [16,32,64,...]")
     hidden: tuple[int, ...] = option((), "units of the encoder's dense layers [none]")
     decoder_hidden: tuple[int, ...] = option((), "units of the decoder's dense layers [none]")
-    norm: str = option("group", "normalisation", ("group", "batch", "none"))
+    norm: str = option("group", "normalization", ("group", "batch", "none"))
     output: str = option("sigmoid", "last layer of the decoder", ("sigmoid", "linear"))
     objective: str = option("intro", "intro: IntroVAE; soft: Soft-IntroVAE", ("intro", "soft"))
-    alpha: Schedule = option(0.25, "amount of GAN; 0 is a plain VAE")
+    alpha: Schedule = option(0.25, "weight of the adversarial terms; 0: plain VAE")
     alpha_decoder: float | None = option(None, "alpha in the decoder's loss [alpha]")
     beta: Schedule = option(100.0, "weight of 1/2 the squared error summed over pixels")
-    m: float = option(100.0, "margin of the KL in nats")
+    m: float = option(100.0, "margin of the KL, in nats")
     kl_weight: Schedule = option(1.0, "weight of real images' KL; 0: autoencoder")
-    hinge: str = option("sample", "margin for each image or their mean", ("sample", "batch"))
-    beta_neg: float = option(256.0, "soft: weight of the KL of fakes for the encoder")
-    gamma_r: float = option(0.0, "soft: weight of the fakes' own reconstruction in the decoder's loss")
+    hinge: str = option("sample", "margin for each image or for their mean", ("sample", "batch"))
+    beta_neg: float = option(256.0, "soft: weight of fakes' KL in the encoder's loss")
+    gamma_r: float = option(0.0, "soft: weight of fakes' own reconstruction in the decoder's loss")
     steps: int = option(2400, "updates of both networks, warm-up included")
     warmup_steps: int = option(2000, "first steps, as a plain VAE")
     warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
-    batch_size: int = option(16, "images a step")
-    lr: float = option(1e-3, "learning rate of both Adam optimisers")
-    ema_decay: float = option(0.98, "of the evaluated moving average; 0: none")
-    precision: str = option("fp32", "bf16 computes the networks in bfloat16", ("fp32", "bf16"))
-    compile: bool = option(False, "compile the networks, taking minutes")
-    activation_checkpointing: bool = option(False, "compute activations twice to save memory")
-    seed: int = option(0, "every random draw follows from it")
-    warmup_seed: int | None = option(None, "seed of the initial weights and the warm-up [seed]")
-    split_seed: int | None = option(None, "seed that splits a folder into training and validation images [seed]")
+    batch_size: int = option(16, "images per step")
+    lr: float = option(1e-3, "learning rate of both Adam optimizers")
+    ema_decay: float = option(0.98, "decay of the moving average; 0: none")
+    precision: str = option("fp32", "bf16: compute the networks in bfloat16", ("fp32", "bf16"))
+    compile: bool = option(False, "compile the networks (takes minutes)")
+    activation_checkpointing: bool = option(False, "recompute activations to save memory")
+    seed: int = option(0, "seed of every random draw")
+    warmup_seed: int | None = option(None, "seed of initial weights and of the warm-up [seed]")
+    split_seed: int | None = option(None, "seed of a folder's split into training and validation images [seed]")
     start_weights: str | None = option(None, "run folder whose weights this run starts from")
     log_every: int = option(20, "steps between rows of metrics.csv")
     checkpoint_every: int = option(200, "steps between checkpoints")
@@ -86,17 +99,17 @@ class TrainConfig:
 
     @property
     def images_seed(self) -> int:
-        """What `load_images` takes, so that a run never validates on images that its weights have seen."""
+        """Seed for `load_images`: a run never validates on images that its initial weights were trained on."""
         return self.seed if self.split_seed is None else self.split_seed
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values as TOML holds them; fields left at None are absent."""
+        """Return the settings as TOML holds them; fields that are None are absent."""
         pairs = dataclasses.asdict(self).items()
         return {name: _plain(value) for name, value in pairs if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Raises UserError for a key that is no field, with the nearest field as a suggestion."""
+        """Create settings from `to_dict`'s form; raises UserError, with a suggestion, for a key that is no field."""
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in names:
@@ -106,13 +119,13 @@ class TrainConfig:
 
 
 def default_widths(image_size: int) -> tuple[int, ...]:
-    """16 channels at full resolution, doubling at each halving down to 4x4, 512 at most."""
+    """Return 16 channels at full resolution, doubled (to at most 512) at each halving of it down to 4x4."""
     levels = max(2, math.ceil(math.log2(max(image_size, 1) / 4)))
     return tuple(min(16 * 2**level, 512) for level in range(levels))
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Raises UserError if the file is missing or is no TOML."""
+    """Read a TOML file; raises UserError if it is missing or damaged."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
@@ -120,12 +133,12 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def presets() -> dict[str, str]:
-    """The names of all presets, each with one line on what it is and where it is from."""
+    """Return the presets' names, each with one line on what it is and where it comes from."""
     return {path.stem: load_toml(path)["about"] for path in sorted(PRESETS.glob("*.toml"))}
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The settings of a preset. Raises UserError for a name that is none, with the nearest as a suggestion."""
+    """Return the settings of a preset; raises UserError, with a suggestion, for an unknown name."""
     path = PRESETS / f"{name}.toml"
     if path not in PRESETS.glob("*.toml"):
         near = difflib.get_close_matches(name, presets(), 1)
@@ -135,11 +148,12 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def dump_toml(values: Mapping[str, Any]) -> str:
+    """Return settings as the text of a TOML file."""
     return tomli_w.dumps(values)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line "name: old -> new" for each value that differs."""
+    """Return one line "name: old -> new" for each value that differs."""
     names = sorted(old.keys() | new.keys())
     return [f"{n}: {old.get(n, 'unset')} -> {new.get(n, 'unset')}" for n in names if old.get(n) != new.get(n)]
 
@@ -155,7 +169,7 @@ def _tuples(value: Any) -> Any:
 def _check_types(config: TrainConfig) -> None:
     for name, hint in get_type_hints(TrainConfig).items():
         value = getattr(config, name)
-        if hint in (float, float | None, Schedule) and _is_whole(value):
+        if hint in FLOATS and _is_whole(value):
             object.__setattr__(config, name, float(value))  # TOML's 1 means 1.0
         elif not _fits(value, hint):
             raise UserError(f"{name} is {value!r}; it takes {_describe(hint)}")
@@ -170,7 +184,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    """True for an integer that TOML can hold."""
+    """Check for an integer that TOML can hold."""
     return type(value) is int and -(2**63) <= value < 2**63
 
 
@@ -197,29 +211,14 @@ def _check_ranges(c: TrainConfig) -> None:
         if not holds:
             raise UserError(f"{name} is {getattr(c, name)!r}; allowed: {allowed}")
 
-    names = (
-        "alpha",
-        "beta",
-        "kl_weight",
-        "alpha_decoder",
-        "warmup_beta",
-        "m",
-        "beta_neg",
-        "gamma_r",
-        "lr",
-        "ema_decay",
-    )
-    for name in names:
+    for name, hint in get_type_hints(TrainConfig).items():
         value = getattr(c, name)
-        numbers = [point[1] for point in value] if isinstance(value, tuple) else [value or 0.0]
-        need(all(math.isfinite(n) and n >= 0 for n in numbers), name, "a finite number, 0 or more")
+        if hint in FLOATS and value is not None:
+            numbers = [value] if isinstance(value, float) else [number for _, number in value]
+            need(all(math.isfinite(n) and n >= 0 for n in numbers), name, "a finite number, 0 or more")
     for field in dataclasses.fields(c):
-        if field.metadata["choices"]:
-            need(
-                getattr(c, field.name) in field.metadata["choices"],
-                field.name,
-                ", ".join(field.metadata["choices"]),
-            )
+        choices = field.metadata["choices"]
+        need(not choices or getattr(c, field.name) in choices, field.name, ", ".join(choices))
     need(16 <= c.image_size <= 2048, "image_size", "16 to 2048 pixels")
     need(c.channels in (0, 1, 3), "channels", "0, 1 or 3")
     need(c.lr > 0, "lr", "more than 0")
@@ -239,15 +238,12 @@ def _check_ranges(c: TrainConfig) -> None:
     for name in ("seed", "warmup_seed", "split_seed"):
         need((getattr(c, name) or 0) >= 0, name, "0 or more")
     need(c.checkpoint_every % c.log_every == 0, "checkpoint_every", f"a multiple of log_every ({c.log_every})")
-    need(
-        c.picture_every % c.checkpoint_every == 0,
-        "picture_every",
-        f"a multiple of checkpoint_every ({c.checkpoint_every})",
-    )
+    every = c.checkpoint_every
+    need(c.picture_every % every == 0, "picture_every", f"a multiple of checkpoint_every ({every})")
 
 
 def _lengths_of_widths(c: TrainConfig) -> tuple[int, int]:
-    """Fewest and most halvings: residual networks end at 4x4, with padding for sizes in between."""
+    """Fewest and most halvings; residual networks end at 4x4, with padding for sizes in between."""
     if c.network == "mlp":
         return 0, 0
     if c.network == "plain":

@@ -1,1 +1,1 @@
-"""Image sets: what is read, decoded once, and batched as a function of (seed, step)."""
+"""Image sets: read, decoded once, and batched as a function of (seed, step)."""

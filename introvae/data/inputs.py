@@ -1,4 +1,4 @@
-"""Images as people have them to the batch of float images that the networks take."""
+"""Conversion of images in the forms that people have to the one that the networks take."""
 
 from collections.abc import Sequence
 

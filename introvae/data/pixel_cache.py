@@ -1,8 +1,8 @@
-"""Image files decoded once, into a memory-mapped file that later runs use again.
+"""Cache of decoded images: each file is decoded once, into a memory-mapped file that later runs use again.
 
 $XDG_CACHE_HOME/introvae/NAME-SIZEpx-DIGEST/    one folder for each root, size, channels and crop; may be removed
-    pixels.u8     uint8 (N, C, S, S), a row for each file; zeros for the unusable ones
-    index.json    the fingerprint of the files, the channels, the unusable ones; written last
+    pixels.u8     uint8 (N, C, S, S), a row for each image file; zeros for unusable ones
+    index.json    fingerprint of the image files, channels, unusable images; written last
 """
 
 import fcntl
@@ -22,22 +22,22 @@ import PIL
 import torch
 from torch import Tensor
 
-from introvae.data.decode import Format, Unusable, all_grey, decode
+from introvae.data.decode import Format, Unusable, all_gray, decode
 from introvae.errors import UserError
 from introvae.files import cache_root, write_atomically
 
 PIXELS, PART, INDEX, LOCK = "pixels.u8", "pixels.u8.part", "index.json", ".lock"
-DECODER = f"1, Pillow {PIL.__version__}"  # to be counted up when other pixels come out of the same files
+DECODER = f"1, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
-NAMED = 5  # unusable images that are named before the rest is only counted
-COMFORTABLE = 0.25  # of the memory: sets up to this are read into it
-COPIED = 1024  # images on their way to a device at once
+NAMED = 5  # unusable images that are named; the rest is counted
+COMFORTABLE = 0.25  # share of the memory; smaller sets are read into it
+COPIED = 1024  # images per copy to a device
 
 
 class ImageRows:
-    """Rows of a uint8 array (N, C, S, S), such as a memory-mapped file, in an order of their own.
+    """Selected rows of a uint8 array (N, C, S, S), such as a memory-mapped file, in any order.
 
-    Indexing gives a tensor that is a copy: `images[:]` holds all.
+    Indexing copies to a tensor, so `images[:]` has all of them in memory.
     """
 
     def __init__(self, pixels: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -60,7 +60,7 @@ class ImageRows:
         return self.shape.numel()
 
     def select(self, index: np.ndarray) -> "ImageRows":
-        """The rows at an index (or bool mask), without reading them."""
+        """Select rows by indices or a mask, without reading them."""
         return ImageRows(self.pixels, self.rows[index])
 
     def gather(self, index: np.ndarray, out: np.ndarray) -> None:
@@ -68,6 +68,7 @@ class ImageRows:
         np.take(self.pixels, self.rows[index], axis=0, out=out, mode="clip")  # the default mode copies twice
 
     def to(self, device: torch.device) -> Tensor:
+        """Copy all images to a tensor on a device."""
         whole = torch.empty(self.shape, dtype=torch.uint8, device=device)
         for first in range(0, len(self), COPIED):
             whole[first : first + COPIED] = self[first : first + COPIED]
@@ -75,21 +76,30 @@ class ImageRows:
 
 
 Images = Tensor | ImageRows
-"""uint8 (N, C, S, S) in memory, or in a file."""
+"""uint8 images (N, C, S, S) in memory or in a file."""
 
 
 def read_if_small(images: ImageRows) -> Images:
-    """As a tensor if all of its file takes at most a quarter of the memory."""
+    """Read images into a tensor if their whole file takes at most a quarter of the memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return images[:] if images.pixels.nbytes <= COMFORTABLE * memory else images
 
 
 def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
-    """The usable images among `paths`, all below `root`, from the cache or decoded into it.
+    """Open the usable images among `paths`, decoding them into the cache if they are not there.
 
-    `rows` are their indices among the paths. Channels 0 stands for 1 if all images are grey, else 3. Unusable
-    images are named on stderr. Another process that decodes the same images is waited for.
-    Raises UserError if more than 1% are unusable, or the cache cannot be written.
+    Unusable images are named on stderr. If another process is decoding the same images, this one waits.
+
+    Args:
+        root: Folder that contains all paths.
+        paths: Image files.
+        form: Format of the images; channels 0 stands for 1 if all images are gray and for 3 otherwise.
+
+    Returns:
+        The images; `rows` are their indices among the paths.
+
+    Raises:
+        UserError: If more than 1% are unusable, or the cache cannot be written.
     """
     folder = _cache_folder(root.resolve(), form)
     with _locked(folder, root):
@@ -110,7 +120,7 @@ def _cache_folder(root: Path, form: Format) -> Path:
 
 @contextmanager
 def _locked(folder: Path, root: Path) -> Iterator[None]:
-    """Hold the folder for this process; the lock goes with the process, however it ends."""
+    """Lock the folder for this process; the lock ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("w")
@@ -120,7 +130,7 @@ def _locked(folder: Path, root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process, which decodes {root} into {folder}", file=sys.stderr, flush=True)
+            print(f"waiting for another process that is decoding {root} into {folder}", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -132,27 +142,27 @@ def _fingerprint(root: Path, paths: Sequence[Path]) -> str:
             stat = path.stat()
             stamp = (stat.st_size, stat.st_mtime_ns)
         except OSError:
-            stamp = (0, 0)  # missing, and so unusable
+            stamp = (0, 0)  # missing, which makes it unusable
         digest.update(repr((str(path.relative_to(root)), *stamp)).encode())
     return digest.hexdigest()
 
 
 def _read_index(folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    """None if the folder does not hold these very files, whole."""
+    """Return the index, or None unless the folder holds exactly these files, completely."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        whole = index["fingerprint"] == fingerprint and (folder / PIXELS).stat().st_size == index["size"]
+        complete = index["fingerprint"] == fingerprint and (folder / PIXELS).stat().st_size == index["size"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return index if whole else None
+    return index if complete else None
 
 
 def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) -> dict[str, Any]:
-    """Decode into a temporary file, which gets its name when it is whole; the index follows."""
+    """Decode into a temporary file, rename it when it is complete, then write the index."""
     part = folder / PART
     for old in (folder / INDEX, folder / PIXELS, part):
         old.unlink(missing_ok=True)
-    channels = form.channels or (1 if all_grey(paths) else 3)
+    channels = form.channels or (1 if all_gray(paths) else 3)
     form = Format(form.image_size, channels, form.crop)
     size = len(paths) * math.prod(form.shape)
     _check_space(folder, len(paths), form, size)

@@ -1,4 +1,4 @@
-"""The norm after a convolution, and a group norm whose backward pass is quick on a CPU in channels_last layout."""
+"""Normalization after convolutions, with a group norm whose backward pass is fast on CPUs in channels_last layout."""
 
 import math
 from typing import Any
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LARGE = 1024  # pixels from which PyTorch's backward pass in this layout takes several times that of ours
+LARGE = 1024  # pixels; from here on PyTorch's backward pass in this layout takes several times as long as ours
 
 
-def normalisation(kind: str, channels: int) -> nn.Module:
-    """ "group" (up to 8 groups), "batch" or "none"."""
+def normalization(kind: str, channels: int) -> nn.Module:
+    """Return the normalization called `kind`: "group" (up to 8 groups), "batch" or "none"."""
     if kind == "group":
         return GroupNorm(math.gcd(8, channels), channels)
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
 
 
 class GroupNorm(nn.GroupNorm):
-    """nn.GroupNorm, with its own backward pass for large maps (N, C, H, W) on a CPU in channels_last layout."""
+    """nn.GroupNorm with its own backward pass for large maps (N, C, H, W) on a CPU in channels_last layout."""
 
     def forward(self, x: Tensor) -> Tensor:
         large = x.shape[2] * x.shape[3] >= LARGE and x.is_contiguous(memory_format=torch.channels_last)
@@ -28,9 +28,11 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """With x' = (x - mean) / deviation over a group of D numbers and y = w x' + v:
+    """Group norm of maps in channels_last layout.
 
-    dL/dx = (w dL/dy - mean(w dL/dy) - x' mean(w dL/dy x')) / deviation, a x + b dL/dy + c for each image and channel.
+    With x' = (x - mean) / deviation over a group of D numbers and y = w x' + v,
+    dL/dx = (w dL/dy - mean(w dL/dy) - x' mean(w dL/dy x')) / deviation,
+    which is a x + b dL/dy + c with one a, b and c for each image and channel.
     """
 
     @staticmethod
@@ -47,7 +49,7 @@ class _ChannelsLast(torch.autograd.Function):
         n, c, h, w = x.shape
         groups = mean.shape[1]
         rows, grads = (t.permute(0, 2, 3, 1).reshape(n, h * w, c) for t in (x, grad))
-        grad_x = grads * rows  # whose memory, in the cache by then, is used for the result
+        grad_x = grads * rows  # reused for the result, as it is in the CPU's cache
         sums, products = grads.sum(1), grad_x.sum(1)  # (N, C), over pixels
 
         def over_group(values: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Encoder and Decoder: every family of networks, image size, channel count and width.
+"""Encoder, decoder and the model of both, for every network family, image size, channel count and width.
 
-The residual families ("residual", "official", "paper") halve or double their resolution once for each entry of
-`widths` and meet their dense layers at 4x4, so they work at 4 * 2^len(widths) pixels. "plain" does so with strided
-convolutions and meets them wherever `widths` end; "mlp" has dense layers only. Images of another size are padded to
-the network's and cropped back.
+The residual families ("residual", "official", "paper") halve or double the resolution once for each entry of
+`widths` and have their dense layers at 4x4, so they work at 4 * 2^len(widths) pixels. "plain" does so with strided
+convolutions and has its dense layers wherever `widths` end; "mlp" has dense layers only. Images of another size are
+padded to the network's and cropped back.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from torch.nn import functional as F
 from introvae.config import BASE, RESIDUAL, TrainConfig
 from introvae.data.inputs import AnyImages, as_images
 from introvae.nn.blocks import LEAK, Block, Segment
-from introvae.nn.group_norm import normalisation
+from introvae.nn.group_norm import normalization
 from introvae.randomness import generator, normal
 
 LOGVAR_BOUND = 20.0  # exp(20) is far from float32's overflow at exp(88)
-EVALUATION_BATCH = 256  # images at a time, so that memory does not grow with the set
-CPU_BATCH = 32  # on a CPU, as larger batches leave its cache
+EVALUATION_BATCH = 256  # images at a time; bounds the memory
+CPU_BATCH = 32  # larger batches do not fit the cache of a CPU
 
 
 class Encoder(nn.Module):
-    """Images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
+    """Network from images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latent vectors (N, z) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
+    """Network from latent vectors (N, z) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class IntroVAE(nn.Module):
 
 
 def build(c: TrainConfig) -> IntroVAE:
-    """Both networks with PyTorch's initial weights, drawn from the global generator; `channels` must be known."""
+    """Build both networks with PyTorch's initial weights, drawn from the global generator; `channels` is 1 or 3."""
     return IntroVAE(Encoder(c), Decoder(c))
 
 
@@ -148,14 +148,14 @@ def _encoder_layers(c: TrainConfig) -> list[nn.Module]:
         return [
             nn.Sequential(
                 nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias),
-                normalisation(c.norm, outputs),
+                normalization(c.norm, outputs),
                 nn.LeakyReLU(LEAK, inplace=True),
             )
             for inputs, outputs in pairwise((c.channels, *c.widths))
         ]
     first = (
         nn.Conv2d(c.channels, c.widths[0], 5, padding=2, bias=bias),
-        normalisation(c.norm, c.widths[0]),
+        normalization(c.norm, c.widths[0]),
         nn.LeakyReLU(LEAK, inplace=True),
         nn.AvgPool2d(2),
     )
@@ -174,7 +174,7 @@ def _decoder_layers(c: TrainConfig) -> list[nn.Module]:
         for inputs, outputs in pairwise(reversed(c.widths)):
             layers += [
                 nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=c.norm == "none"),
-                normalisation(c.norm, outputs),
+                normalization(c.norm, outputs),
                 nn.LeakyReLU(LEAK, inplace=True),
             ]
         return [*layers, nn.ConvTranspose2d(c.widths[0], c.channels, 4, stride=2, padding=1)]
@@ -188,7 +188,7 @@ def _decoder_layers(c: TrainConfig) -> list[nn.Module]:
 
 
 def _dense(sizes: Sequence[int]) -> nn.Sequential:
-    """A dense layer and leaky ReLU from each size to the next."""
+    """Stack a dense layer and leaky ReLU from each size to the next."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(LEAK, inplace=True)]
@@ -196,18 +196,18 @@ def _dense(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def _inner(c: TrainConfig) -> tuple[int, int]:
-    """Channels and side of the feature map at the dense layers; an MLP's is the image itself."""
+    """Channels and side of the feature map at the dense layers; for "mlp" it is the image itself."""
     if c.network == "mlp":
         return c.channels, c.image_size
     return c.widths[-1], BASE if c.network in RESIDUAL else -(-c.image_size // 2 ** len(c.widths))
 
 
 def _padding(c: TrainConfig) -> list[int]:
-    """Left, right, top and bottom pixels that bring an image to the network's size."""
+    """Left, right, top and bottom padding that brings an image to the network's size."""
     missing = _inner(c)[1] * 2 ** len(c.widths) - c.image_size
     return [missing // 2, missing - missing // 2] * 2
 
 
 def _full_precision(x: Tensor) -> Tensor:
-    """Under autocast the losses still see at least float32."""
+    """Convert to at least float32, which the losses need under autocast."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

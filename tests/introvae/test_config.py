@@ -1,3 +1,5 @@
+"""Settings: their checks, their form in TOML, and schedules."""
+
 import math
 import tomllib
 from pathlib import Path

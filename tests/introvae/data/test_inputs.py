@@ -1,4 +1,4 @@
-"""Images as people have them, and the one form that the networks take."""
+"""Images in every form that people have, converted to the one that networks take."""
 
 import re
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_a_list_may_hold_several_forms_and_batches() -> None:
     assert torch.equal(as_images(parts, 1, SIZE), expected)
 
 
-def test_the_caller_s_pixels_stay_as_they_are() -> None:
+def test_pixels_of_the_caller_do_not_change() -> None:
     array = np.array(GRAY)
     images = as_images(array, 1, SIZE)
     images.zero_()
@@ -64,7 +64,7 @@ def test_the_caller_s_pixels_stay_as_they_are() -> None:
 
 
 def rotated() -> Image.Image:
-    """A photograph taken with the camera on its side."""
+    """Make a photograph as from a camera held on its side."""
     image = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8))
     image.getexif()[0x0112] = 6
     return image
@@ -129,7 +129,7 @@ NAN[0, 0, 3, 4] = torch.nan
         ((), 1, "an empty tuple holds no images"),
     ],
 )
-def test_what_is_no_image_is_refused_with_what_is(images: Any, channels: int, message: str) -> None:
+def test_anything_else_is_refused_with_what_is_accepted(images: Any, channels: int, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         as_images(images, channels, SIZE)
 
@@ -139,5 +139,5 @@ def test_another_type_is_refused() -> None:
         as_images("picture.png", 1, SIZE)
 
 
-def test_no_images_are_none() -> None:
+def test_an_empty_batch_stays_empty() -> None:
     assert as_images(torch.empty(0, 1, SIZE, SIZE), 1, SIZE).shape == (0, 1, SIZE, SIZE)

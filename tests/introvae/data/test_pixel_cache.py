@@ -1,4 +1,4 @@
-"""The cache of decoded images: the same bits as decoding anew, whatever happened while it was written."""
+"""The cache of decoded images holds the same bits as decoding again, whatever happened while it was written."""
 
 import os
 import shutil
@@ -41,15 +41,15 @@ def folders(cache_folder: Path, root: Path) -> list[Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    return fill(tmp_path / tmp_path.name)  # a name of its own in the cache
+    return fill(tmp_path / tmp_path.name)  # a name that no other test has in the cache
 
 
 def same(a: ImageSet, b: ImageSet) -> bool:
     return torch.equal(a.train[:], b.train[:]) and torch.equal(a.validation[:], b.validation[:])
 
 
-def anew(root: Path, cache_folder: Path, image_size: int = 16) -> ImageSet:
-    """Decoded without what the cache holds."""
+def decoded_again(root: Path, cache_folder: Path, image_size: int = 16) -> ImageSet:
+    """Decode without the cache."""
     for folder in folders(cache_folder, root):
         shutil.rmtree(folder)
     return load_images(str(root), image_size)
@@ -57,7 +57,7 @@ def anew(root: Path, cache_folder: Path, image_size: int = 16) -> ImageSet:
 
 @pytest.fixture
 def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each decoding was asked for."""
+    """Number of images in each decoding."""
     counts: list[int] = []
 
     def counted(paths: list[Path], out: Path, form: decode.Format) -> list[decode.Unusable]:
@@ -85,7 +85,7 @@ def touched(root: Path) -> None:
 
 
 def grown(root: Path) -> None:
-    """Other pixels and size, but the time as it was."""
+    """Change pixels and size, but not the time."""
     stat = (root / "003.png").stat()
     save_image(root / "003.png", (30, 30), seed=99)
     os.utime(root / "003.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -108,12 +108,12 @@ def test_changed_files_are_decoded_again(
     change(photos)
     changed = load_images(str(photos), 16)
     assert len(decodings) == 2
-    assert len(folders(cache_folder, photos)) == 1  # in place of the old pixels
-    assert same(changed, anew(photos, cache_folder))
+    assert len(folders(cache_folder, photos)) == 1  # the old pixels are gone
+    assert same(changed, decoded_again(photos, cache_folder))
 
 
 @pytest.mark.parametrize("file", ["pixels.u8", "index.json"])
-def test_a_damaged_cache_is_made_anew(photos: Path, cache_folder: Path, file: str) -> None:
+def test_a_damaged_cache_is_replaced(photos: Path, cache_folder: Path, file: str) -> None:
     first = load_images(str(photos), 16)
     (folder,) = folders(cache_folder, photos)
     (folder / file).write_bytes((folder / file).read_bytes()[:-10])
@@ -126,9 +126,9 @@ def test_unusable_images_are_named_on_every_run(tmp_path: Path, capsys: pytest.C
     runs = []
     for _ in range(2):
         runs.append(load_images(str(tmp_path), 16))
-        assert capsys.readouterr().err == f"skipped: {tmp_path / '077.png'} is no image\n"
+        assert capsys.readouterr().err == f"skipped: {tmp_path / '077.png'} is not an image\n"
     assert same(*runs) and len(runs[0].train) + len(runs[0].validation) == 149
-    assert min(image.max() for image in runs[0].train[:]) > 0  # the row that was left out is not among them
+    assert min(image.max() for image in runs[0].train[:]) > 0  # the row of zeros is not among them
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(b"no image")
     for _ in range(2):
@@ -164,23 +164,23 @@ def test_a_long_decoding_says_so_once(
     load_images(str(photos), 16)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(decode, "QUIET", 0)
-    anew(photos, cache_folder)
+    decoded_again(photos, cache_folder)
     (folder,) = folders(cache_folder, photos)
     assert capsys.readouterr().err == f"decoding 120 images into {folder}\n"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    anew(photos, cache_folder)
+    decoded_again(photos, cache_folder)
     shown = capsys.readouterr().err
     assert "decoding images:" in shown and "/120 [" in shown and str(folder) not in shown
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_disk_that_fills_up_is_no_fault_of_the_images(photos: Path) -> None:
+def test_a_disk_that_fills_up_does_not_make_images_unusable(photos: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         decode.decode(sorted(photos.glob("*.png")), Path("/dev/full"), decode.Format(16, 3))
 
 
 def test_a_large_set_stays_in_its_file(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every use of an image set finds the same images as in memory."""
+    """Every use of the image set finds the same images as in memory."""
     small = load_images(str(photos), 16)
     assert isinstance(small.train, Tensor) and isinstance(small.validation, Tensor)
     memory = {"SC_PAGE_SIZE": 1024, "SC_PHYS_PAGES": 12 * 3 * 4 * 16 * 16 // 1024}  # four times the 12 images
@@ -204,7 +204,7 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_a_full_disk_is_noticed_before_decoding(
+def test_a_full_disk_is_reported_before_decoding(
     photos: Path, decodings: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("introvae.data.pixel_cache.shutil.disk_usage", lambda path: Usage(0, 0, 2**31))
@@ -269,7 +269,7 @@ def start(code: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_of_two_processes_one_decodes_and_the_other_waits(photos: Path, cache_folder: Path) -> None:
+def test_one_of_two_processes_decodes_while_the_other_waits(photos: Path, cache_folder: Path) -> None:
     with start(DECODE_SLOWLY + LOAD, str(photos)) as first:
         wait_until(lambda: any(cache_folder.glob(f"{photos.name}-*/decodings")))
         (folder,) = folders(cache_folder, photos)
@@ -277,27 +277,27 @@ def test_of_two_processes_one_decodes_and_the_other_waits(photos: Path, cache_fo
             assert second.stderr and first.stderr and first.stdout and second.stdout
             waiting = second.stderr.readline()
             (folder / "go").touch()
-            assert waiting == f"waiting for another process, which decodes {photos} into {folder}\n"
+            assert waiting == f"waiting for another process that is decoding {photos} into {folder}\n"
             assert (first.stdout.read(), first.stderr.read()) == ("11\n", "")
             assert (second.stdout.read(), second.stderr.read()) == ("11\n", "")
     assert (folder / "decodings").read_text() == "x"
-    assert same(load_images(str(photos), 16), anew(photos, cache_folder))
+    assert same(load_images(str(photos), 16), decoded_again(photos, cache_folder))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_while_decoding_the_next_run_is_right(photos: Path, cache_folder: Path, moment: str) -> None:
+def test_the_run_after_a_killed_one_is_right(photos: Path, cache_folder: Path, moment: str) -> None:
     with start(HANG_UP + MOMENTS[moment] + "\n" + LOAD, str(photos)) as process:
         assert process.stdout and process.stdout.readline() == "here\n"
         process.kill()
     after = load_images(str(photos), 16)
     (folder,) = folders(cache_folder, photos)
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "index.json", "pixels.u8"]
-    assert same(after, anew(photos, cache_folder))
+    assert same(after, decoded_again(photos, cache_folder))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_decoding_stops_at_once(photos: Path, cache_folder: Path, number: signal.Signals) -> None:
-    """A thread would take 16 s for its images; Ctrl-C waits for the one that it decodes."""
+    """A thread would take 16 s for all its images; Ctrl-C waits only for the one being decoded."""
     fill(photos, 80)
     with start(READ_SLOWLY + LOAD, str(photos)) as process:
         assert process.stdout and process.stdout.readline() == "here\n"
@@ -307,12 +307,12 @@ def test_decoding_stops_at_once(photos: Path, cache_folder: Path, number: signal
     assert len(left) == (1 if number == signal.SIGKILL else 0)
     after = load_images(str(photos), 16)
     assert not list(cache_folder.glob(f"{photos.name}-*/*.part"))
-    assert same(after, anew(photos, cache_folder))
+    assert same(after, decoded_again(photos, cache_folder))
 
 
 @pytest.mark.parametrize("through_stdin", [False, True])
 def test_a_plain_script_loads_a_folder(photos: Path, tmp_path: Path, through_stdin: bool) -> None:
-    """Nothing guards the script from being run again by processes that it might start."""
+    """The script has no guard against processes that would run it again."""
     fill(photos, 100)
     path = tmp_path / "script.py"
     path.write_text(LOAD)
@@ -323,7 +323,7 @@ def test_a_plain_script_loads_a_folder(photos: Path, tmp_path: Path, through_std
     assert (done.returncode, done.stdout, done.stderr) == (0, "90\n", "")
 
 
-def test_rows_are_an_order_of_their_own() -> None:
+def test_rows_may_be_in_any_order() -> None:
     pixels = np.arange(6, dtype=np.uint8)[:, None, None, None]
     rows = ImageRows(pixels, np.array([4, 2, 0]))
     assert rows.shape == (3, 1, 1, 1) and rows.nbytes == 3

@@ -1,3 +1,5 @@
+"""The group norm equals PyTorch's, and is used where it is faster."""
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ def kind(result: Tensor) -> str:
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 8), (12, 4), (6, 1)])
-def test_group_norm_of_large_maps_is_pytorch_s(channels: int, groups: int) -> None:
+def test_group_norm_of_large_maps_equals_pytorch(channels: int, groups: int) -> None:
     torch.manual_seed(0)
     norm = GroupNorm(groups, channels).double()
     torch.nn.init.normal_(norm.weight)

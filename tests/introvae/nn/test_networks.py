@@ -1,3 +1,5 @@
+"""Shapes and ranges of networks, and what a model accepts."""
+
 from collections.abc import Sequence
 from typing import Any
 
