@@ -1,1 +1,1 @@
-"""Measures: numbers that say what images and latents are worth."""
+"""Measures of the quality of images and latents."""

@@ -1,4 +1,7 @@
-"""Collapse, seen in the latents, means and log-variances (N, z) of q(z|x), and seen in the images."""
+"""Measures of collapse, from the latents and from the images.
+
+Latents are given by the means `mu` and log-variances `logvar`, both (N, z), of q(z|x) for N images.
+"""
 
 import math
 from collections.abc import Callable
@@ -16,44 +19,55 @@ LEAST_VARIANCE = 0.05  # of the samples, as a share of the real images'
 
 
 def active_units(mu: Tensor, thresholds: tuple[float, ...] = THRESHOLDS) -> dict[str, int]:
-    """Dimensions whose posterior mean varies over images by more than each threshold (Burda et al. 2016)."""
+    """Count the dimensions whose posterior mean varies over images by more than a threshold (Burda et al. 2016).
+
+    Returns:
+        The number of dimensions by the threshold, written as text such as "0.01".
+    """
     variance = mu.var(0) if len(mu) > 1 else torch.zeros_like(mu[0])
     return {f"{threshold:g}": int((variance > threshold).sum()) for threshold in thresholds}
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Mean over images of the KL of each dimension in nats, (z,)."""
+    """Return the KL of each dimension in nats, averaged over images, (z,)."""
     return _kl_of_each(mu, logvar).mean(0)
 
 
 def kl_quantiles(mu: Tensor, logvar: Tensor, quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)) -> Tensor:
-    """Quantiles over images of the KL of each dimension in nats, (quantiles, z): a mean hides a few strong images."""
+    """Return quantiles over images of the KL of each dimension in nats, (quantiles, z).
+
+    They show the few strong images that a mean hides.
+    """
     return torch.quantile(_kl_of_each(mu, logvar), mu.new_tensor(quantiles), dim=0)
 
 
 def kl_quantile(mu: Tensor, logvar: Tensor, quantile: float) -> float:
-    """The KL in nats, summed over dimensions, below which this share of the images lies: m is to hold the high ones."""
+    """Return the KL in nats, summed over dimensions, that a share `quantile` of the images stays below."""
     return torch.quantile(kl_divergence(mu, logvar), quantile).item()
 
 
 def collapsed_share(mu: Tensor, logvar: Tensor, epsilon: float = 0.01, delta: float = 0.01) -> float:
-    """Share of dimensions that are (epsilon, delta)-collapsed (Lucas et al. 2019, arXiv 1911.02469), in [0, 1].
+    """Return the share of dimensions that are (epsilon, delta)-collapsed (Lucas et al. 2019, arXiv 1911.02469).
 
-    Their KL is below `epsilon` nats for at least 1 - `delta` of the images.
+    These have a KL below `epsilon` nats for at least a share 1 - `delta` of the images.
     """
     below = (_kl_of_each(mu, logvar) < epsilon).double().mean(0)
     return (below >= 1 - delta).double().mean().item()
 
 
 def mutual_information(mu: Tensor, logvar: Tensor, noise: Tensor) -> float:
-    """I(x; z) in nats under q (Hoffman and Johnson 2016), from one z = mu + sigma * noise for each of N images.
+    """Estimate the mutual information I(x; z) under q (Hoffman and Johnson 2016).
 
-    The mean of log q(z|x) - log q(z), q(z) being the mean of the N posteriors: never above log N, and there it is
-    saturated: all that it says then is that every image has a place of its own. May be slightly negative.
+    The estimate is the mean of log q(z|x) - log q(z) over one z = mu + sigma * noise for each of N images, with q(z)
+    the mean of the N posteriors.
+
+    Returns:
+        Nats, at most log N, where the estimate is saturated and says only that every image has a place of its own;
+        possibly slightly negative.
     """
     z, mu, logvar = (x.double() for x in (sample_posterior(mu, logvar, noise), mu, logvar))
-    centre, precision = mu.mean(0), torch.exp(-logvar)
-    z, mu = z - centre, mu - centre  # or squares of a large mean would cancel each other
+    center, precision = mu.mean(0), torch.exp(-logvar)
+    z, mu = z - center, mu - center  # or squares of a large mean would cancel each other
     # log density of z_i under posterior j, [i, j], up to a constant; expanded, as N x N x z differences take gigabytes
     squares = z.square() @ precision.T - 2 * z @ (mu * precision).T + (mu.square() * precision).sum(1)
     log_q = -0.5 * (squares + logvar.sum(1))
@@ -61,32 +75,38 @@ def mutual_information(mu: Tensor, logvar: Tensor, noise: Tensor) -> float:
 
 
 def aggregate_divergence(mu: Tensor, logvar: Tensor) -> float:
-    """KL in nats from N(0, I) of the Gaussian with the moments of the aggregate posterior: 0 if they agree.
+    """Return the KL in nats of the aggregate posterior, as a Gaussian with its moments, from the prior N(0, I).
 
-    1/2 (tr S + m'm - z - log det S), with m the mean and S the covariance of z over images and noise. Free of the
-    saturation that a sampled estimate has.
+    1/2 (tr S + m'm - z - log det S), with m the mean and S the covariance of the latents over images and noise. 0 if
+    the moments are those of the prior. Unlike a sampled estimate, this one does not saturate.
     """
     mu, variance = mu.double(), logvar.double().exp().mean(0)
     mean = mu.mean(0)
-    centred = mu - mean
-    covariance = centred.T @ centred / len(mu) + variance.diag()
+    centered = mu - mean
+    covariance = centered.T @ centered / len(mu) + variance.diag()
     return 0.5 * (covariance.trace() + mean @ mean - len(mean) - covariance.logdet()).item()
 
 
 def inside_margin(mu: Tensor, logvar: Tensor, m: float) -> float:
-    """Share of images whose KL is below the margin m in nats, in [0, 1].
+    """Return the share of images whose KL is below the margin m in nats.
 
-    The encoder pushes reconstructions and samples up to m (Huang et al. 2018, equation 11), and real images down.
+    The encoder pushes the KL of reconstructions and samples up to m, and that of real images down (Huang et al. 2018,
+    equation 11).
     """
     return (kl_divergence(mu, logvar) < m).double().mean().item()
 
 
 def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tensor:
-    """How much an image changes when one latent dimension moves by 1, a standard deviation of the prior, (z,).
+    """Measure how much images change when one latent dimension moves by 1, a standard deviation of the prior.
 
-    Root mean square over pixels in [0, 1] and over the given posterior means, (N, z): the finite difference that
-    stands for a column of the decoder's Jacobian (Rolinek et al. 2019, arXiv 1812.06775). 0 for a dimension that
-    the decoder ignores. Decodes (z + 1) N images.
+    A finite difference stands for a column of the decoder's Jacobian (Rolinek et al. 2019, arXiv 1812.06775).
+
+    Args:
+        decode: The decoder, from latents to images in [0, 1]; (z + 1) N images are decoded.
+        mu: The latents to start from, (N, z).
+
+    Returns:
+        The root mean square change over pixels and latents for each dimension, (z,); 0 for one that is ignored.
     """
     images = decode(mu)
     steps = torch.eye(mu.shape[1], dtype=mu.dtype, device=mu.device)
@@ -94,15 +114,16 @@ def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tenso
 
 
 def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> str:
-    """Why a model has collapsed, or "": its reconstructions ignore their input, or its samples are all alike.
+    """Return the reason why a model counts as collapsed, or "" if it does not.
 
-    Images are float (N, C, H, W) in [0, 1]. The KL does not tell: it is large in runs that fail this way.
+    Either its reconstructions ignore their input, or its samples are all alike. The KL does not show this: it is large
+    in runs that fail in this way. Images are float (N, C, H, W) in [0, 1].
     """
     return collapse_reason(retrieval(real, reconstructions), variance_ratio(real, samples), len(real))
 
 
 def collapse_reason(retrieved: float, variance: float, images: int) -> str:
-    """The same from the measures `retrieval` and `variance_ratio`, of so many images."""
+    """Return the result of `image_collapse` from the `retrieval` and `variance_ratio` of this number of images."""
     chance = 1 / images
     if retrieved < chance + LEAST_RETRIEVED * (1 - chance):
         return f"input ignored (retrieval {retrieved:.3f})"
@@ -112,5 +133,5 @@ def collapse_reason(retrieved: float, variance: float, images: int) -> str:
 
 
 def _kl_of_each(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL of each image and dimension in nats, (N, z)."""
+    """Return the KL of each image and dimension in nats, (N, z)."""
     return kl_divergence(mu.reshape(-1, 1), logvar.reshape(-1, 1)).reshape(mu.shape)

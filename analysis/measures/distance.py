@@ -1,8 +1,8 @@
-"""How far samples are from the real images as distributions, with an error from disjoint subsets of the images.
+"""Distances between the distributions of samples and of real images.
 
 Images are float (N, C, S, S) in [0, 1], gray or color, 16 px or more and at least 16 of them. The sliced Wasserstein
 distance and FID of two sets from one distribution are above 0, the more so the fewer images there are; KID is 0 on
-average. Compare any of them for the same image size and number of images only.
+average. Compare distances only between equal image sizes and numbers of images.
 """
 
 import io
@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from introvae.errors import UserError
 from introvae.randomness import generator
 
-SUBSETS = 4  # disjoint ones, for the error
+SUBSETS = 4  # disjoint subsets, for the standard error
 LEAST_IMAGES = 16
-COARSEST = 16  # pixels of the pyramid's last level
+COARSEST = 16  # least pixels of the pyramid's last level
 PATCH = 7
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 FLAT = 1e-8  # stands for the deviation of a level that does not vary
@@ -37,16 +37,30 @@ SUBSETS_SEED = 2020  # torch-fidelity's own
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance x 1e3 and its standard error; `levels` are those of the pyramid, finest first, that it averages."""
+    """A sliced Wasserstein distance x 1e3.
+
+    Attributes:
+        value: The mean over the levels of the pyramid.
+        stderr: Its standard error, from disjoint subsets of the images.
+        levels: The distance at each level, finest first.
+    """
 
     value: float
     stderr: float
-    levels: tuple[float, ...] = ()
+    levels: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class InceptionDistances:
-    """FID, and KID x 1e3 with its standard deviation over subsets, for so many real images, by which library."""
+    """FID and KID on features of Inception.
+
+    Attributes:
+        fid: The Fréchet Inception Distance.
+        kid: The Kernel Inception Distance x 1e3.
+        kid_std: Its standard deviation over subsets x 1e3.
+        real: The number of real images.
+        package: The library that computed them, with its version.
+    """
 
     fid: float
     kid: float
@@ -58,13 +72,20 @@ class InceptionDistances:
 def sliced_wasserstein(
     real: Tensor, samples: Tensor, directions: int = 512, patches: int = 128
 ) -> tuple[Distance, Distance]:
-    """Sliced Wasserstein distances x 1e3 between 7x7 patches of Laplacian pyramids (Karras et al. 2018, 1710.10196).
+    """Compute sliced Wasserstein distances between 7x7 patches of Laplacian pyramids (Karras et al. 2018, 1710.10196).
 
-    The first as published: each set's patches are normalised by their own mean and deviation in each channel, which
-    hides a loss of contrast, and most of blur with it. The second normalises both by those of the real images.
-    A level has `patches` random places in each image and `directions` random directions, the same in every call.
-    Of the larger set as many images are taken as the smaller one has, evenly spaced.
-    Raises ValueError if the images do not fit together, or are too small or too few.
+    Args:
+        real: Real images.
+        samples: Samples of the same shape. The larger set is thinned evenly to the size of the smaller one.
+        directions: Number of random directions at each level, the same ones in every call.
+        patches: Number of random places in each image at each level, the same ones in every call.
+
+    Returns:
+        The published distance, which normalizes each set's patches by their own mean and deviation in each channel and
+        so misses a loss of contrast and most blur; then the distance that normalizes both sets by the real images.
+
+    Raises:
+        ValueError: If the images do not fit together, or are too small or too few.
     """
     _check(real, samples)
     count = min(len(real), len(samples))
@@ -82,10 +103,11 @@ def sliced_wasserstein(
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """What each halving of the images takes away, finest first, then the coarsest images (Burt and Adelson 1983).
+    """Return the Laplacian pyramid of images, finest level first (Burt and Adelson 1983).
 
-    Halved while at least 16 px remain, by the 5x5 binomial filter with mirrored edges. The levels, each enlarged and
-    added to the next finer one, give the images.
+    A level is the detail lost when the images are halved by the 5x5 binomial filter with mirrored edges, which is done
+    as long as 16 px remain; the last level is the smallest images. Each level enlarged and added to the next finer one
+    gives the images again.
     """
     levels = []
     while images.shape[-1] >= 2 * COARSEST:
@@ -96,7 +118,7 @@ def laplacian_pyramid(images: Tensor) -> list[Tensor]:
 
 
 def enlarged(images: Tensor, side: int) -> Tensor:
-    """Images of half the side, rounded up, enlarged by the binomial filter."""
+    """Enlarge images to `side`, twice theirs or one less, by the binomial filter."""
     spread = images.new_zeros(*images.shape[:2], side, side)
     spread[..., ::2, ::2] = 4 * images
     return _binomial(spread)
@@ -110,7 +132,7 @@ def _binomial(images: Tensor) -> Tensor:
 
 
 def descriptors(level: Tensor, places: Tensor) -> Tensor:
-    """7x7 patches (N, P, C, 7, 7) of a level (N, C, S, S) at `places` (N, P), counted along rows from 0."""
+    """Cut 7x7 patches (N, P, C, 7, 7) from a level (N, C, S, S) at `places` (N, P), counted along rows from 0."""
     windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
     across = windows.shape[3]
     images = torch.arange(len(level), device=level.device)[:, None]
@@ -118,20 +140,20 @@ def descriptors(level: Tensor, places: Tensor) -> Tensor:
 
 
 def normalized(patches: Tensor, reference: Tensor) -> Tensor:
-    """Patches (N, P, C, 7, 7) less the mean of `reference` in each channel, over its deviation."""
+    """Normalize patches (N, P, C, 7, 7) by the mean and deviation of `reference` in each channel."""
     deviation, mean = torch.std_mean(reference, (0, 1, 3, 4), correction=0, keepdim=True)
     return (patches - mean) / deviation.clamp(min=FLAT)
 
 
 def _distances(sets: list[Tensor], directions: Tensor) -> np.ndarray:
-    """Sliced Wasserstein distances of points (N, P, D) from the first set, (sets - 1, 1 + SUBSETS).
+    """Return sliced Wasserstein distances of point sets (N, P, D) from the first one, (sets - 1, 1 + SUBSETS).
 
-    Of all images, then of each of SUBSETS disjoint subsets of them.
+    The columns stand for all images, then for disjoint subsets of them.
     """
     sums = np.zeros((len(sets) - 1, 1 + SUBSETS))
     parts = [slice(None), *(slice(first, None, SUBSETS) for first in range(SUBSETS))]
     for vectors in directions.split(SLICES, dim=1):
-        # NumPy sorts four times as fast as PyTorch on a CPU, which carries indices along
+        # on a CPU NumPy sorts four times as fast as PyTorch, which returns indices too
         projected = [(points @ vectors).permute(2, 0, 1).cpu().numpy() for points in sets]  # (directions, N, P)
         for column, part in enumerate(parts):
             first, *others = (np.sort(x[:, part].reshape(len(x), -1), axis=1) for x in projected)
@@ -148,11 +170,11 @@ def _averaged(levels: np.ndarray) -> Distance:
 def kid_efficientnet_lite0(real: Tensor, samples: Tensor) -> tuple[float, float]:
     """Compute the KID (Bińkowski et al. 2018, arXiv 1801.01401) on features of EfficientNet-Lite0, by torch-fidelity.
 
-    The mean, over 100 pairs of random subsets, of the unbiased squared maximum mean discrepancy under the kernel
-    (x.y / 1280 + 1)^3. A subset holds half as many images as the smaller set, at most 1,000, and every call draws the
-    same ones. The features are the 1,280 numbers before the classifier of a network trained on ImageNet, averaged over
-    places: the layer that is usually taken from Inception. Values of the two networks do not compare. Images below
-    64 px are enlarged to that bilinearly; gray ones get three equal channels.
+    KID is the mean, over 100 pairs of random subsets, of the unbiased squared maximum mean discrepancy under the kernel
+    (x.y / 1280 + 1)^3. A subset holds half as many images as the smaller set, at most 1,000; every call draws the same
+    ones. The features are the 1,280 numbers before the classifier of a network trained on ImageNet, averaged over
+    places, which is the layer that is usually taken from Inception. Values of the two networks cannot be compared.
+    Images below 64 px are enlarged to that bilinearly, and gray ones get three equal channels.
 
     Returns:
         The KID x 1e3, which may be slightly negative, and its standard deviation over the subsets x 1e3.
@@ -194,7 +216,8 @@ def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
 def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> InceptionDistances:
     """Compute FID (Heusel et al. 2017, arXiv 1706.08500) and KID on features of Inception, by torch-fidelity.
 
-    FID is biased by the number of images: it has no error from subsets, and compares only where the numbers are equal.
+    FID is biased by the number of images. It therefore has no error from subsets, and can be compared only between
+    equal numbers.
 
     Args:
         real: Real images.
@@ -226,7 +249,7 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> Incepti
 
 
 def _inception(weights: Path) -> Any:
-    """torch-fidelity's network, which gives a tuple with the features (N, 2048) of uint8 images (N, 3, S, S)."""
+    """Load torch-fidelity's network, from uint8 images (N, 3, S, S) to a tuple with features (N, 2048)."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
@@ -252,10 +275,10 @@ def _check(real: Tensor, samples: Tensor) -> None:
 
 @torch.no_grad()
 def _in_parts(features: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Features of float images in [0, 1], as three channels, a few at a time."""
+    """Compute features of images with one or three channels, a few at a time."""
     return torch.cat([features(part.expand(-1, 3, -1, -1)) for part in images.split(BATCH)])
 
 
 def _stderr(values: list[float]) -> float:
-    """Of the mean of as many disjoint subsets, which stands for that of the whole."""
+    """Return the standard error of the mean of disjoint subsets, which stands for that of the whole set."""
     return float(np.std(values, ddof=1) / len(values) ** 0.5)

@@ -1,11 +1,13 @@
-"""Do samples look like the real images, and like all of them? Images are float (N, C, H, W) in [0, 1].
+"""Structure and diversity of samples, from distances to their nearest neighbors among the real images.
 
-Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask whether an image lies inside the
-nearest-neighbor balls around the images of another set. Here the features are the images themselves, averaged down
-to 8, 16 and 32 pixels a side (as far as they have them), and membership falls off smoothly outside the balls.
+Images are float (N, C, H, W) in [0, 1].
+
+Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask if an image lies inside the
+nearest-neighbor balls around the images of another set. Here the features are the images themselves, averaged down to
+8, 16 and 32 pixels a side (those that the images reach), and membership falls off smoothly outside the balls.
 
 In pixel space the balls are wide enough for texture that belongs to no face, since detail weighs little beside light
-and pose. So detail, what 16 and 32 pixels a side show and half as many do not, is compared by its direction alone.
+and pose. Therefore detail, which 16 or 32 pixels a side show and half as many do not, is compared by direction alone.
 """
 
 import math
@@ -18,25 +20,31 @@ from torch.nn import functional as F
 
 SIDES = (8, 16, 32)
 NEIGHBORS = 3
-FALL = 8.0  # membership (radius / distance)^8: 1/25 at one and a half times the radius
-STEEP = 16  # of likeness: cosines at 96% of what real images reach are as good as half
+FALL = 8.0  # power of membership, (radius / distance)^8: 1/25 at one and a half times the radius
+STEEP = 16  # power of likeness: cosines at 96% of those that real images reach count half
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What `structure` and `diversity` need to know of N real images and M samples, for each scale.
+    """Distances and cosines between all pairs of N real images and M samples, from which some rows can be kept.
 
-    Distances between all of them, and cosines between the directions of their detail at all scales but the first.
+    Attributes:
+        real: Distances among the real images, (N, N) for each scale.
+        samples: Distances among the samples, (M, M) for each scale.
+        between: Distances of samples to real images, (M, N) for each scale.
+        real_detail: Cosines between the detail of real images, (N, N) for each scale but the first.
+        detail: Cosines between the detail of samples and real images, (M, N) for each scale but the first.
     """
 
-    real: Sequence[Tensor]  # (N, N) distances
-    samples: Sequence[Tensor]  # (M, M)
-    between: Sequence[Tensor]  # (M, N)
-    real_detail: Sequence[Tensor]  # (N, N) cosines
-    detail: Sequence[Tensor]  # (M, N)
+    real: Sequence[Tensor]
+    samples: Sequence[Tensor]
+    between: Sequence[Tensor]
+    real_detail: Sequence[Tensor]
+    detail: Sequence[Tensor]
 
     @staticmethod
     def of(real: Tensor, samples: Tensor) -> "Pairs":
+        """Compare all images at every scale that they reach."""
         x, y = _scales(real), _scales(samples)
         details = [(_detail(x, level), _detail(y, level)) for level in range(1, len(x))]
         flat = [(a.flatten(1), b.flatten(1)) for a, b in zip(x, y, strict=True)]
@@ -49,7 +57,7 @@ class Pairs:
         )
 
     def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
-        """Of the real images and the samples in these rows only."""
+        """Return the pairs of the real images and the samples in these rows."""
 
         def part(matrices: Sequence[Tensor], rows: Tensor, columns: Tensor) -> list[Tensor]:
             return [matrix[rows][:, columns] for matrix in matrices]
@@ -64,20 +72,20 @@ class Pairs:
 
 
 def structure(pairs: Pairs) -> float:
-    """Whether samples are built as the real images are, in [0, 1].
+    """Measure the resemblance of samples to real images, in [0, 1].
 
-    Product of the soft precision at the coarsest scale and of the likeness of detail at each finer one: what fails at
-    one scale is no face. The balls reach to the third nearest neighbor.
+    This is the product of the soft precision at the coarsest scale and of the likeness of detail at each finer one: an
+    image that fails at one scale is no face. The balls reach to the third nearest neighbor.
     """
     likeness = [_likeness(detail, real) for detail, real in zip(pairs.detail, pairs.real_detail, strict=True)]
     return math.prod([_precision(pairs.between[0], pairs.real[0]), *likeness])
 
 
 def diversity(pairs: Pairs) -> float:
-    """Whether samples are as manifold as the real images, in [0, 1].
+    """Measure the variety of samples relative to that of the real images, in [0, 1].
 
-    Geometric mean over scales of soft recall, how far inside the balls around the samples the real images lie, and
-    of how distinct the samples are. Samples that are all alike have balls without extent, and cover nothing.
+    This is the geometric mean over scales of the soft recall, the membership of real images in the balls around the
+    samples, and of the distinctness of samples. Samples that are all alike have balls of radius 0 and cover nothing.
     """
     parts = [
         _membership(between.T, _nearest(samples, NEIGHBORS)).mean().item() * _distinct(samples, real)
@@ -87,34 +95,34 @@ def diversity(pairs: Pairs) -> float:
 
 
 def _scales(images: Tensor) -> list[Tensor]:
-    """The images averaged down to each of SIDES that they reach, float64."""
+    """Average the images down to each of SIDES that they reach, in float64."""
     shortest = min(images.shape[-2:])
     return [F.adaptive_avg_pool2d(images.double(), side) for side in SIDES if side <= shortest]
 
 
 def _detail(scales: list[Tensor], level: int) -> Tensor:
-    """What a scale shows and the one below it does not, a unit vector for each image, (N, features)."""
+    """Return the detail that a scale adds to the one below it, a unit vector for each image, (N, features)."""
     coarse = F.interpolate(scales[level - 1], scales[level].shape[-2:], mode="bilinear", align_corners=False)
     return F.normalize((scales[level] - coarse).flatten(1), dim=1)
 
 
 def _likeness(detail: Tensor, among_real: Tensor) -> float:
-    """How near an image's detail is to the nearest real image's, by cosine, against the real ones among themselves."""
+    """Compare the cosines of samples' detail with the closest real image's to those among real images."""
     others = among_real.clone().fill_diagonal_(-math.inf if len(among_real) > 1 else 1.0)
     return _relative(detail.amax(1).clamp(min=0), others.amax(1).clamp(min=0)) ** STEEP
 
 
 def _precision(distance: Tensor, among_real: Tensor) -> float:
-    """How far inside the real images' balls samples lie, against the real ones in the balls of the others."""
+    """Compare the membership of samples in the real images' balls to that of real images in each other's."""
     others = among_real.clone().fill_diagonal_(math.inf if len(among_real) > 1 else 0.0)
     radius = _nearest(among_real, NEIGHBORS)
     return _relative(_membership(distance, radius), _membership(others, radius))
 
 
 def _relative(values: Tensor, real: Tensor) -> float:
-    """Mean of the values over that of the real images', less two standard errors of the difference; at most 1.
+    """Divide the mean of the values by that of the real images less two standard errors of the difference; at most 1.
 
-    Other real images of the same kind reach 1 nearly always, however few there are.
+    Other real images of the same kind nearly always reach 1, however few there are.
     """
     error = real.std(unbiased=False) * math.sqrt(1 / len(values) + 1 / len(real))
     expected = (real.mean() - 2 * error).item()
@@ -122,14 +130,14 @@ def _relative(values: Tensor, real: Tensor) -> float:
 
 
 def _membership(distance: Tensor, radius: Tensor) -> Tensor:
-    """The largest min(1, radius / distance)^FALL over the centres' balls, of each point, from (points, centres)."""
+    """Return each point's largest min(1, radius / distance)^FALL over the balls, from distances (points, centers)."""
     return (radius / distance).nan_to_num(nan=1.0).clamp(max=1).amax(1).pow(FALL)
 
 
 def _distinct(samples: Tensor, real: Tensor) -> float:
-    """How far apart samples are: mean over samples of min(1, distance of the nearest other / the real images' median).
+    """Return the mean of min(1, distance to the nearest other sample / its median among real images).
 
-    At most 1, which stands for what the real images reach themselves.
+    The mean is relative to that of the real images, and at most 1.
     """
     own, expected = _nearest(samples, 1), _nearest(real, 1)
     typical = expected.median()
@@ -143,5 +151,5 @@ def _distinct(samples: Tensor, real: Tensor) -> float:
 
 
 def _nearest(distance: Tensor, k: int) -> Tensor:
-    """Distance of each image to its k-th nearest neighbor, or the furthest where there are fewer."""
+    """Return the distance of each image to its k-th nearest neighbor, or to the furthest if there are fewer."""
     return distance.topk(min(k, len(distance) - 1) + 1, largest=False).values[:, -1]

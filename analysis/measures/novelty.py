@@ -1,4 +1,7 @@
-"""How manifold samples are by themselves, and whether they are new. Images are float (N, C, H, W) in [0, 1]."""
+"""Measures of the variety of samples, and of their novelty against the training images.
+
+Images are float (N, C, H, W) in [0, 1].
+"""
 
 import math
 
@@ -14,20 +17,22 @@ from introvae.randomness import generator
 MOST_PAIRS = 250
 NEAREST_SIDE = 16  # pixels at which images and training images are compared
 CHUNK = 1024  # training images at once
-ROUNDING = 1e-5  # less than one grey level of one pixel makes at 256 px
+ROUNDING = 1e-5  # less than one gray level of one pixel makes at 256 px
 
 
 def variance_ratio(real: Tensor, images: Tensor) -> float:
-    """Total variance of the images over that of the real ones; 0 if all are alike."""
+    """Return the total variance of the images over that of the real ones; 0 if the images are all alike."""
     total = [x.var(0, unbiased=False).sum().item() for x in (images, real)]
     return total[0] / total[1] if total[1] > 0 else float(total[0] == 0)
 
 
 def ms_ssim_among(images: Tensor) -> float:
-    """Mean MS-SSIM of two different images of a set (Odena et al. 2017), in [0, 1]; 1 if all are alike.
+    """Return the mean MS-SSIM between images of a set (Odena et al. 2017), in [0, 1]; 1 if all are alike.
 
-    Over as many random pairs as there are images, at most 250, the same for sets of the same size.
-    Raises ValueError if there are fewer than two images, or they are smaller than 11 pixels.
+    There are as many random pairs as images, at most 250, and sets of the same size are paired in the same way.
+
+    Raises:
+        ValueError: If there are fewer than two images, or they are smaller than 11 pixels.
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images make no pair")
@@ -36,12 +41,19 @@ def ms_ssim_among(images: Tensor) -> float:
 
 
 def nearest_training(validation: Tensor, samples: Tensor, training: Images) -> float:
-    """Median distance of samples to their nearest training image over the same of validation images.
+    """Return the median distance of samples to their nearest training image, over that of validation images.
 
-    About 1 for samples that are as new as the validation images, near 0 for memorised training images. Distances are
-    Euclidean between images averaged down to at most 16 pixels a side, where blur does not bring everything nearer.
-    `training` is uint8 (N, C, S, S), of which 1,024 are in memory at once. Infinite if only the validation images are
-    found in the training set, 1 if both are.
+    Distances are Euclidean between images averaged down to at most 16 pixels a side, where blur does not bring
+    everything closer.
+
+    Args:
+        validation: Images that were not trained on.
+        samples: Samples of the model.
+        training: The training images, uint8 (N, C, S, S); 1,024 are in memory at once.
+
+    Returns:
+        About 1 for samples as new as the validation images, near 0 for memorized training images. Infinite if only the
+        validation images are found in the training set, 1 if the samples are found there too.
     """
     distances = nearest_distances(torch.cat([samples, validation]), training)
     new, expected = (part.median().item() for part in distances.split([len(samples), len(validation)]))
@@ -51,7 +63,7 @@ def nearest_training(validation: Tensor, samples: Tensor, training: Images) -> f
 
 
 def nearest_distances(images: Tensor, training: Images) -> Tensor:
-    """Distance of each image to its nearest training image, both averaged down to at most 16 px a side, (N,)."""
+    """Return the distance of each image to its nearest training image, at no more than 16 pixels a side, (N,)."""
     points = _small(images)
     nearest = points.new_full((len(points),), math.inf)
     for first in range(0, len(training), CHUNK):

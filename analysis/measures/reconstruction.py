@@ -1,4 +1,4 @@
-"""How near reconstructions come to their originals. Images are float (N, C, H, W) in [0, 1]."""
+"""Measures of how close reconstructions are to their originals. Images are float (N, C, H, W) in [0, 1]."""
 
 import math
 from collections.abc import Callable
@@ -7,28 +7,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MOST_PSNR = 100.0  # dB, stands for identical images
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from fine to coarse
-WINDOW, SIGMA = 11, 1.5  # of its Gaussian, in pixels
+MOST_PSNR = 100.0  # dB; stands for identical images
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's, from fine to coarse
+WINDOW, SIGMA = 11, 1.5  # its Gaussian window in pixels
 C1, C2 = 0.01**2, 0.03**2
 MAPS = 32  # channels of images at once: more would leave the processor's cache
 
 
 def mse(real: Tensor, reconstructions: Tensor) -> float:
-    """Mean squared error for each number of an image."""
+    """Return the mean squared error of a pixel."""
     return (reconstructions - real).square().mean().item()
 
 
 def psnr(real: Tensor, reconstructions: Tensor) -> float:
-    """10 log10(1 / MSE) in dB, at most 100."""
+    """Return the peak signal-to-noise ratio, 10 log10(1 / MSE) in dB, at most 100."""
     error = mse(real, reconstructions)
     return min(-10 * math.log10(error), MOST_PSNR) if error != 0 else MOST_PSNR
 
 
 def ssim(real: Tensor, reconstructions: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004), mean over images and channels; 1 for identical ones.
+    """Return the structural similarity (Wang et al. 2004), averaged over images and channels; 1 for identical images.
 
-    Uniform windows of 7x7 pixels wherever they fit, and variances divided by n - 1, as scikit-image computes it.
+    As in scikit-image, windows are uniform with 7x7 pixels, and variances are divided by n - 1.
     """
     kernel = torch.full((7,), 1 / 7, dtype=torch.float64, device=real.device)
 
@@ -40,9 +40,13 @@ def ssim(real: Tensor, reconstructions: Tensor) -> float:
 
 
 def ms_ssim(real: Tensor, reconstructions: Tensor) -> float:
-    """Multi-scale structural similarity (Wang et al. 2003), mean over images and channels; 1 for identical ones.
+    """Return the multi-scale structural similarity (Wang et al. 2003), averaged over images and channels.
 
-    Over as many of the five scales as `ms_ssim_scales` says, their weights made to add up to 1.
+    Small images have fewer than the five scales (`ms_ssim_scales`), whose weights are scaled to add up to 1. Identical
+    images have 1.
+
+    Raises:
+        ValueError: If the images are smaller than 11 pixels.
     """
     weights = torch.tensor(SCALE_WEIGHTS[: ms_ssim_scales(min(real.shape[-2:]))], device=real.device)
     offsets = torch.arange(WINDOW, dtype=torch.float64, device=real.device) - WINDOW // 2
@@ -63,9 +67,10 @@ def ms_ssim(real: Tensor, reconstructions: Tensor) -> float:
 
 
 def ms_ssim_scales(size: int) -> int:
-    """How many scales images of `size` pixels have: each halves them, and the last must hold the window.
+    """Return the number of scales for images of `size` pixels: each halves them, and the last must hold the window.
 
-    Raises ValueError for images smaller than the window, 11 pixels.
+    Raises:
+        ValueError: If the images are smaller than the window, 11 pixels.
     """
     if size < WINDOW:
         raise ValueError(f"images of {size} px are smaller than the window of {WINDOW} px")
@@ -73,13 +78,13 @@ def ms_ssim_scales(size: int) -> int:
 
 
 def _mean_of_maps(measure: Callable[[Tensor, Tensor], Tensor], real: Tensor, reconstructions: Tensor) -> float:
-    """Mean over images and channels, a few at a time."""
+    """Average a measure over images and channels, a few at a time."""
     maps = [images.flatten(0, 1)[:, None].split(MAPS) for images in (real, reconstructions)]
     return torch.cat([measure(x.double(), y.double()) for x, y in zip(*maps, strict=True)]).mean().item()
 
 
 def _ssim_maps(x: Tensor, y: Tensor, kernel: Tensor, correction: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Luminance and contrast-structure at every place where the window fits, `kernel` (n,) along both axes."""
+    """Return luminance and contrast-structure wherever the window fits, with `kernel` (n,) along both axes."""
 
     def smooth(images: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(images, kernel[None, None, None]), kernel[None, None, :, None])
@@ -106,7 +111,7 @@ def variance_explained(real: Tensor, reconstructions: Tensor) -> float:
 
 
 def retrieval(real: Tensor, reconstructions: Tensor) -> float:
-    """Share of reconstructions that are nearer to their own input than to any other, by pixel distance."""
+    """Return the share of reconstructions that are closer to their own input than to any other, by pixel distance."""
     distance = torch.cdist(reconstructions.flatten(1).double(), real.flatten(1).double())
     own = distance.diagonal().clone()
     distance.fill_diagonal_(math.inf)

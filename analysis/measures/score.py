@@ -1,16 +1,17 @@
-"""The one number that a sweep optimises, and the parts it is made of.
+"""The score, a single number that a sweep maximizes, and its five parts.
 
-Five parts, each in [0, 1], 1 is best; the score is their geometric mean, so that no part can be bought with
-another and a run that fails at one of them altogether scores 0.
+Each part is in [0, 1], and 1 is best. The score is their geometric mean: no part makes up for another, and a run that
+fails completely at one of them scores 0.
 
-| part            | formula                                                    | what it catches                      |
-|-----------------|------------------------------------------------------------|--------------------------------------|
-| reconstruction  | exp(-MSE / MSE of the mean image)                          | reconstructions far from their input |
-| sharpness       | sqrt(shared / joint energy of the Laplacian over           | blur, noise, and one hidden by the   |
-|                 | frequencies); of reconstructions and samples               | other                                |
-| structure       | soft precision at 8 px, likeness of detail at 16 and 32    | texture without structure            |
-| diversity       | soft recall of samples, and how distinct they are, 8 to 32 | samples that are all alike           |
-| informativeness | (retrieval - chance) / (1 - chance), at least 0            | reconstructions that ignore it       |
+| part            | formula                                                  | failures that lower it                |
+|-----------------|----------------------------------------------------------|---------------------------------------|
+| reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs |
+| sharpness       | sqrt(shared / joint energy of the Laplacian over         | blur, noise, and one hidden by the    |
+|                 | frequencies), for reconstructions and samples            | other                                 |
+| structure       | soft precision at 8 px, likeness of detail at 16 and 32  | texture without structure             |
+| diversity       | soft recall and distinctness of samples at 8, 16 and 32  | samples that are all alike            |
+| informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their     |
+|                 | (1 - chance), at least 0                                 | inputs                                |
 """
 
 import math
@@ -26,19 +27,23 @@ from analysis.measures.neighbors import Pairs
 from introvae.errors import UserError
 from introvae.runs.record import PARTS, Scores
 
-GROUPS = 8  # of images left out in turn for the standard error
+GROUPS = 8  # groups of images that are left out in turn for the standard error
 
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The geometric mean of the parts of a score card with these weights, in [0, 1]; with equal ones, the score."""
+    """Return the geometric mean of the parts with these weights, in [0, 1]; equal weights give the score."""
     total = sum(weights.values())
     return math.prod(parts[part] ** (weight / total) for part, weight in weights.items())
 
 
 def weights_of(text: str) -> dict[str, float]:
-    """What to optimise as text: "score", a part, or several with weights, such as structure=2,diversity=1.
+    """Parse what a study maximizes: "score", a part, or several parts with weights, such as "structure=2,diversity=1".
 
-    Raises UserError for what is no part or no weight.
+    Returns:
+        The weight of each part, to be given to `weighted`.
+
+    Raises:
+        UserError: If the text names something else than parts, or a weight is not above 0.
     """
     if text == "score":
         return dict.fromkeys(PARTS, 1.0)
@@ -51,16 +56,36 @@ def weights_of(text: str) -> dict[str, float]:
             weights[part] = math.nan
         if part not in PARTS or not 0 < weights[part] < math.inf:
             parts = ", ".join(PARTS)
-            raise UserError(f"cannot optimise {item!r}; give score, or parts with weights above 0: {parts}")
+            raise UserError(f"cannot optimize {item!r}; give score, or parts with weights above 0: {parts}")
     return weights
 
 
 def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scores:
-    """Score `reconstructions` of `real`, image for image, and `samples`: float (N, C, H, W) in [0, 1].
+    """Score reconstructions and samples against real images.
 
-    Values that are not finite score 0. The standard error is a delete-a-group jackknife's: neighbours, which in many
-    sets show one person, are left out together; it is 1 where there is one image only. Raises ValueError if shapes
-    do not fit or a set is empty.
+    Args:
+        real: Real images, float (N, C, H, W) in [0, 1], preferably of a validation set.
+        reconstructions: Their reconstructions in the same order and shape.
+        samples: Samples of the prior, float (M, C, H, W).
+
+    Returns:
+        The score, its five parts and its standard error, which is 1 if there is only one image. All are 0 if a value of
+        an image is not finite. The standard error is that of a delete-a-group jackknife: adjacent images, which in many
+        sets show one person, are left out together.
+
+    Raises:
+        ValueError: If the shapes do not fit together, or a set is empty.
+
+    Example:
+        >>> import torch
+        >>> from analysis import score_images
+        >>> real, samples = torch.rand(2, 32, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> perfect = score_images(real, real, samples)
+        >>> perfect.reconstruction, perfect.informativeness
+        (1.0, 1.0)
+        >>> blurred = torch.nn.functional.avg_pool2d(real, 3, stride=1, padding=1)
+        >>> score_images(real, blurred, samples).score < perfect.score
+        True
     """
     if real.shape != reconstructions.shape or real.shape[1:] != samples.shape[1:] or not len(real) or not len(samples):
         shapes = ", ".join(str(tuple(x.shape)) for x in (real, reconstructions, samples))
@@ -74,12 +99,12 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the parts are computed from, image for image, so that some can be left out."""
+    """The basis of the parts, image by image, so that some images can be left out."""
 
-    error: Tensor  # (N,) summed squared error of each reconstruction
-    deviation: Tensor  # (N,) the same of the mean image
-    distance: Tensor  # (N, N) of each reconstruction to each real image
-    energies: tuple[Tensor, Tensor, Tensor]  # edge energy of real images, reconstructions and samples
+    error: Tensor  # (N,), summed squared error of each reconstruction
+    deviation: Tensor  # (N,), summed squared error of the mean image
+    distance: Tensor  # (N, N), distance of each reconstruction to each real image
+    energies: tuple[Tensor, Tensor, Tensor]  # edge energies of real images, reconstructions and samples
     pairs: Pairs
 
     @staticmethod
@@ -94,7 +119,7 @@ class _Evidence:
         )
 
     def keep(self, real: Tensor, samples: Tensor) -> "_Evidence":
-        """Of the real images and the samples in these rows only."""
+        """Return the evidence of the real images and the samples in these rows."""
         x, y, z = self.energies
         return _Evidence(
             self.error[real],
@@ -105,7 +130,7 @@ class _Evidence:
         )
 
     def parts(self) -> tuple[float, ...]:
-        """In the order of PARTS."""
+        """Return the parts in the order of PARTS."""
         real, reconstructions, samples = self.energies
         error_of_mean = real.std(0, unbiased=False) * math.sqrt(1 / len(real) + 1 / len(samples))
         sharp = (
@@ -138,9 +163,10 @@ def _stderr(evidence: _Evidence) -> float:
 
 
 def _informativeness(distance: Tensor) -> float:
-    """Mean reciprocal rank of the own input among all by `distance`, (reconstructions, inputs), less chance, in [0, 1].
+    """Return the mean reciprocal rank of each reconstruction's own input, rescaled so that chance is 0 and 1 is best.
 
-    Reconstructions that are all alike have each rank once, which is chance: 0. A tie is lost.
+    `distance` is (reconstructions, inputs). Reconstructions that are all alike have each rank once, which is chance. A
+    tie counts as lost.
     """
     rank = (distance <= distance.diagonal()[:, None]).sum(1).double()
     chance = (1 / torch.arange(1, len(rank) + 1)).double().mean().item()

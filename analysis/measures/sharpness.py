@@ -1,4 +1,4 @@
-"""Sharpness, always against the real images: noise is no more right than blur.
+"""Measures of sharpness. All are compared with the real images, as noise is no better than blur.
 
 Images are float (N, C, H, W) in [0, 1].
 """
@@ -11,22 +11,23 @@ from skimage.measure import blur_effect as blur_effect_of
 from torch import Tensor
 from torch.nn import functional as F
 
-H_SIZE = 11  # pixels of the blur that blur_effect compares with
+H_SIZE = 11  # pixels of the blur that an image is compared with
 PART = 32  # images or channels at once: more would leave the processor's cache
 
 
 def laplacian_variance(images: Tensor) -> float:
-    """Variance of the four-neighbour Laplacian inside each channel, mean over channels and images."""
+    """Return the variance of the four-neighbor Laplacian inside each channel, averaged over channels and images."""
     kernel = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     parts = images.flatten(0, 1)[:, None].split(PART)
     return torch.cat([F.conv2d(x, kernel).flatten(1).var(1, unbiased=False) for x in parts]).mean().item()
 
 
 def blur_effect(images: Tensor) -> float:
-    """Compute the perceived blur (Crete et al. 2007) by scikit-image, in [0, 1]; 0 is sharp.
+    """Return the perceived blur (Crete et al. 2007) as scikit-image computes it, averaged over images; 0 is sharp.
 
-    The share of the edges that a further blur of 11 pixels leaves, the larger of both directions, of the mean over
-    channels; the mean over images. Images without edges are left out; 1 if all are.
+    An image's blur is the share of its edges that a further blur of 11 pixels leaves, for the mean of its channels and
+    in that direction, horizontal or vertical, where more is left. Images without edges are left out; if no others
+    remain, the blur is 1.
     """
     gray = images.double().mean(1).cpu().numpy()
     effects = [blur_effect_of(image, h_size=H_SIZE) for image in gray if image.max() > image.min()]
@@ -34,10 +35,10 @@ def blur_effect(images: Tensor) -> float:
 
 
 def power_spectrum(images: Tensor) -> Tensor:
-    """Mean power at each whole radius in frequency space, 0 to half the side, (side // 2 + 1,).
+    """Return the mean power at each whole radius in frequency space, from 0 to half the side, (side // 2 + 1,).
 
-    Of each channel less its mean, under a Hann window, averaged over directions, channels and images. Radius r
-    stands for r periods across the image.
+    Each channel is taken less its mean and under a Hann window, and power is averaged over directions, channels and
+    images. Radius r stands for r periods across the image. Images are square.
     """
     power, radius = _power(images)
     bins = radius.round().long().flatten()
@@ -46,33 +47,34 @@ def power_spectrum(images: Tensor) -> Tensor:
 
 
 def high_frequency_share(images: Tensor) -> float:
-    """Share of the power at a quarter of the side or more periods across the image, in [0, 1]; 0 if there is none."""
+    """Return the share of the power at S / 4 and more periods across images of S pixels; 0 if there is no power."""
     power, radius = _power(images)
     total = power.sum().item()
     return power[radius >= images.shape[-1] / 4].sum().item() / total if total > 0 else 0.0
 
 
 def _power(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean power and radius at each frequency of square images."""
+    """Return the mean power and the radius at each frequency, both (S, S)."""
     powers, radius = zip(*(_powers(x) for x in images.split(PART)), strict=True)
     return torch.stack([x.sum((0, 1)) for x in powers]).sum(0) / (len(images) * images.shape[1]), radius[0]
 
 
 def _powers(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Power of each channel of each image and radius at each frequency, (N, C, S, S) and (S, S)."""
+    """Return the power of each channel, (N, C, S, S), and the radius, (S, S), at each frequency."""
     side = images.shape[-1]
     window = torch.hann_window(side, periodic=False, dtype=torch.float64, device=images.device)
-    centred = images.double() - images.double().mean((-2, -1), keepdim=True)
-    waves = torch.fft.fft2(centred * window * window[:, None])
+    centered = images.double() - images.double().mean((-2, -1), keepdim=True)
+    waves = torch.fft.fft2(centered * window * window[:, None])
     power = waves.real.square() + waves.imag.square()
     frequency = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=images.device)
     return power, torch.hypot(frequency, frequency[:, None])
 
 
 def edge_energy(images: Tensor) -> Tensor:
-    """Energy of the Laplacian at each whole radius in frequency space, 0 to half the side, of each image, (N, radii).
+    """Return each image's energy of the Laplacian at each whole radius in frequency space, (N, side // 2 + 1).
 
-    |k|^4 times the power, summed over directions and averaged over channels: the power spectrum as edges see it.
+    This is |k|^4 times the power, summed over directions and averaged over channels: the power spectrum weighted
+    toward edges.
     """
     energies = []
     for x in images.split(PART):
@@ -85,11 +87,18 @@ def edge_energy(images: Tensor) -> Tensor:
 
 
 def shared_energy(energy: Tensor, reference: Tensor, tolerance: Tensor | float = 0.0) -> float:
-    """sqrt(sum min(a, b) / sum max(a, b)) over frequencies of two mean edge energies, in [0, 1]: 1 if they are equal.
+    """Return the agreement of two mean edge energies a and b, sqrt(sum min(a, b) / sum max(a, b)) over frequencies.
 
-    Where one is c times the other, this is exp(-1/2 |log c|): the agreement of the Laplacian variances as amplitudes,
-    the same above and below. But noise at high frequencies does not make up for blur at those below. Differences
-    within the `tolerance` at a frequency are none.
+    If a = c b, this is exp(-|log c| / 2): too much and too little energy count alike, as amplitudes. Noise at high
+    frequencies does not make up for blur at lower ones.
+
+    Args:
+        energy: Mean of `edge_energy` over images.
+        reference: The same of the real images.
+        tolerance: Differences that do not count, at each frequency.
+
+    Returns:
+        A value in [0, 1]; 1 if the energies are equal, up to the tolerance.
     """
     joint = torch.maximum(energy, reference).sum().item()
     apart = ((energy - reference).abs() - tolerance).clamp(min=0).sum().item()

@@ -1,4 +1,4 @@
-"""Collapse in the latents against formulas written out, its invariants, and collapse in the images."""
+"""Measures of collapse against their formulas, their invariants, and collapse in images."""
 
 import math
 
@@ -34,8 +34,7 @@ def draws(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def test_kl_quantiles_show_what_the_mean_hides() -> None:
-    """One strong image among a hundred."""
+def test_kl_quantiles_show_one_strong_image_that_the_mean_hides() -> None:
     mu, logvar = torch.zeros(100, 2), torch.zeros(100, 2)
     mu[0, 1] = 10
     quantiles = kl_quantiles(mu, logvar, (0.05, 0.5, 0.95, 1.0))
@@ -46,15 +45,15 @@ def test_kl_quantiles_show_what_the_mean_hides() -> None:
 
 def test_a_dimension_is_collapsed_if_nearly_no_image_uses_it() -> None:
     mu, logvar = torch.zeros(1000, 4), torch.zeros(1000, 4)
-    mu[:5, 1] = 3  # half a percent of the images
-    mu[:50, 2] = 3  # five
+    mu[:5, 1] = 3  # 0.5% of the images
+    mu[:50, 2] = 3  # 5%
     mu[:, 3] = draws(1000)
     assert collapsed_share(mu, logvar) == 0.5
     assert collapsed_share(mu, logvar, delta=0.1) == 0.75
     assert collapsed_share(mu, logvar, epsilon=1e3) == 1
 
 
-def test_mutual_information_is_the_estimate_written_out() -> None:
+def test_mutual_information_equals_its_formula() -> None:
     mu, logvar, noise = 2 * draws(7, 3), draws(3, 7).T.contiguous(), draws(7, 6)[:, :3]
     z = mu + torch.exp(0.5 * logvar) * noise
     posteriors = [Normal(m, torch.exp(0.5 * v)) for m, v in zip(mu, logvar, strict=True)]
@@ -65,7 +64,7 @@ def test_mutual_information_is_the_estimate_written_out() -> None:
     assert mutual_information(mu, logvar, noise) == pytest.approx(total / 7, abs=1e-10)
 
 
-def test_mutual_information_is_0_without_and_log_n_with_places_of_their_own() -> None:
+def test_mutual_information_is_0_for_equal_posteriors_and_log_n_for_separate_ones() -> None:
     nothing = torch.zeros(64, 5)
     assert mutual_information(nothing, nothing, draws(64, 5)) == pytest.approx(0, abs=1e-12)
     apart = 100 * draws(64, 5)
@@ -89,7 +88,7 @@ def test_aggregate_divergence_is_the_kl_of_its_gaussian(mu: np.ndarray, logvar: 
     assert found >= -1e-9
 
 
-def test_the_prior_itself_has_no_divergence() -> None:
+def test_the_prior_has_no_divergence() -> None:
     assert aggregate_divergence(torch.zeros(10, 4), torch.zeros(10, 4)) == pytest.approx(0)
 
 
@@ -145,7 +144,7 @@ def test_shares_are_counted_and_rise_with_their_bound(mu: np.ndarray, logvar: np
 
 
 @given(hnp.arrays(np.float64, (5, 3), elements=st.floats(-1, 1)))
-def test_sensitivity_to_a_dimension_of_a_linear_decoder_is_its_column_s_length(columns: np.ndarray) -> None:
+def test_sensitivity_of_a_linear_decoder_is_the_length_of_its_columns(columns: np.ndarray) -> None:
     weights = torch.from_numpy(columns)
     found = decoder_sensitivity(lambda z: z @ weights.T, draws(4, 3))
     np.testing.assert_allclose(found, np.sqrt(np.square(columns).mean(0)), atol=1e-9)

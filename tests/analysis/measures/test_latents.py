@@ -1,4 +1,4 @@
-"""Walks through hand-made latent spaces, and how smooth what they show is."""
+"""Walks through hand-made latent spaces, and their smoothness."""
 
 import pytest
 import torch
@@ -25,14 +25,14 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class Pixels(nn.Module):
-    """An encoder whose mean are the pixels themselves."""
+    """An encoder whose means are the pixels."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return images.flatten(1), torch.zeros_like(images.flatten(1))
 
 
 class Painter(nn.Module):
-    """A decoder in whose image each of four dimensions moves a row of its own by `weight`, and some by a jump at 0."""
+    """A decoder in whose images each dimension moves one of four rows by `weight`, with a jump at 0 if given."""
 
     def __init__(self, weight: list[float], jump: float = 0.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def painting(weight: list[float], jump: float = 0.0) -> IntroVAE:
 
 
 def encoded(seed: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Means and log-variances (40, 4), the later dimensions the wider."""
+    """Return means and log-variances (40, 4); later dimensions are wider."""
     mu = torch.randn(40, 4, generator=torch.Generator().manual_seed(seed)) * scale * torch.arange(1, 5)
     return mu, torch.zeros_like(mu)
 
@@ -80,7 +80,7 @@ def test_the_corners_of_a_plane_are_the_encodings() -> None:
     torch.testing.assert_close(z[1, 2], a + 0.5 * (b - a) + 0.25 * (c - a))
 
 
-def test_traversals_run_through_what_was_seen_the_furthest_from_the_prior_first() -> None:
+def test_traversals_run_through_the_range_seen_and_begin_with_the_dimension_furthest_from_the_prior() -> None:
     mu, logvar = encoded(0)
     found = traversals(mu, logvar, 3, 5)
     kl = kl_per_dimension(mu, logvar)
@@ -96,7 +96,7 @@ def test_there_are_no_more_traversals_than_dimensions() -> None:
 
 
 @pytest.mark.parametrize("images", [2, 3, 12, 80])
-def test_pairs_are_of_images_far_apart(images: int) -> None:
+def test_pairs_are_far_apart_in_the_set(images: int) -> None:
     first, second = pairs(images, 6)
     assert len(first) == len(second) == min(6, images // 2)
     assert ((second - first) == images // 2).all() and second.max() < images
@@ -108,7 +108,7 @@ def test_a_linear_decoder_is_perfectly_smooth() -> None:
     assert list(found.values()) == pytest.approx([1, 1], abs=1e-4)
 
 
-def test_the_larger_a_jump_the_lower_both() -> None:
+def test_larger_jumps_lower_the_smoothness_of_both_kinds_of_walks() -> None:
     jumps = [0.0, 0.5, 1.0, 2.0, 8.0, 64.0]
     found = [latent_smoothness(painting([0.001] * 4, jump), *encoded(2)) for jump in jumps]
     for name in found[0]:
@@ -117,7 +117,7 @@ def test_the_larger_a_jump_the_lower_both() -> None:
     assert found[-1]["traversal_smoothness"] < 0.1
 
 
-def test_a_dead_dimension_weighs_nothing_and_a_dead_decoder_has_none() -> None:
+def test_a_dead_dimension_does_not_count_and_a_dead_decoder_is_not_smooth() -> None:
     alive, with_dead = (latent_smoothness(painting([x, 0.01, 0.01, 0.01], 2.0), *encoded(3)) for x in (0.01, 0.0))
     assert with_dead["traversal_smoothness"] == pytest.approx(alive["traversal_smoothness"], abs=0.1)
     of_dead = traversals(*encoded(3)).z[-1:]
@@ -125,14 +125,14 @@ def test_a_dead_dimension_weighs_nothing_and_a_dead_decoder_has_none() -> None:
     assert set(latent_smoothness(painting([0.0] * 4), *encoded(3)).values()) == {0.0}
 
 
-def test_a_walk_that_8_bits_do_not_show_is_not_smooth() -> None:
+def test_a_change_too_small_for_8_bits_is_not_smooth() -> None:
     steps = torch.linspace(0, 1, POINTS)[None, :, None, None, None].expand(1, POINTS, 3, 4, 4)
     assert smoothness(steps * VISIBLE * 0.9) == 0
     assert smoothness(steps * VISIBLE * 1.1) == pytest.approx(1, abs=1e-4)
 
 
 @given(seeds)
-def test_smoothness_is_from_0_to_1(seed: int) -> None:
+def test_smoothness_is_between_0_and_1(seed: int) -> None:
     assert 0 <= smoothness(walks(seed)) <= 1
 
 
@@ -150,7 +150,7 @@ def test_contrast_brightness_direction_and_number_of_walks_do_not_count(seed: in
 
 
 @given(seeds, st.integers(0, STEPS - 1), st.floats(0.01, 50), st.floats(1.05, 10))
-def test_a_jump_lowers_it_the_more_the_larger_it_is(seed: int, where: int, size: float, factor: float) -> None:
+def test_a_larger_jump_lowers_smoothness_more(seed: int, where: int, size: float, factor: float) -> None:
     images = straight(seed).double()
     whole = (images[:, -1] - images[:, 0])[:, None]
     after = (torch.arange(POINTS) > where).view(1, -1, 1, 1, 1)
@@ -159,7 +159,7 @@ def test_a_jump_lowers_it_the_more_the_larger_it_is(seed: int, where: int, size:
 
 
 @given(seeds, st.integers(0, STEPS - 1))
-def test_one_jump_and_a_walk_back_are_the_worst(seed: int, where: int) -> None:
+def test_a_single_jump_and_a_walk_back_are_least_smooth(seed: int, where: int) -> None:
     images = straight(seed)
     after = (torch.arange(POINTS) > where).view(1, -1, 1, 1, 1)
     assert smoothness(torch.where(after, images[:, -1:], images[:, :1])) == pytest.approx(1 / STEPS, rel=1e-4)

@@ -26,14 +26,14 @@ def others(faces: ImageSet) -> torch.Tensor:
 
 
 def written_out(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """Structure and diversity of grey 16 px images from their formulas, loop by loop."""
+    """Compute structure and diversity of gray 16 px images from their formulas, loop by loop."""
 
     def pooled(images: np.ndarray, side: int) -> np.ndarray:
         step = images.shape[-1] // side
         return images[:, 0].reshape(len(images), side, step, side, step).mean((2, 4))
 
     def doubled(image: np.ndarray) -> np.ndarray:
-        """Bilinear, 8 to 16 px: each new pixel lies a quarter of an old one off a centre."""
+        """Enlarge bilinearly from 8 to 16 px: each new pixel lies a quarter of an old one off a center."""
         at = np.clip((np.arange(16) + 0.5) / 2 - 0.5, 0, 7)
         low, share = np.minimum(at.astype(int), 6), at - np.minimum(at.astype(int), 6)
         weights = np.zeros((16, 8))
@@ -45,14 +45,14 @@ def written_out(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
         error = np.std(own) * np.sqrt(1 / len(values) + 1 / len(own))
         return min(1.0, np.mean(values) / (np.mean(own) - 2 * error))
 
-    def inside(points: np.ndarray, centres: np.ndarray, skip_own: bool = False) -> list[float]:
+    def inside(points: np.ndarray, centers: np.ndarray, skip_own: bool = False) -> list[float]:
         found = []
         for i, point in enumerate(points):
             best = 0.0
-            for j, centre in enumerate(centres):
+            for j, center in enumerate(centers):
                 if not (skip_own and i == j):
-                    radius = np.sort(np.linalg.norm(centres - centre, axis=1))[3]
-                    best = max(best, min(1.0, radius / np.linalg.norm(point - centre)) ** 8)
+                    radius = np.sort(np.linalg.norm(centers - center, axis=1))[3]
+                    best = max(best, min(1.0, radius / np.linalg.norm(point - center)) ** 8)
             found.append(best)
         return found
 
@@ -68,17 +68,17 @@ def written_out(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     cosines, own = details[1] @ details[0].T, details[0] @ details[0].T
     np.fill_diagonal(own, -1)
     likeness = relative(list(cosines.max(1)), list(own.max(1))) ** 16
-    manifold = []
+    varieties = []
     for x, y in sides.values():
         apart, expected = (np.sort(cdist(z, z), 1)[:, 1] for z in (y, x))
         typical = np.sort(expected)[(len(expected) - 1) // 2]
         ratio = np.mean(np.minimum(1, apart / typical)) / np.mean(np.minimum(1, expected / typical))
-        manifold.append(np.mean(inside(x, y)) * min(1, ratio))
-    return float(precision * likeness), float(np.prod(manifold) ** 0.25)
+        varieties.append(np.mean(inside(x, y)) * min(1, ratio))
+    return float(precision * likeness), float(np.prod(varieties) ** 0.25)
 
 
-def test_they_equal_their_formulas(small_faces: ImageSet) -> None:
-    """In float64, to 1e-6: distances of matrix products keep half the digits."""
+def test_structure_and_diversity_equal_their_formulas(small_faces: ImageSet) -> None:
+    """Values agree to 1e-6 in float64, as distances from matrix products keep half the digits."""
     real = to_float(small_faces.validation[:12]).double()
     for samples in (to_float(small_faces.train[::31]).double(), torch.rand(9, 1, 16, 16).double()):
         pairs = Pairs.of(real, samples)
@@ -86,25 +86,25 @@ def test_they_equal_their_formulas(small_faces: ImageSet) -> None:
         assert (structure(pairs), diversity(pairs)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_real_images_as_samples(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_other_real_images_have_structure_and_diversity(real: torch.Tensor, others: torch.Tensor) -> None:
     itself = Pairs.of(real, real)
     assert structure(itself) == 1 and diversity(itself) == pytest.approx(1)
     pairs = Pairs.of(real, others)
     assert structure(pairs) > 0.95 and diversity(pairs) > 0.95
 
 
-def test_one_face_is_a_face_without_diversity(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_one_face_repeated_has_structure_without_diversity(real: torch.Tensor, others: torch.Tensor) -> None:
     pairs = Pairs.of(real, others[:1].expand_as(others))
     assert structure(pairs) > 0.8
     assert diversity(pairs) < 1e-6
 
 
-def test_noise_is_diverse_without_structure(real: torch.Tensor) -> None:
+def test_noise_has_no_structure(real: torch.Tensor) -> None:
     noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
     assert structure(Pairs.of(real, noise)) < 0.05
 
 
-def test_diversity_falls_with_the_share_of_samples_alike(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_diversity_falls_with_the_share_of_equal_samples(real: torch.Tensor, others: torch.Tensor) -> None:
     values = []
     for count in (0, 10, 30, 50, 70, 80):
         samples = others.clone()
@@ -113,7 +113,7 @@ def test_diversity_falls_with_the_share_of_samples_alike(real: torch.Tensor, oth
     assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
 
 
-def test_some_rows_are_as_if_there_were_no_others(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_rows_that_are_kept_give_the_same_as_those_images_alone(real: torch.Tensor, others: torch.Tensor) -> None:
     rows, columns = torch.arange(5, 60), torch.arange(0, 70, 2)
     kept, fresh = Pairs.of(real, others).keep(rows, columns), Pairs.of(real[rows], others[columns])
     assert structure(kept) == pytest.approx(structure(fresh))
@@ -121,7 +121,7 @@ def test_some_rows_are_as_if_there_were_no_others(real: torch.Tensor, others: to
 
 
 @given(IMAGES, IMAGES)
-def test_they_are_in_range_and_know_no_order(a: np.ndarray, b: np.ndarray) -> None:
+def test_structure_and_diversity_are_in_range_in_any_order(a: np.ndarray, b: np.ndarray) -> None:
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     pairs, turned = Pairs.of(x, y), Pairs.of(x.flip(0), y.flip(0))
     for measure in (structure, diversity):

@@ -1,4 +1,4 @@
-"""Diversity against formulas written out, and the invariants of each measure."""
+"""Variety and novelty against their formulas, and the invariants of each measure."""
 
 import math
 from itertools import pairwise
@@ -20,11 +20,11 @@ from introvae.data.pixel_cache import ImageRows
 IMAGES = hnp.arrays(np.float64, (3, 1, 16, 16), elements=st.floats(0, 1))
 
 
-def test_variance_ratio(real: torch.Tensor) -> None:
+def test_variance_ratio_of_known_sets(real: torch.Tensor) -> None:
     assert variance_ratio(real, real) == 1
     assert variance_ratio(real, real[:1].expand_as(real)) == pytest.approx(0, abs=1e-9)
-    centred = real.mean(0) + (real - real.mean(0)) / 2
-    assert variance_ratio(real, centred) == pytest.approx(0.25, rel=1e-4)
+    centered = real.mean(0) + (real - real.mean(0)) / 2
+    assert variance_ratio(real, centered) == pytest.approx(0.25, rel=1e-4)
     assert variance_ratio(real[:1], real[:1]) == 1
 
 
@@ -34,7 +34,7 @@ def averaged(images: torch.Tensor, side: int) -> np.ndarray:
 
 
 @given(IMAGES, IMAGES, st.floats(0.1, 1))
-def test_variance_ratio_is_that_of_the_total_variances(a: np.ndarray, b: np.ndarray, contrast: float) -> None:
+def test_variance_ratio_is_the_ratio_of_total_variances(a: np.ndarray, b: np.ndarray, contrast: float) -> None:
     total, other = a.var(0).sum(), b.var(0).sum()
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     if total > 1e-6:
@@ -42,7 +42,7 @@ def test_variance_ratio_is_that_of_the_total_variances(a: np.ndarray, b: np.ndar
         assert variance_ratio(x, contrast * x) == pytest.approx(contrast**2)
 
 
-def test_ms_ssim_among_images_is_that_of_their_pairs(real: torch.Tensor) -> None:
+def test_ms_ssim_among_images_is_the_mean_over_pairs(real: torch.Tensor) -> None:
     assert ms_ssim_among(real[:2]) == pytest.approx(ms_ssim(real[:1], real[1:2]), abs=1e-12)
     pairs = [ms_ssim(real[[i]], real[[j]]) for i in range(12) for j in range(i)]
     found = ms_ssim_among(real[:12])
@@ -51,7 +51,7 @@ def test_ms_ssim_among_images_is_that_of_their_pairs(real: torch.Tensor) -> None
         ms_ssim_among(real[:1])
 
 
-def test_images_more_alike_have_a_higher_ms_ssim_among_them(real: torch.Tensor) -> None:
+def test_ms_ssim_among_images_rises_as_they_become_alike(real: torch.Tensor) -> None:
     towards = [(1 - share) * real + share * real.mean(0) for share in (0, 0.3, 0.6, 0.9, 1)]
     values = [ms_ssim_among(x) for x in towards]
     assert all(a < b for a, b in pairwise(values)) and values[-1] == pytest.approx(1)
@@ -70,7 +70,7 @@ def test_nearest_distances_equal_scipy(faces: ImageSet, small_faces: ImageSet, s
     np.testing.assert_allclose(nearest_distances(to_float(images.validation[:]), images.train), expected, rtol=1e-5)
 
 
-def test_samples_that_are_training_images_are_memorised(faces: ImageSet, real: torch.Tensor) -> None:
+def test_training_images_as_samples_are_found_out(faces: ImageSet, real: torch.Tensor) -> None:
     train = to_float(faces.train[:])
     assert nearest_training(real, real, faces.train) == 1
     assert nearest_training(real, train[::4], faces.train) == 0
@@ -81,7 +81,7 @@ def test_samples_that_are_training_images_are_memorised(faces: ImageSet, real: t
     assert nearest_training(train[:9], real, faces.train) == math.inf
 
 
-def test_the_training_set_may_be_in_a_file_and_is_read_in_parts(
+def test_a_training_set_in_a_file_is_read_in_parts(
     faces: ImageSet, real: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = nearest_training(real, real.flip(-1), faces.train)

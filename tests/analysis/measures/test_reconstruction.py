@@ -1,4 +1,4 @@
-"""Reconstruction against scikit-image and formulas written out, and the invariants of each measure."""
+"""Reconstruction against scikit-image and formulas, and the invariants of each measure."""
 
 import math
 
@@ -30,7 +30,7 @@ IMAGES = hnp.arrays(np.float64, (2, 1, 24, 24), elements=st.floats(0, 1))
 
 
 def ssim_and_structure(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """scikit-image's SSIM, and its contrast-structure: the SSIM with the luminance's part divided out."""
+    """Return scikit-image's SSIM and its contrast-structure, which is SSIM divided by the luminance."""
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     value, ssim = structural_similarity(x, y, full=True, **options)
     mean_x, mean_y = (gaussian_filter(image, 1.5, truncate=3.5) for image in (x, y))
@@ -59,7 +59,7 @@ def test_ms_ssim_is_the_weighted_product_of_its_scales(faces: ImageSet, size: in
 @pytest.mark.parametrize(
     ("size", "scales"), [(11, 1), (16, 1), (22, 2), (32, 2), (64, 3), (128, 4), (256, 5), (1024, 5)]
 )
-def test_scales_that_a_size_allows(size: int, scales: int) -> None:
+def test_the_number_of_scales_depends_on_the_size(size: int, scales: int) -> None:
     assert ms_ssim_scales(size) == scales
 
 
@@ -76,21 +76,21 @@ def test_ms_ssim_is_symmetric_in_range_and_1_for_itself(a: np.ndarray, b: np.nda
     assert 0 <= ms_ssim(x, y) <= 1 + 1e-9
 
 
-def test_more_noise_is_less_alike(faces: ImageSet) -> None:
+def test_ms_ssim_falls_with_noise(faces: ImageSet) -> None:
     real = to_float(faces.validation[:20])
     values = [ms_ssim(real, noisy(real, sigma)) for sigma in (0, 0.02, 0.05, 0.1, 0.3)]
     assert values == sorted(values, reverse=True) and values[-1] < 0.9
 
 
-def test_variance_explained(faces: ImageSet) -> None:
+def test_variance_explained_of_known_reconstructions(faces: ImageSet) -> None:
     real = to_float(faces.validation[:20])
     mean = real.mean(0, keepdim=True).expand_as(real)
     assert variance_explained(real, real) == 1
     assert variance_explained(real, mean) == pytest.approx(0, abs=1e-6)
     assert variance_explained(real, 0.5 * (real + mean)) == pytest.approx(0.75, abs=1e-6)
     assert variance_explained(real, 1 - real) < 0
-    grey = torch.full_like(real, 0.5)
-    assert variance_explained(grey, grey) == 1 and variance_explained(grey, grey + 0.1) == -math.inf
+    gray = torch.full_like(real, 0.5)
+    assert variance_explained(gray, gray) == 1 and variance_explained(gray, gray + 0.1) == -math.inf
 
 
 def test_psnr_equals_scikit_image(real: torch.Tensor) -> None:
@@ -101,7 +101,7 @@ def test_psnr_equals_scikit_image(real: torch.Tensor) -> None:
 
 
 @given(IMAGES)
-def test_reconstruction_of_itself_is_perfect(images: np.ndarray) -> None:
+def test_real_images_as_reconstructions_are_perfect(images: np.ndarray) -> None:
     x = torch.from_numpy(images)
     assert mse(x, x) == 0
     assert ssim(x, x) == pytest.approx(1)
@@ -115,7 +115,7 @@ def test_ssim_and_variance_explained_fall_with_noise(real: torch.Tensor) -> None
     assert similarities == sorted(similarities, reverse=True) and explained == sorted(explained, reverse=True)
 
 
-def test_retrieval_is_the_share_nearest_to_its_own_input(real: torch.Tensor) -> None:
+def test_retrieval_of_known_reconstructions(real: torch.Tensor) -> None:
     assert retrieval(real, real) == 1
     half = torch.cat([real[:40], real[:40]])
     assert retrieval(real, half) == 0.5
@@ -147,8 +147,8 @@ def test_errors_and_similarities_are_symmetric_and_in_range(a: np.ndarray, b: np
 
 
 @given(hnp.arrays(np.float64, (2, 5, 1, 2, 2), elements=st.integers(0, 9)))
-def test_retrieval_is_counted(images: np.ndarray) -> None:
-    """Of whole numbers, whose distances are told apart: an image that is as near to another input is not retrieved."""
+def test_retrieval_is_the_share_closest_to_their_own_input(images: np.ndarray) -> None:
+    """Pixels are whole numbers, so that ties are exact; an image as close to another input is not retrieved."""
     x, y = images
     distances = np.square(y[:, None] - x).sum((2, 3, 4))
     own = distances.diagonal()

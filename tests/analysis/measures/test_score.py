@@ -1,4 +1,4 @@
-"""The score falls on every known failure."""
+"""The score, which falls with every known failure."""
 
 import math
 from dataclasses import astuple, replace
@@ -26,7 +26,7 @@ from introvae.training.trainer import Trainer
 
 @pytest.fixture(scope="module")
 def sets(faces: ImageSet) -> tuple[Tensor, Tensor]:
-    """Real images, and as many others of the same people that serve as perfect samples."""
+    """Real images, and other images of the same people that serve as perfect samples."""
     return to_float(faces.validation[:]), to_float(faces.train[::4])
 
 
@@ -51,7 +51,7 @@ def test_score_falls_with_the_strength_of_every_failure(
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (16, 3), (64, 3), (256, 1)])
-def test_so_does_it_for_16_images_of_any_size(size: int, channels: int) -> None:
+def test_score_falls_with_every_failure_for_16_images_of_any_size(size: int, channels: int) -> None:
     data = load_images("orl-faces", size, channels)
     sets = halves(torch.cat([data.train[::10], data.validation[::10]]), 16, seed=0)
     for failure in FAILURES:
@@ -69,7 +69,7 @@ def test_blur_does_not_hide_noise_of_the_same_laplacian_variance(sets: tuple[Ten
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
-def test_black_and_not_finite_score_0(sets: tuple[Tensor, Tensor], value: float) -> None:
+def test_black_images_and_values_that_are_not_finite_score_0(sets: tuple[Tensor, Tensor], value: float) -> None:
     real, samples = sets
     bad = torch.full_like(real, value)
     assert score_images(real, bad, samples).score == 0
@@ -102,7 +102,7 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
         score_images(real, real, samples[:0])
 
 
-def test_standard_error_is_the_spread_over_other_images(faces: ImageSet) -> None:
+def test_standard_error_is_the_spread_over_sets_of_images(faces: ImageSet) -> None:
     whole = torch.cat([faces.train[:], faces.validation[:]])
     for spoil in (lambda x: x, lambda x: 0.6 * x + 0.4 * x.mean(0)):
         found = [
@@ -121,7 +121,7 @@ def test_standard_error_falls_with_the_number_of_images(faces: ImageSet) -> None
     assert 0 < many < few
 
 
-def test_weights_choose_what_counts(sets: tuple[Tensor, Tensor]) -> None:
+def test_weights_decide_which_parts_count(sets: tuple[Tensor, Tensor]) -> None:
     parts = {"reconstruction": 0.9, "sharpness": 0.4, "structure": 0.8, "diversity": 0.0, "informativeness": 1.0}
     assert weighted(parts, weights_of("sharpness")) == pytest.approx(0.4)
     assert weighted(parts, weights_of("sharpness=1,structure=3")) == pytest.approx((0.4 * 0.8**3) ** 0.25)
@@ -133,8 +133,8 @@ def test_weights_choose_what_counts(sets: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "sharp", "score=2", "structure=0", "structure=-1", "structure=x", "structure=inf"]
 )
-def test_what_is_no_part_cannot_be_optimised(text: str) -> None:
-    with pytest.raises(UserError, match=r"cannot optimise .*; give score, or parts .*: reconstruction, sharpness"):
+def test_only_parts_can_be_optimized(text: str) -> None:
+    with pytest.raises(UserError, match=r"cannot optimize .*; give score, or parts .*: reconstruction, sharpness"):
         weights_of(text)
 
 

@@ -31,7 +31,7 @@ def wave(periods: int, side: int = 32) -> torch.Tensor:
 
 
 def written_out(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Power and radius, with NumPy."""
+    """Compute power and radius with NumPy."""
     side = images.shape[-1]
     window = np.outer(np.hanning(side), np.hanning(side))
     power = np.mean([np.abs(np.fft.fft2((c - c.mean()) * window)) ** 2 for image in images for c in image], axis=0)
@@ -46,7 +46,7 @@ def test_a_wave_has_its_power_at_its_frequency(periods: int) -> None:
     assert abs(int(spectrum.argmax()) - periods) <= 1
 
 
-def test_spectrum_and_share_equal_numpy(faces: ImageSet) -> None:
+def test_power_spectrum_and_high_frequency_share_equal_numpy(faces: ImageSet) -> None:
     images = to_float(faces.validation[:6])
     power, radius = written_out(images.double().numpy())
     bins = np.rint(radius).astype(int)
@@ -56,7 +56,7 @@ def test_spectrum_and_share_equal_numpy(faces: ImageSet) -> None:
     assert high_frequency_share(images) == pytest.approx(share, rel=1e-8)
 
 
-def test_blur_lowers_the_share_and_noise_raises_it(real: torch.Tensor) -> None:
+def test_blur_lowers_and_noise_raises_the_high_frequency_share(real: torch.Tensor) -> None:
     blurs = [high_frequency_share(blurred(real, sigma)) for sigma in (0, 0.5, 1, 2)]
     noises = [high_frequency_share(noisy(real, sigma)) for sigma in (0, 0.02, 0.05, 0.1)]
     assert blurs == sorted(blurs, reverse=True) and blurs[-1] < 0.01 * blurs[0]
@@ -65,7 +65,7 @@ def test_blur_lowers_the_share_and_noise_raises_it(real: torch.Tensor) -> None:
 
 
 @given(hnp.arrays(np.float64, (2, 3, 16, 16), elements=st.floats(0, 1)))
-def test_share_is_in_range_and_knows_no_brightness(images: np.ndarray) -> None:
+def test_high_frequency_share_is_in_range_and_ignores_brightness(images: np.ndarray) -> None:
     share = high_frequency_share(torch.from_numpy(images))
     assert 0 <= share <= 1
     if np.ptp(images) > 1e-3:
@@ -81,7 +81,7 @@ def test_laplacian_variance_equals_scipy(real: torch.Tensor) -> None:
     assert laplacian_variance(real) == pytest.approx(np.mean(inside), rel=1e-5)
 
 
-def test_blur_and_noise_are_both_less_sharp_than_the_real_images(real: torch.Tensor) -> None:
+def test_blur_and_noise_both_lower_the_shared_energy(real: torch.Tensor) -> None:
     assert shared_by_sets(real, real) == 1
     blurs = [shared_by_sets(real, blurred(real, s)) for s in (0.3, 0.5, 1, 2)]
     noises = [shared_by_sets(real, noisy(real, s)) for s in (0.02, 0.05, 0.1)]
@@ -113,7 +113,7 @@ def test_shared_energy_is_symmetric_and_in_range(a: np.ndarray, b: np.ndarray, t
     assert mixed >= shared - 1e-9  # falls with the distance
 
 
-def test_energy_shared_with_nothing_is_none() -> None:
+def test_energy_shared_with_flat_images_is_0() -> None:
     nothing, something = torch.zeros(3), torch.ones(3)
     assert shared_energy(nothing, nothing) == 1
     assert shared_energy(nothing, something) == shared_energy(something, nothing) == 0
@@ -129,8 +129,8 @@ def test_blur_effect_is_the_mean_over_images_that_are_not_flat(channels: int, si
 
 
 @given(hnp.arrays(np.float64, (2, 3, 16, 16), elements=st.integers(0, 255)))
-def test_sharpness_is_in_range_and_knows_what_it_should(images: np.ndarray) -> None:
-    """None knows brightness; blur_effect knows no contrast either, to which variance and power are quadratic."""
+def test_sharpness_ignores_brightness_and_follows_contrast(images: np.ndarray) -> None:
+    """Variance and power are quadratic in contrast."""
     x = torch.from_numpy(images / 255)
     other = 0.5 * x + 0.2
     assert 0 <= blur_effect(x) <= 1

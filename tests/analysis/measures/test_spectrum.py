@@ -1,3 +1,5 @@
+"""Predictions from the covariance of the training images against NumPy and the formulas."""
+
 import math
 
 import numpy as np
@@ -27,8 +29,8 @@ def test_eigenvalues_are_those_of_the_covariance(small_faces: ImageSet, count: i
 
 def test_eigenvalues_of_images_with_many_pixels() -> None:
     images = torch.randint(256, (6, 3, 40, 40), dtype=torch.uint8)
-    centred = images.double().flatten(1) / 255 - images.double().flatten(1).mean(0) / 255
-    expected = torch.linalg.svdvals(centred)[:5] ** 2 / 5
+    centered = images.double().flatten(1) / 255 - images.double().flatten(1).mean(0) / 255
+    expected = torch.linalg.svdvals(centered)[:5] ** 2 / 5
     torch.testing.assert_close(eigenvalues(images), expected)
 
 
@@ -82,7 +84,7 @@ def test_predictions_rise_with_beta_and_with_the_latent_dimensions(
 
 
 @given(hnp.arrays(np.uint8, (5, 1, 4, 4)))
-def test_eigenvalues_fall_add_up_to_the_variance_and_know_no_brightness(pixels: np.ndarray) -> None:
+def test_eigenvalues_fall_add_up_to_the_variance_and_ignore_brightness(pixels: np.ndarray) -> None:
     images = torch.from_numpy(pixels // 2)
     found = eigenvalues(images)
     assert (found > 0).all() and (found.diff() <= 0).all() and len(found) <= 4
