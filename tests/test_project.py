@@ -124,3 +124,15 @@ def test_a_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None
     assert "trial 1" in run("-m", "sweeps.cli", "--trials", "2", *tiny)
     assert "complete" in run("-m", "analysis.train", *tiny)
     assert "trial-001" in run("-m", "analysis.cli")
+
+
+def test_the_hooks_before_a_commit_can_be_read() -> None:
+    command = [sys.executable, "-m", "pre_commit", "validate-config", str(ROOT / ".pre-commit-config.yaml")]
+    subprocess.run(command, check=True)
+
+
+def test_every_module_stands_in_the_contributors_tree() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for relative in MODULES:
+        room = relative.parts[:2] if len(relative.parts) > 2 else (relative.parts[0], relative.name)
+        assert room[1] == "__init__.py" or room[1] in text, relative

@@ -1,0 +1,27 @@
+"""The examples run as their docstrings say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+from PIL import Image
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_an_example_trains_scores_and_draws(tmp_path: Path) -> None:
+    words = [str(ROOT / "examples" / "train_and_score.py"), "--out", str(tmp_path), "--steps", "100"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "score 0." in done.stdout
+    with Image.open(tmp_path / "samples.png") as samples:
+        assert samples.size == (512, 512)
+    for name in ("report.html", "summary.csv", "comparison.png", "run/scores.json", "run/curves.png"):
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
