@@ -50,8 +50,13 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 
 def test_a_batch_may_be_larger_than_the_set() -> None:
-    assert seen(Batches(counting_images(3), 7, False, CPU)(0, 0))[:3] != [0, 0, 0]
-    assert len(Batches(counting_images(3), 7, False, CPU)(0, 5)) == 7
+    """Batches of 7 are the epochs of 3 images in a row, each of its own order."""
+    large, epochs = (Batches(counting_images(3), batch_size, False, CPU) for batch_size in (7, 3))
+    stream = [index for step in range(6) for index in seen(large(0, step))]
+    expected = [seen(epochs(0, epoch)) for epoch in range(14)]
+    assert stream == [index for epoch in expected for index in epoch]
+    assert all(sorted(epoch) == [0, 1, 2] for epoch in expected)
+    assert len(set(map(tuple, expected))) > 1
 
 
 def test_half_of_the_images_are_mirrored() -> None:
