@@ -40,7 +40,8 @@ def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 class TrainConfig:
     """Settings of one training run.
 
-    Every field but the last three changes what is computed; `introvae-train --help` explains each in one line.
+    Args:
+        **settings: Fields by name; `introvae-train --help` explains each. All but the last three change the result.
 
     Raises:
         UserError: If a value is out of range, with the field, the value and what is allowed.
