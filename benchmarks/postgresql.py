@@ -6,8 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 PASSWORD = "s3cret{x}%"
@@ -74,11 +72,3 @@ def programs() -> Path:
     folders = [path.parent for path in debian or map(Path, filter(None, [shutil.which("initdb")]))]
     assert folders, "these tests start a PostgreSQL server; install it (the Debian package postgresql)"
     return folders[-1]
-
-
-def wait_until(condition: Callable[..., object], seconds: float = 60) -> None:
-    """`condition()` becomes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -6,21 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import tiny_config
 
 from introvae.config import Schedule, TrainConfig, default_widths, differences, dump_toml, load_toml
 from introvae.errors import UserError
-from introvae.training.schedule import Weights, value_at, weights_at
 
 RAMP: Schedule = ((10, 0.0), (20, 0.5), (40, 0.25))
-
-
-@pytest.mark.parametrize(
-    ("step", "value"), [(0, 0), (10, 0), (12, 0.1), (20, 0.5), (30, 0.375), (40, 0.25), (1000, 0.25)]
-)
-def test_schedule_is_piecewise_linear(step: int, value: float) -> None:
-    assert value_at(RAMP, step) == pytest.approx(value)
-    assert value_at(0.7, step) == 0.7
 
 
 def test_toml_gives_back_the_same_configuration() -> None:
@@ -87,15 +77,3 @@ def test_a_broken_toml_file_is_named(tmp_path: Path) -> None:
     for name in ("x.toml", "missing.toml"):
         with pytest.raises(UserError, match=name):
             load_toml(tmp_path / name)
-
-
-def test_warmup_is_a_vae_with_its_own_beta() -> None:
-    config = tiny_config(alpha=0.3, alpha_decoder=0.6, beta=5.0, m=7.0, warmup_steps=4, warmup_beta=2.0)
-    assert weights_at(config, 3) == Weights(
-        alpha=0.0, alpha_decoder=0.6, beta=2.0, kl_weight=1.0, m=7.0, beta_neg=256.0
-    )
-    assert weights_at(config, 4) == Weights(
-        alpha=0.3, alpha_decoder=0.6, beta=5.0, kl_weight=1.0, m=7.0, beta_neg=256.0
-    )
-    assert weights_at(tiny_config(beta=5.0), 0).beta == 5.0
-    assert weights_at(tiny_config(alpha=0.3), 19).alpha_decoder == 0.3

@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def test_runs_killed_at_random_moments_continue_bit_for_bit(kills: int, tmp_path: Path) -> None:
     result = script(str(ROOT / "tests/support/killed.py"), str(tmp_path), str(kills), *FLAGS)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count(".part") >= kills // 20  # a write was hit
+    assert result.stdout.count(".part") >= kills // 3 > 0  # as many were killed in the midst of a write
     for number in range(kills):
         assert_same_run(tmp_path / "whole" / "run", tmp_path / str(number) / "run")
 

@@ -4,7 +4,8 @@
 
 FOLDER/whole/run is never killed; FOLDER/0/run, FOLDER/1/run and so on are killed once and continued by the same
 command.
-The moments are lines of the trainer drawn at random, every second time lines that write a checkpoint. Each command
+The moments are lines drawn at random: in turn of all that writes, of the whole trainer, and of a file that is half
+written, so that a temporary file is left behind. Each command
 is a process of its own, forked from this one, which has done the slow imports.
 """
 
@@ -35,15 +36,16 @@ class Moments:
     """Counts lines and those that write; ends the process with SIGKILL at the `last` one of a kind."""
 
     def __init__(self, kind: int, last: int) -> None:
-        self.kind, self.last, self.seen = kind, last, [0, 0]
+        self.kind, self.last, self.seen = kind, last, [0, 0, 0]
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> "Moments | None":
-        kinds = [frame.f_code in WRITERS, frame.f_code.co_filename in FILES]
+        half_written = frame.f_code is files.write_part.__code__ and "file" in frame.f_locals
+        kinds = [frame.f_code in WRITERS, frame.f_code.co_filename in FILES, half_written]
         if event == "line":
             self.seen = [count + kind for count, kind in zip(self.seen, kinds, strict=True)]
             if self.seen[self.kind] == self.last:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self if any(kinds) else None
+        return self if kinds[0] or kinds[1] else None
 
 
 def train(flags: list[str], out: Path, kind: int = 0, last: int = -1) -> tuple[int, list[int]]:
@@ -67,10 +69,10 @@ def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
     status, moments = train(flags, root / "whole" / "run")
     assert status == 0
     for number in range(kills):
-        out, kind = root / str(number) / "run", number % 2
+        out, kind = root / str(number) / "run", number % 3
         status, _ = train(flags, out, kind, draws.randint(1, moments[kind]))
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        print(f"killed {number}:", *sorted(path.name for path in out.iterdir()), flush=True)
+        print(f"killed {number}:", *sorted(path.name for path in out.rglob("*")), flush=True)
         assert train(flags, out)[0] == 0
 
 

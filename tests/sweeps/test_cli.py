@@ -16,8 +16,8 @@ from forks import Command
 from helpers import equal_states, tiny_flags
 from killed_sweep import kill_and_continue
 from optuna.trial import TrialState
-from postgresql import wait_until
 from studies import read_scores
+from waiting import wait_until
 
 from analysis.train import main as train
 from introvae.runs.folder import load_checkpoint

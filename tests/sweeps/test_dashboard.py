@@ -12,8 +12,9 @@ from typing import Any
 
 import optuna
 import pytest
-from postgresql import free_port, wait_until
+from postgresql import free_port
 from studies import make_run
+from waiting import wait_until
 
 from introvae.runs.pictures import last_picture
 from sweeps.dashboard import ARTIFACTS, constrain, upload_picture

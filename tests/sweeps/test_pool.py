@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fillers import Counting, kill_in_the_midst, supervise, supervisor
-from postgresql import wait_until
+from waiting import wait_until
 
 from introvae.errors import StoppedError
 from sweeps.search.pruning import FINISHED

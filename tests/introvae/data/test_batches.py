@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, tiny_config
-from postgresql import wait_until
+from waiting import wait_until
 
 from introvae.data.batches import Batches
 from introvae.data.image_set import ImageSet

@@ -16,8 +16,8 @@ import pytest
 import torch
 from helpers import ROOT, save_image
 from PIL import Image
-from postgresql import wait_until
 from torch import Tensor
+from waiting import wait_until
 
 from analysis.evaluate import scored_images
 from analysis.measures.spectrum import eigenvalues

@@ -11,7 +11,8 @@ import pytest
 from fillers import fill_and_kill
 from forks import ended, forked
 from optuna.trial import FrozenTrial, TrialState
-from postgresql import PostgreSQL, wait_until
+from postgresql import PostgreSQL
+from waiting import wait_until
 
 from introvae.files import lock
 from sweeps.search.pruning import FINISHED
