@@ -92,7 +92,8 @@ def test_its_extras_and_the_files_that_it_names_exist() -> None:
     named = re.findall(r"\.\[(\w+)\]", README)
     assert named and set(named) <= set(extras)
     prose = README + (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for path in [*re.findall(r"\]\(([^):#]+)[)#]", README), *re.findall(r"python (benchmarks/\w+\.py)", prose)]:
+    named = [*re.findall(r"\]\(([^):#]+)[)#]", README), *re.findall(r'src="([^"]+)"', README)]
+    for path in [*named, *re.findall(r"python (benchmarks/\w+\.py)", prose)]:
         assert (ROOT / path).exists(), path
 
 
@@ -112,7 +113,7 @@ def test_python_does_as_written(world: dict[str, str]) -> None:
     assert there in script
     names: dict[str, object] = {"Path": Path, **vars(importlib.import_module("studies"))}
     exec(script.replace(there, here), names)
-    assert len(names["study"].trials) == 2 and names["again"].shape == names["images"].shape  # type: ignore[attr-defined]
+    assert len(names["study"].trials) == 2 and names["again"].shape == names["samples"].shape  # type: ignore[attr-defined]
 
 
 def test_the_kubernetes_job_calls_a_command_that_exists() -> None:

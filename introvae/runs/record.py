@@ -108,7 +108,7 @@ SCORE_NAMES = tuple(f.name for f in fields(Scores))
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What scores.json says about a run that has ended.
+    """The content of scores.json: the outcome of a run that has ended.
 
     Attributes:
         state: One of the states that have ended.
