@@ -45,15 +45,9 @@ def evenly(x: Tensor, most: int) -> Tensor:
 
 def outputs_of(model: IntroVAE, real: Tensor) -> Outputs:
     """Encode and decode the real images, and decode as many samples from noise that is the same for every run."""
-    device = device_of(model)
-    mu, logvar = model.encode(real.to(device))
+    mu, logvar = model.encode(real)
     reconstructions = model.decode(mu)
-    samples = model.decode(normal(tuple(mu.shape), 0, "score").to(device))
+    samples = model.decode(normal(tuple(mu.shape), 0, "score"))
     return Outputs(
         real=real, mu=mu.cpu(), logvar=logvar.cpu(), reconstructions=reconstructions.cpu(), samples=samples.cpu()
     )
-
-
-def device_of(model: IntroVAE) -> torch.device:
-    """Return the device of the model's parameters."""
-    return next(model.parameters()).device

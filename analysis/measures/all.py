@@ -9,7 +9,7 @@ from analysis.measures import collapse, novelty, reconstruction, sharpness
 from analysis.measures.distance import LEAST_IMAGES, sliced_wasserstein
 from analysis.measures.latents import latent_smoothness
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
-from analysis.outputs import Outputs, device_of, evenly
+from analysis.outputs import Outputs, evenly
 from introvae.config import TrainConfig
 from introvae.data.pixel_cache import Images
 from introvae.nn.networks import IntroVAE
@@ -64,11 +64,10 @@ def thorough_measures(model: IntroVAE, outputs: Outputs, config: TrainConfig, tr
         As `quick_measures`.
     """
     few = [evenly(x, MOST_THOROUGH) for x in (outputs.real, outputs.reconstructions, outputs.samples)]
-    device = device_of(model)
     return _plain_values({
         **_blur_and_power(*few),
         **_networks(model, outputs, config),
-        **latent_smoothness(model, outputs.mu.to(device), outputs.logvar.to(device)),
+        **latent_smoothness(model, outputs.mu, outputs.logvar),
         **_novelty(outputs.real, outputs.samples, training),
         **_distance(few[0], few[2]),
     })  # fmt: skip
@@ -122,16 +121,13 @@ def _latents(mu: Tensor, logvar: Tensor) -> Measures:
 
 def _networks(model: IntroVAE, outputs: Outputs, config: TrainConfig) -> Measures:
     """Run the encoder on the fakes, and the decoder on moved latents."""
-    device = device_of(model)
-    encoded = {"real": (outputs.mu, outputs.logvar)}
-    for name, images in (("reconstructions", outputs.reconstructions), ("samples", outputs.samples)):
-        encoded[name] = model.encode(evenly(images, MOST_FAKES).to(device))
-    found: Measures = {
-        "decoder_sensitivity": collapse.decoder_sensitivity(model.decode, evenly(outputs.mu, MOVED).to(device)),
-        "kl_reconstructions": collapse.kl_per_dimension(*encoded["reconstructions"]).sum().item(),
-        "kl_samples": collapse.kl_per_dimension(*encoded["samples"]).sum().item(),
-    }
+    fakes = {"reconstructions": outputs.reconstructions, "samples": outputs.samples}
+    finite = {name: images for name, images in fakes.items() if images.isfinite().all()}
+    encoded = {name: model.encode(evenly(images, MOST_FAKES)) for name, images in finite.items()}
+    found: Measures = {f"kl_{name}": collapse.kl_per_dimension(*q).sum().item() for name, q in encoded.items()}
+    found["decoder_sensitivity"] = collapse.decoder_sensitivity(model.decode, evenly(outputs.mu, MOVED))
     if config.objective == "intro":  # Soft-IntroVAE has no margin
+        encoded["real"] = outputs.mu, outputs.logvar
         found |= {f"inside_margin_{name}": collapse.inside_margin(*q, config.m) for name, q in encoded.items()}
     return found
 

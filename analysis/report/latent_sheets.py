@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from analysis.measures.latents import decoded, interpolation, pairs, plane, smoothness, traversals
-from analysis.outputs import Outputs, device_of
+from analysis.outputs import Outputs
 from analysis.report.runs import PICTURES
 from analysis.report.sheets import Row, write_rows
 from introvae.data.image_set import to_float
@@ -25,16 +25,15 @@ def write_latent_sheets(model: IntroVAE, validation: Images, outputs: Outputs, f
     Traversals cover the range of the encodings in `outputs`; the other two lie between `fixed_images`.
     """
     (folder / "images").mkdir(exist_ok=True)
-    device = device_of(model)
-    originals = to_float(fixed_images(validation).to(device))
+    originals = to_float(fixed_images(validation).cpu())
     mu = model.encode(originals)[0]
-    _write_traversals(model, (outputs.mu.to(device), outputs.logvar.to(device)), folder / PICTURES["traversals"])
+    _write_traversals(model, outputs, folder / PICTURES["traversals"])
     _write_interpolations(model, originals, mu, folder / PICTURES["interpolations"])
     _write_plane(model, originals, mu, folder / PICTURES["plane"])
 
 
-def _write_traversals(model: IntroVAE, encoded: tuple[Tensor, Tensor], path: Path) -> None:
-    found = traversals(*encoded)
+def _write_traversals(model: IntroVAE, outputs: Outputs, path: Path) -> None:
+    found = traversals(outputs.mu, outputs.logvar)
     numbers = zip(found.dimensions, found.kl, found.lowest, found.highest, decoded(model, found.z), strict=True)
     rows = [
         Row(
