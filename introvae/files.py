@@ -10,23 +10,15 @@ from introvae.errors import InUseError, UserError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it holds its old or its new content at any instant, whatever happens in between.
-
-    Raises:
-        OSError: If the file cannot be written; the old content stays.
-    """
+    """Write a file so that it holds its old or its new content at any instant, whatever happens in between."""
     write_part(path, content).replace(path)
     sync(path.parent)
 
 
 def write_part(path: Path, content: bytes | memoryview) -> Path:
-    """Write the content to disk under a temporary name beside `path`, ready to be renamed.
+    """Write the content to disk under a temporary name beside `path`, and return it ready to be renamed.
 
-    Returns:
-        The temporary file's path.
-
-    Raises:
-        OSError: If the content cannot be written, naming `path`; nothing is left behind.
+    An OSError names `path`, and leaves nothing behind.
     """
     part = path.with_name(path.name + ".part")
     try:

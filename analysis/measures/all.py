@@ -29,14 +29,7 @@ Measures = dict[str, Any]
 def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_kl: float) -> Measures:
     """Compute the measures that take no more than a moment, for any run.
 
-    Args:
-        outputs: What the model makes of the validation images.
-        config: The run's settings.
-        spectrum: Eigenvalues of the training images' covariance (`analysis.measures.spectrum.eigenvalues`).
-        vae_kl: KL in nats that a VAE reaches at the run's beta.
-
-    Returns:
-        Plain numbers and lists of numbers; what is not finite, or not defined for so few images, is absent.
+    They are plain numbers and lists of numbers; what is not finite, or not defined for so few images, is absent.
     """
     real, reconstructions, samples = outputs.real, outputs.reconstructions, outputs.samples
     return _plain_values({
@@ -52,17 +45,7 @@ def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_
 
 
 def thorough_measures(model: IntroVAE, outputs: Outputs, config: TrainConfig, training: Images) -> Measures:
-    """Compute the measures that take longest, for a run that has reached its end.
-
-    Args:
-        model: The trained model, which encodes its fakes and decodes moved latents.
-        outputs: What it makes of the validation images.
-        config: The run's settings.
-        training: The training images, uint8 (N, C, S, S).
-
-    Returns:
-        As `quick_measures`.
-    """
+    """Compute the measures that take longest, for a run that has reached its end, in the form of `quick_measures`."""
     few = [evenly(x, MOST_THOROUGH) for x in (outputs.real, outputs.reconstructions, outputs.samples)]
     return _plain_values({
         **_blur_and_power(*few),

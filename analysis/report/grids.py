@@ -19,12 +19,9 @@ CAPTIONS = ("originals, and below each its reconstructions", "samples from the s
 
 
 def comparison_grid(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Draw runs below the originals that they share, to a PNG.
+    """Draw runs, given as (label, picture by `write_picture`), below the originals that they share, to a PNG.
 
-    Args:
-        pictures: A label, whose first line is drawn in bold, and a picture by `write_picture` for each run. Originals
-            are drawn again where a run's differ from those above it.
-        path: Where to write the PNG.
+    Originals are drawn again where a run's differ from those above it. The first line of a label is bold.
     """
     write_rows(path, CAPTIONS, _rows(pictures))
 

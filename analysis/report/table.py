@@ -1,4 +1,4 @@
-"""Runs -> table: ranked, as a DataFrame, and as text for a terminal and for Markdown."""
+"""Tables of runs: ranked, as a DataFrame, and as text for a terminal or for Markdown."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from analysis.report.runs import Run
 from introvae.runs.record import PARTS, SCORE_NAMES, RunState
 
 SETTINGS = ("alpha", "beta", "m", "m/KL")
-COLUMNS = ("run", *SCORE_NAMES, *SETTINGS, "kl", "step", "state", "reason")
+SUMMARY = ("run", *SCORE_NAMES, *SETTINGS, "kl", "step", "state", "reason")
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
          "diversity": "div"}  # fmt: skip
@@ -34,23 +34,24 @@ def ranked(runs: Iterable[Run]) -> list[Run]:
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run, in the given order: COLUMNS, then each measure that is a number.
+    """Return a row for each run, in the given order: the columns of SUMMARY, then each measure that is a number.
 
     m and kl are in nats, m/KL is `Run.margin_ratio`; NaN where a run has no such value.
     """
     measures = dict.fromkeys(name for run in runs for name in run.numbers)
-    return pd.DataFrame([row(run) for run in runs], columns=list(dict.fromkeys((*COLUMNS, *measures))))
+    return pd.DataFrame([row(run) for run in runs], columns=list(dict.fromkeys((*SUMMARY, *measures))))
 
 
 def row(run: Run) -> dict[str, Any]:
+    """Return what is known of a run by column."""
     values: dict[str, Any] = {"run": run.name, "step": run.step, "state": run.state.value, "reason": run.reason}
     return values | vars(run.scores) | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
 
 
 def text_table(runs: Sequence[Run]) -> str:
-    """For a terminal, at most WIDTH characters wide: runs with a rank, those without, and the unreadable with reasons.
+    """Return the table for a terminal: runs with a rank, those without, and the unreadable with their reasons.
 
-    What is too long is cut, names in their middle; summary.csv holds all of it.
+    It is at most WIDTH characters wide: what is too long is cut, names in their middle; summary.csv holds all of it.
     """
     good, bad, unreadable = [], [], []
     for run in runs:
@@ -70,9 +71,9 @@ def text_table(runs: Sequence[Run]) -> str:
 
 
 def markdown(runs: Sequence[Run], title: str) -> str:
-    """A heading and a table in GitHub's Markdown, which shows names and reasons as they are."""
-    lines = [[UNITS.get(name, name) for name in COLUMNS], ["---"] * len(COLUMNS)]
-    lines += [[_escaped(_cell(name, values.get(name))) for name in COLUMNS] for values in map(row, runs)]
+    """Return a heading and a table in GitHub's Markdown, which shows names and reasons as they are."""
+    lines = [[UNITS.get(name, name) for name in SUMMARY], ["---"] * len(SUMMARY)]
+    lines += [[_escaped(_cell(name, values.get(name))) for name in SUMMARY] for values in map(row, runs)]
     return f"# {_escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
@@ -99,7 +100,7 @@ def _aligned(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def _cut(text: str, width: int, place: float) -> str:
-    """The text with ".." at a `place` in [0, 1] for what exceeds the width."""
+    """Cut a text to a width, with ".." at a `place` in [0, 1] of it."""
     if len(text) <= width:
         return text
     head = round(place * (width - 2))
@@ -107,7 +108,7 @@ def _cut(text: str, width: int, place: float) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    """One line for any value: three digits for a number, whole from 100 to a million, and two decimals for a part."""
+    """Format a value: three digits for a number, whole from 100 to a million, and two decimals for a part."""
     if isinstance(value, str):
         return "".join(character if character.isprintable() else " " for character in value)
     if value is None or not math.isfinite(value):

@@ -69,17 +69,10 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
-    """Load the newest checkpoint that can be used.
+    """Load the newest checkpoint that `restore` accepts, with tensors on the CPU; return None if there is none at all.
 
-    A checkpoint that is passed over for the one before is named on stderr and renamed to NAME.broken, so that it never
-    replaces the good one.
-
-    Args:
-        folder: The run folder.
-        restore: Takes over a state, and raises an exception for one that does not fit.
-
-    Returns:
-        The state, with tensors on the CPU, or None if the folder has no checkpoint.
+    `restore` raises an exception for a state that does not fit. A checkpoint that is passed over for the one before is
+    named on stderr and renamed to NAME.broken, so that it never replaces the good one.
 
     Raises:
         UserError: If there are checkpoints and none can be used.
@@ -131,14 +124,9 @@ def _reason(error: Exception) -> str:
 
 
 def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]]:
-    """Read the rows of metrics.csv.
+    """Read the rows of metrics.csv, at most `most` (2 or more) evenly spaced ones with the first and the last.
 
-    Args:
-        folder: The run folder.
-        most: Read at most this many rows, evenly spaced, with the first and the last; 2 or more.
-
-    Returns:
-        A value for each column and row; an empty cell is NaN, and a last line that was cut off is left out.
+    An empty cell is NaN, and a last line that was cut off is left out.
 
     Raises:
         UserError: If the file is no table of numbers with a column "step".

@@ -37,13 +37,7 @@ def fixed_images(images: "Images") -> "Tensor":
 
 
 def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]") -> None:
-    """Write images/step-NNNNNN.png into a run folder.
-
-    Args:
-        folder: The run folder.
-        step: Number of steps done.
-        bands: Float images (N, C, S, S) in [0, 1] for each of BANDS, N the same for all.
-    """
+    """Write images/step-NNNNNN.png into a run folder, from float images (N, C, S, S) in [0, 1] for each of BANDS."""
     import torch
 
     (folder / "images").mkdir(exist_ok=True)
@@ -51,10 +45,9 @@ def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]
 
 
 def to_pixels(tiles: "Tensor") -> np.ndarray:
-    """Lay out float images (rows, columns, C, S, S) in [0, 1] as one uint8 image.
+    """Lay out float images (rows, columns, C, S, S) in [0, 1] as uint8 (height, width), or (height, width, 3) in color.
 
-    Returns:
-        (height, width) if C is 1, else (height, width, 3); NaN becomes black.
+    NaN becomes black.
     """
     rows, columns, channels, size, _ = tiles.shape
     sheet = tiles.cpu().float().clamp(0, 1).permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, channels)
@@ -100,12 +93,9 @@ def read_bands(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_gif(folder: Path) -> Path | None:
-    """Write images/training.gif: the pictures of a run in order, with the step below each.
+    """Write images/training.gif, the pictures of a run in order with the step below each; return its path if it has any.
 
     A long run is shown in MOST_FRAMES evenly spaced frames, with the first and the last. The last frame is held longer.
-
-    Returns:
-        The path written, or None if the run has no pictures.
     """
     found = pictures(folder)
     if not found:

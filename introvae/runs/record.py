@@ -168,10 +168,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """Read scores.json of a run folder.
-
-    Returns:
-        The record, or None while the run has not ended.
+    """Read scores.json of a run folder; return None while the run has not ended.
 
     Raises:
         UserError: If the file cannot be read, or holds what no version of this package wrote.

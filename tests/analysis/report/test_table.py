@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from studies import MEASURES, PARTS, make_study
 
 from analysis.report.runs import Run, read_runs
-from analysis.report.table import COLUMNS, frame, markdown, ranked, text_table
+from analysis.report.table import SUMMARY, frame, markdown, ranked, text_table
 from introvae.runs.record import RunState, Scores
 
 RUN = Run(
@@ -99,4 +99,4 @@ def test_markdown_shows_names_as_they_are() -> None:
     lines = text.splitlines()
     assert lines[0] == r"# x\_y" and len(lines) == 5
     assert lines[4].startswith(r"| a\|b\<i\>\`c\`\_\* # d | 0.500 | - | 0.75 |")
-    assert lines[4].replace(r"\|", "").count("|") == lines[3].count("|") == len(COLUMNS) + 1
+    assert lines[4].replace(r"\|", "").count("|") == lines[3].count("|") == len(SUMMARY) + 1
