@@ -1,4 +1,4 @@
-"""introvae-sweep, killed with SIGKILL again and again and continued.
+"""Kill introvae-sweep with SIGKILL again and again, and continue it.
 
 The moments are drawn at random among the lines of the sweep, the trainer and Optuna's storage that a process runs.
 """
@@ -22,20 +22,19 @@ import analysis.report.write  # noqa: F401
 from introvae import files
 from introvae.runs import folder
 from introvae.training import trainer
-from sweeps import objective, study
-from sweeps import pool as workers
+from sweeps import plan, pool, study, trial
 from sweeps.cli import main
 from sweeps.workers import slots, storage
 
-SWEEP = {module.__file__ for module in (objective, slots, storage, study, workers, optuna_storage)}
-FILES = (
+SWEEP = {module.__file__ for module in (plan, pool, slots, storage, study, trial, optuna_storage)}
+FILES = (  # every second moment is one of the sweep's own
     SWEEP | {files.__file__, folder.__file__, trainer.__file__},
     SWEEP,
-)  # every second moment is one of the sweep's own
+)
 
 
 def lines(files: set[str | None], last: int) -> Callable[[FrameType, str, Any], Any]:
-    """A trace function that ends the process at the `last` line of the files."""
+    """Return a trace function that ends the process at the `last` line of the files."""
     seen = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -58,8 +57,9 @@ def sweep(flags: list[str], out: Path, kind: int, last: int) -> int:
 
 
 def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
-    """Continue the study in root/0 with the same command until it is done, then the one in root/1, and so on, until
-    there were so many kills; the last is continued to its end.
+    """Continue the study in root/0 with the same command until it is done, then that in root/1, until `kills` kills.
+
+    The last study is continued to its end.
     """
     draws = random.Random(0)
     number, killed = 0, 0
