@@ -93,9 +93,10 @@ def read_bands(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_gif(folder: Path) -> Path | None:
-    """Write images/training.gif, the pictures of a run in order with the step below each; return its path if it has any.
+    """Write images/training.gif, the pictures of a run in order with the step below each, and return its path.
 
     A long run is shown in MOST_FRAMES evenly spaced frames, with the first and the last. The last frame is held longer.
+    A run without pictures has none: None.
     """
     found = pictures(folder)
     if not found:

@@ -177,7 +177,7 @@ def test_two_broken_checkpoints_are_refused_and_kept(kind: str, cut: Path, capsy
     before = sorted(cut.iterdir())
     assert main([*FLAGS, "--out", str(cut)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.count(reason) == 2 and "remove the folder to start anew" in error
+    assert error.count("\n") == 1 and error.count(reason) == 2 and "remove the folder to start over" in error
     assert sorted(cut.iterdir()) == before
 
 
