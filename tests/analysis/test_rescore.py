@@ -1,4 +1,4 @@
-"""Runs measured anew are as if they had just been trained."""
+"""Runs that are measured again are as if they had just been trained."""
 
 import re
 import shutil

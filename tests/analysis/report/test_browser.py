@@ -1,39 +1,29 @@
-"""report.html in a real browser, from the file system."""
+"""Tests of report.html in a real browser, from the file system."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from postgresql import wait_until
+from browser import chromium, one, opened, texts
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from studies import make_run, make_study
+from waiting import wait_until
 
 from analysis.report.page import page_html
 from analysis.report.runs import read_runs
+from introvae.runs.record import RunState
 
-PROGRAMS = ("chromium", "chromedriver")
 NASTY = "<img src=x onerror=alert(1)> 'ünï' \"q\""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    found = [shutil.which(program) for program in PROGRAMS]
-    assert all(found), "the browser is missing: apt-get install chromium chromium-driver"
-    options = webdriver.ChromeOptions()
-    options.binary_location = found[0] or ""
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(found[1]))
-    yield driver
-    driver.quit()
+    yield from chromium()
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +38,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: webdriver.Chrome, report: Path) -> webdriver.Chrome:
     return opened(browser, report)
-
-
-def opened(browser: webdriver.Chrome, report: Path, fragment: str = "", width: int = 1400) -> webdriver.Chrome:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", still)
-    browser.get("about:blank")
-    browser.get(report.as_uri() + fragment)
-    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
-    return browser
-
-
-def one(page: webdriver.Chrome, selector: str) -> WebElement:
-    return page.find_element(By.CSS_SELECTOR, selector)
-
-
-def texts(page: webdriver.Chrome, selector: str) -> list[str]:
-    return [found.text for found in page.find_elements(By.CSS_SELECTOR, selector)]
 
 
 def dialog(page: webdriver.Chrome) -> WebElement:
@@ -91,7 +62,7 @@ def test_it_loads_without_an_error_and_without_a_request(page: webdriver.Chrome)
     assert names(page)[:2] == ["study/trial-001", "alone"] and len(names(page)) == 8
 
 
-def test_it_sorts_by_a_column_and_leaves_what_is_unknown_last(page: webdriver.Chrome) -> None:
+def test_it_sorts_by_a_column_with_unknown_values_last(page: webdriver.Chrome) -> None:
     heading = next(h for h in page.find_elements(By.CSS_SELECTOR, "#table th") if h.text.startswith("Score"))
     for order, expected in (("descending", ["0.750", "0.600", "0.500"]), ("ascending", ["0.000", "0.100", "0.250"])):
         heading.click()
@@ -107,16 +78,20 @@ def test_it_filters_by_state_and_by_text(page: webdriver.Chrome) -> None:
     one(page, "#search").send_keys("not finite")
     assert names(page) == ["study/trial-003"]
     one(page, "#search").send_keys(" at all")
-    assert texts(page, "#table tbody td") == ["No run fits these filters."]
+    assert texts(page, "#table tbody td") == ["No run matches these filters."]
 
 
 def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
     run = open_run(page, "study/trial-002")
     assert one(page, "#run-title").text == "study/trial-002" and "samples alike | at step 20" in run.text
+    state = one(page, "dialog .state.bad")
+    assert state.text == "✖ collapsed" and state.get_attribute("title") == RunState.COLLAPSED.meaning
     captions = texts(page, "dialog figure.picture figcaption")
     assert captions[:3] == ["Originals", "Reconstructions", "Samples"]
     shown = page.find_elements(By.CSS_SELECTOR, "dialog img")
     assert shown and all(image.get_property("naturalWidth") for image in shown)
+    assert shown[0].get_property("naturalWidth") == 12 * 16  # a band at native size, which the page enlarges
+    assert shown[0].value_of_css_property("image-rendering") == "pixelated"
     labels = texts(page, "dialog svg text")
     assert "KL [nats]" in labels and "step" in labels and "½ squared error, summed over pixels" in labels
     assert "peak signal-to-noise ratio" in run.text and "latent" in run.text
@@ -128,7 +103,7 @@ def test_a_point_of_the_map_leads_to_its_run(page: webdriver.Chrome) -> None:
     point = one(page, ".chart.map svg a")
     page.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}))", point)
     dialog(page)
-    assert one(page, "#run-title").text in names(page)
+    assert quote(one(page, "#run-title").text, safe="") == (point.get_dom_attribute("href") or "").removeprefix("#run=")
 
 
 def test_it_compares_two_runs(page: webdriver.Chrome) -> None:
@@ -139,7 +114,7 @@ def test_it_compares_two_runs(page: webdriver.Chrome) -> None:
     kinds = [(kind, f"study/trial-00{index}") for kind in ("Reconstructions", "Samples") for index in (0, 1)]
     assert captions == ["Originals of both", *(f"{kind}: {name}" for kind, name in kinds)]
     assert ["score", "0.500", "0.750"] in [row.split() for row in texts(page, "#compare tbody tr")]
-    assert "Their settings are the same" in one(page, "#compare").text
+    assert "All settings are the same" in one(page, "#compare").text
 
 
 def test_an_address_leads_to_a_run_and_to_a_comparison(browser: webdriver.Chrome, report: Path) -> None:
@@ -160,9 +135,7 @@ def test_curves_of_the_ticked_runs_are_drawn(page: webdriver.Chrome) -> None:
 
 
 @pytest.mark.parametrize("fragment", ["", "#run=alone"])
-def test_a_telephone_shows_it_without_scrolling_sideways(
-    browser: webdriver.Chrome, report: Path, fragment: str
-) -> None:
+def test_a_phone_shows_it_without_scrolling_sideways(browser: webdriver.Chrome, report: Path, fragment: str) -> None:
     page = opened(browser, report, fragment, width=400)
     wide = "const e = document.scrollingElement; return e.scrollWidth - e.clientWidth"
     assert page.execute_script(wide) <= 0

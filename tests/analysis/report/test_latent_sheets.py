@@ -81,7 +81,7 @@ def test_a_run_that_is_trained_to_its_end_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["complete", "collapsed", "pruned"])
-def test_a_run_that_is_measured_anew_has_them_unless_pruned(trained: Trainer, state: str) -> None:
+def test_a_run_that_is_measured_again_has_them_unless_pruned(trained: Trainer, state: str) -> None:
     write_scores(trained.folder, {"state": state, "reason": "", "score": 0.5})
     rescore(read_runs(trained.folder.parent))
     assert set(drawn(trained.folder)) == {state != "pruned"}

@@ -1,18 +1,22 @@
-"""What report.html holds; that it works in a browser is in test_browser.py."""
+"""Tests of what report.html holds; test_browser.py tests that it works in a browser."""
 
+import base64
 import html
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import CHEAP, MEASURES, THOROUGH, make_run, make_study
+from PIL import Image
+from studies import CHEAP, MEASURES, THOROUGH, make_run, make_study, read_scores, write_scores
 
 from analysis.measures.glossary import GLOSSARY
-from analysis.report.page import MOST_PICTURED, page_html
+from analysis.report.page import ASSETS, MOST_PICTURED, page_html
 from analysis.report.runs import read_runs
-from introvae.runs.record import read_scores, write_scores
+from introvae.runs.pictures import BANDS
+from introvae.runs.record import RunState
 
 NASTY = "</script><script>alert(1)</script><!-- & \"quoted\" 'ünï'"
 
@@ -37,7 +41,7 @@ def measured(folder: Path, **measures: Any) -> None:
     write_scores(folder, scores | {"measures": MEASURES | measures})
 
 
-def test_every_run_is_in_it_best_first(study: Path) -> None:
+def test_it_holds_every_run_best_first(study: Path) -> None:
     runs = embedded(page(study))["runs"]
     assert [run["name"] for run in runs[:3]] == ["study/trial-001", "alone", "study/trial-000"]
     assert {run["state"] for run in runs} == {
@@ -48,7 +52,7 @@ def test_every_run_is_in_it_best_first(study: Path) -> None:
     assert all(run["thumbnail"].startswith("data:image/webp") for run in runs if run["state"] != "unreadable")
 
 
-def test_it_asks_nothing_of_a_network(study: Path) -> None:
+def test_it_asks_no_network_for_anything(study: Path) -> None:
     text = page(study)
     assert "default-src 'none'" in text
     ours = re.sub(r'<script type="application/json" id="library">.*?</script>', "", text, flags=re.DOTALL)
@@ -56,7 +60,7 @@ def test_it_asks_nothing_of_a_network(study: Path) -> None:
     assert all(address.startswith(("#", "data:", '"data:')) for address in addresses), addresses
 
 
-def test_text_of_runs_is_no_html(tmp_path: Path) -> None:
+def test_text_of_runs_is_not_read_as_html(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     make_run(root / NASTY.replace("/", "-"), "pruned", 0.5, NASTY, data=NASTY)
     text = page(root, NASTY)
@@ -66,7 +70,7 @@ def test_text_of_runs_is_no_html(tmp_path: Path) -> None:
     assert run["reason"] == NASTY and run["config"]["data"] == NASTY
 
 
-def test_numbers_that_json_or_javascript_do_not_know(tmp_path: Path) -> None:
+def test_numbers_beyond_json_and_javascript_are_passed_on(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", seed=2**62 + 1)
     header, first, *rest = (folder / "metrics.csv").read_text().splitlines(keepends=True)
     (folder / "metrics.csv").write_text("".join([header, first.replace("1.5", ""), *rest]))
@@ -75,28 +79,55 @@ def test_numbers_that_json_or_javascript_do_not_know(tmp_path: Path) -> None:
     assert run["curves"]["kl_real"][:2] == [None, 1.5]
 
 
-def test_charts_have_labels_and_one_set_for_each_data_set(tmp_path: Path) -> None:
+def test_each_data_set_has_its_charts_with_captions(tmp_path: Path) -> None:
     for index in range(6):
         data = "orl-faces" if index < 4 else "other"
         folder = make_run(tmp_path / f"run-{index}", score=index / 10, beta=10.0 + index, m=20.0 + index, data=data)
         measured(folder, predicted_kl=8.0, collapse_beta=0.05, spectrum=[20.0, 1.0, 0.1])
     text = page(tmp_path)
     figures = re.findall(r'<figure class="chart (\S+)"[^>]*aria-label="([^"]*)"(.*?)</figure>', text, re.DOTALL)
-    kinds = ["map", "score-alpha", "score-beta", "score-ratio", "importance", "prediction", "kl"]
+    kinds = ["map", "score-alpha", "score-beta", "score-ratio", "importance", "kl", "prediction"]
     assert [name for name, _, _ in figures] == kinds * 2
     assert [label.split(", ")[1] for _, label, _ in figures] == ["orl-faces"] * 7 + ["other"] * 7
-    for name, _, content in figures:
-        labels = re.findall(r"<text[^>]*>([^<]*)</text>", content)
-        assert any("[nats]" in text or "score" in text or "share" in text for text in labels), (name, labels)
+    for index, (name, _, content) in enumerate(figures):
+        panels = [json.loads(panel) for panel in re.findall(r'<script type="application/json">(.*?)</script>', content)]
+        assert len(panels) == (2 if name == "prediction" else 1)
+        drawn = {run for panel in panels for series in panel.get("points", []) for run in series["run"]}
+        expected = {f"run-{number}" for number in (range(4) if index < len(kinds) else range(4, 6))}
+        assert drawn == (set() if name == "importance" else expected)
     importance = next(content for name, _, content in figures if name == "importance")
     assert "<b>Warning:</b> 4 runs are few" in importance
-    assert "0.05 everything is predicted to collapse" in text and "#010203" not in text
+    assert "Below beta 0.05, 1 over the largest eigenvalue of the data" in text and "that is left" in text
 
 
-def test_the_collapse_line_is_drawn_where_it_is_in_view(tmp_path: Path) -> None:
-    for index, beta in enumerate((5.0, 20.0, 80.0)):
-        measured(make_run(tmp_path / f"run-{index}", beta=beta), collapse_beta=10.0)
-    assert ": the dashed line." in page(tmp_path)
+def test_pictures_of_failed_runs_follow_those_of_the_best(tmp_path: Path) -> None:
+    for index in range(MOST_PICTURED + 1):
+        make_run(tmp_path / f"good-{index:02d}", score=1 - index / 100)
+    for state in ("collapsed", "diverged", "failed", "running"):
+        make_run(tmp_path / state, state, score=0.0)
+    pictured = list(embedded(page(tmp_path), "pictures")["pictures"])
+    best = [f"good-{index:02d}" for index in range(MOST_PICTURED)]
+    assert pictured == [*best, "collapsed", "diverged", "failed"]
+
+
+def test_states_are_described_to_the_scripts_and_readers(study: Path) -> None:
+    text = page(study)
+    assert embedded(text)["states"] == {
+        state.value: {"symbol": state.symbol, "shape": state.shape, "tone": state.tone, "meaning": state.meaning}
+        for state in RunState
+    }
+    header, main = text.split("</header>")
+    for state in RunState:
+        occurs = state is not RunState.FAILED
+        assert (f'class="state {state.tone}" title="{state.meaning}"' in header) == occurs
+        assert (f"<b>{state}</b>: {state.meaning}" in main) == occurs
+
+
+def test_styles_and_scripts_name_no_state() -> None:
+    """A new state needs no change there."""
+    for path in ASSETS.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(rf"""[."'`]({"|".join(RunState)})\b""", text), path.name
 
 
 def test_every_measure_of_a_run_is_explained() -> None:
@@ -104,7 +135,7 @@ def test_every_measure_of_a_run_is_explained() -> None:
     assert explained | {"spectrum"} >= CHEAP | THOROUGH
 
 
-def test_pictures_at_full_size_are_those_of_the_best(tmp_path: Path) -> None:
+def test_full_size_pictures_are_those_of_the_best_runs(tmp_path: Path) -> None:
     count = MOST_PICTURED + 2
     for index in range(count):
         make_run(tmp_path / f"run-{index:02d}", score=index / count)
@@ -114,7 +145,16 @@ def test_pictures_at_full_size_are_those_of_the_best(tmp_path: Path) -> None:
     assert all(run["thumbnail"] for run in runs)
 
 
-def test_pictures_take_the_room_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_keep_their_native_size(tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    found = embedded(page(tmp_path), "pictures")
+    for kind in BANDS:
+        content = base64.b64decode(found["images"][found["pictures"]["run"][kind]].split(",")[1])
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.size == (12 * 16, 16)
+
+
+def test_pictures_take_no_more_room_than_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(2):
         make_run(tmp_path / f"run-{index}", score=1 - index)
     whole = len(page(tmp_path).encode())
@@ -122,7 +162,7 @@ def test_pictures_take_the_room_that_is_left(tmp_path: Path, monkeypatch: pytest
     assert embedded(page(tmp_path), "pictures") == {"images": {}, "pictures": {}}
 
 
-def test_a_broken_picture_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_a_broken_picture_leaves_out_no_other(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     content = next((folder / "images").glob("step-*.png")).read_bytes()
     (folder / "images" / "plane.png").write_bytes(content)

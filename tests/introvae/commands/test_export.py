@@ -39,7 +39,7 @@ def test_a_copy_holds_the_weights_that_are_evaluated_and_all_small_files(run: Pa
     assert str(read_metrics(copy)) == str(read_metrics(run))  # NaN and all
 
 
-def test_a_copy_is_reported_and_scored_anew(run: Path, capsys: Captured) -> None:
+def test_a_copy_is_reported_and_scored_again(run: Path, capsys: Captured) -> None:
     assert main([str(run), "--out", "given"]) == 0
     before = read_scores(Path("given/trial-000"))
     assert before and exit_code(report, ["given", "--rescore"]) == 0
@@ -48,7 +48,7 @@ def test_a_copy_is_reported_and_scored_anew(run: Path, capsys: Captured) -> None
     assert "trial-000" in capsys.readouterr().out
 
 
-def test_training_begins_anew_from_a_copy_s_weights(run: Path, capsys: Captured) -> None:
+def test_training_starts_over_from_a_copy_s_weights(run: Path, capsys: Captured) -> None:
     assert main([str(run), "--out", "given"]) == 0
     assert exit_code(train, ["--from", "given/trial-000", "--steps", "4", "--out", "new"]) == 0
     assert "given/trial-000 holds weights alone; this is a new run from them" in capsys.readouterr().err
