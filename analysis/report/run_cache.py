@@ -1,8 +1,8 @@
-"""What the last report read of each run, so that the next one reads only what changed.
+"""The cache of a report: the values that the last one read of each run, so that the next reads only what has changed.
 
 $XDG_CACHE_HOME/introvae/runs-NAME-DIGEST.sqlite    one file for each folder reported on; may be removed
 
-Beside the decoded images and not among the runs: these may be committed, shared or read-only.
+It lies beside the decoded images and not among the runs, which may be committed, shared or read-only.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from typing import Any
 
 from introvae.files import cache_root
 
-PATIENCE = 60.0  # seconds for another report to finish writing
+LOCK_TIMEOUT = 60.0  # seconds for another report to finish writing
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The plain values read from a run's files when these had a `stamp`, and the thumbnail of its last picture."""
+    """The values that a run's files held when they had this stamp, and the thumbnail of the run's last picture."""
 
     stamp: str
     values: dict[str, Any]
@@ -30,7 +30,11 @@ class Entry:
 
 
 class RunCache:
-    """Entries by name of run, loaded at once and saved at once; a file that cannot be used is made anew."""
+    """Entries by name of run, loaded and saved all at once; a file that cannot be used is removed and written again.
+
+    Args:
+        root: The folder reported on.
+    """
 
     def __init__(self, root: Path) -> None:
         root = root.resolve()
@@ -49,7 +53,7 @@ class RunCache:
                     self.path.unlink()
 
     def get(self, name: str, stamp: str) -> Entry | None:
-        """What was read of the run, or None if it has another stamp by now, or the cache is damaged there."""
+        """Return the entry of a run, or None if the run has another stamp by now or its entry is damaged."""
         self.seen.add(name)
         old, content, thumbnail = self.rows.get(name, ("", "", b""))
         with suppress(ValueError):
@@ -57,10 +61,14 @@ class RunCache:
         return None
 
     def put(self, name: str, entry: Entry) -> None:
+        """Add or replace the entry of a run; `save` writes it."""
         self.new[name] = (entry.stamp, json.dumps(entry.values), entry.thumbnail)
 
     def save(self) -> None:
-        """Add what is new and drop what is gone. A cache that cannot be written is named on stderr."""
+        """Write the new entries, and remove those of runs that `get` was not asked for.
+
+        A cache that cannot be written only causes a warning on stderr.
+        """
         gone = self.rows.keys() - self.seen
         if not self.new and not gone:
             return
@@ -79,4 +87,4 @@ class RunCache:
             )
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=PATIENCE)
+        return sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)
