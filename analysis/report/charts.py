@@ -1,4 +1,4 @@
-"""Charts over all runs of one data set."""
+"""Charts over all runs of one data set, as plain data that the page's scripts draw."""
 
 import math
 import warnings
@@ -6,42 +6,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
-import optuna
-import pandas as pd
-import seaborn as sns
-from matplotlib.colors import Normalize
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
 from analysis.report.runs import Run
-from analysis.report.svg import ACCENT, FAINT, INK, STYLE, Points, by_state, log_scales, new_axes, scatter, shapes, svg
 
-COLOURS = "viridis"  # perceptually uniform, and read alike by colour-blind people
-FADED = 0.1  # of the runs share the lowest colour of the map
+FADED = 0.1  # share of the runs that have the lowest color of the map
 FEW_TRIALS = 50  # Optuna's PedAnovaImportanceEvaluator asks for 5 trials among the best 10 %
-BETAS = 100  # of a curve that is predicted
+BETAS = 100  # points of a predicted curve
+NEAR = 2.0  # factor beyond the smallest and largest beta within which the predicted collapse is still drawn
 PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL"}
+SCORE = "score, 1 is best"
+
+Panel = dict[str, Any]
+Points = Sequence[tuple[Run, Mapping[str, float]]]  # runs, and the numbers that are known of each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
+    """A chart of the page.
+
+    Attributes:
+        name: Its kind; a data set has one chart of each kind at most.
+        title: Its heading.
+        caption: An explanation to read below it.
+        warning: Why not to trust it, or "".
+        panels: For each of its panels the argument of `panel` in assets/chart.js: plain values, as JSON holds them.
+    """
+
     name: str
     title: str
     caption: str
-    svg: str
     warning: str = ""
+    panels: Sequence[Panel]
 
 
 def data_set(run: Run) -> str:
-    """The images that a run was trained on: within these, runs are compared."""
+    """Return the name and size of the images that a run was trained on; charts compare runs of the same images."""
     return f"{run.config.data}, {run.config.image_size} px" if run.config else "unknown data"
 
 
 def numbers(run: Run) -> dict[str, float]:
-    """What is known of score, stderr, alpha, beta, m, ratio (m/KL), active_units and KLs, named as in scores.json."""
+    """Return the finite ones of score, stderr, alpha, beta, m, ratio (m/KL), active_units and the KLs of a run."""
     values: dict[str, Any] = {"score": run.scores.score, "stderr": run.scores.stderr}
     values |= {name: run.numbers.get(name) for name in ("kl", "predicted_kl", "vae_kl", "collapse_beta")}
     values["active_units"] = run.numbers.get("active_units_0.01")
@@ -50,107 +56,99 @@ def numbers(run: Run) -> dict[str, float]:
 
 
 def is_finite(value: Any) -> bool:
+    """Tell whether a value is a finite number."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def charts(runs: Sequence[Run], salt: str = "") -> list[Chart]:
-    """The charts that the runs of one data set have the numbers for.
+def charts(runs: Sequence[Run]) -> list[Chart]:
+    """Return the charts that the runs of one data set have the numbers for.
 
-    `salt` keeps identifiers inside the SVGs apart where several data sets share a page.
+    The first of the runs are drawn on top of the others.
     """
     points = [(run, numbers(run)) for run in runs]
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
-        drawn = [
-            sweep_map(points),
-            *(score_against(points, name) for name in PARAMETERS),
-            importance(points),
-            prediction(points),
-            predicted_against_measured(points),
-        ]
-    return [chart for chart in drawn if chart]
+    found = [
+        _sweep_map(points),
+        *(_score_against(points, name) for name in PARAMETERS),
+        _importance(points),
+        _predicted_against_measured(points),
+        _prediction(points),
+    ]
+    return [chart for chart in found if chart]
 
 
-def sweep_map(points: Points) -> Chart | None:
-    """beta against m/KL, coloured by score, a shape for each state."""
-    shown = with_numbers(points, "beta", "ratio")
+def _sweep_map(points: Points) -> Chart | None:
+    """Chart beta against m/KL, colored by score."""
+    shown = _known(points, log=["beta", "ratio"], linear=["score"])
     if not shown:
         return None
-    figure, axes = new_axes(5.6, 4.4, "beta, weight of the reconstruction", "m/KL, margin over the KL of a plain VAE")
-    scores = [known["score"] for _, known in shown if "score" in known]
-    lowest = float(np.quantile(scores, FADED)) if scores else 0.0  # one that failed would take all the colours
-    norm = Normalize(lowest, max(scores, default=1.0))
-    for same in by_state(shown):
-        colours = [
-            matplotlib.colormaps[COLOURS](norm(known["score"])) if "score" in known else "none" for _, known in same
-        ]
-        scatter(axes, same, "beta", "ratio", color=colours, edgecolor=INK, linewidth=0.7, s=52)
-    log_scales(axes, "xy")
-    if scores:
-        bar = figure.colorbar(
-            matplotlib.cm.ScalarMappable(norm, COLOURS), ax=axes, label="score, 1 is best", pad=0.02, extend="min"
+    scores = [known["score"] for _, known in shown]
+    lowest = float(np.quantile(scores, FADED))  # a few failed runs would take most of the colors
+    panel: Panel = {
+        "x": PARAMETERS["beta"], "y": "m/KL, margin over the KL of a VAE", "xLog": True, "yLog": True, "large": True,
+        "points": [_series(shown, "beta", "ratio", value="score")],
+        "colors": {"label": SCORE, "low": lowest, "high": max(scores)},
+    }  # fmt: skip
+    caption = f"Each point is a run; select one to open it. {len(shown)} of {len(points)} runs have both numbers."
+    limit = next((known["collapse_beta"] for _, known in shown if "collapse_beta" in known), None)
+    if limit:
+        betas = [known["beta"] for _, known in shown]
+        caption += (
+            f" Below beta {limit:.3g}, 1 over the largest eigenvalue of the data, every run is predicted to collapse"
         )
-        if bar.solids:
-            bar.solids.set_rasterized(True)
-        bar.outline.set_visible(False)
-    handles = shapes(shown)
-    caption = f"Each point is a run; choose one to open it. {len(shown)} of {len(points)} runs have both numbers."
-    beta = next((known["collapse_beta"] for _, known in shown if "collapse_beta" in known), None)
-    if beta:
-        low, high = axes.get_xlim()
-        text = f"Below beta {beta:.2g} everything is predicted to collapse (1 over the largest eigenvalue of the data)"
-        if low < beta < high:
-            line = axes.axvline(beta, color=INK, linestyle="--", linewidth=1, label="predicted collapse")
-            handles.append(line)
-            caption += f" {text}: the dashed line."
+        if min(betas) / NEAR <= limit <= max(betas) * NEAR:
+            panel["levels"] = [_collapse(limit)]
+            caption += " (dashed line)."
         else:
-            caption += f" {text}, which is {'left' if beta <= low else 'right'} of what is drawn."
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
-    return Chart("map", "Map of the sweep", caption, svg(figure))
+            caption += f"; that is {'left' if limit < min(betas) else 'right'} of this chart."
+    return Chart(name="map", title="Map of the sweep", caption=caption, panels=[panel])
 
 
-def score_against(points: Points, name: str) -> Chart | None:
-    """The score, with its standard error where it is known, against one of PARAMETERS."""
-    shown = with_numbers(points, name, "score")
+def _score_against(points: Points, name: str) -> Chart | None:
+    """Chart the score, with its standard error where that is known, against one of PARAMETERS."""
+    shown = _known(points, log=[name], linear=["score"])
     if not shown:
         return None
-    figure, axes = new_axes(4.2, 3.2, PARAMETERS[name], "score, 1 is best")
-    bars = [known for _, known in shown if "stderr" in known]
-    x, y, error = ([known[key] for known in bars] for key in (name, "score", "stderr"))
-    axes.errorbar(x, y, error, fmt="none", ecolor=FAINT, elinewidth=1.2, zorder=1)
-    for same in by_state(shown):
-        scatter(axes, same, name, "score", color=ACCENT, alpha=0.8, s=26, linewidth=0)
-    log_scales(axes, "x")
-    figure.legend(handles=shapes(shown), loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
-    caption = "Bars: standard error of the score." if bars else ""
-    return Chart(f"score-{name}", f"Score against {PARAMETERS[name].split(',')[0]}", caption, svg(figure))
+    label = PARAMETERS[name]
+    series = _series(shown, name, "score", error="stderr")
+    caption = "Bars: standard error of the score." if any("stderr" in known for _, known in shown) else ""
+    panel = {"x": label, "y": SCORE, "xLog": True, "yLog": False, "points": [series]}
+    return Chart(name=f"score-{name}", title=f"Score against {label.split(',')[0]}", caption=caption, panels=[panel])
 
 
-def importance(points: Points) -> Chart | None:
-    """The share of alpha, beta and m in reaching the best tenth (PED-ANOVA, Watanabe et al. 2023, arXiv 2304.10255)."""
+def _importance(points: Points) -> Chart | None:
+    """Chart the importance of alpha, beta and m for reaching the best tenth (PED-ANOVA, Watanabe et al. 2023)."""
     names = ("alpha", "beta", "m")
-    used = [(run, known) for run, known in with_numbers(points, *names, "score") if run.state.final]
+    used = [known for run, known in _known(points, log=names, linear=["score"]) if run.state.final]
     if len(used) < 2:
         return None
-    shares = _importances([known for _, known in used], names)
-    figure, axes = new_axes(4.2, 2.4, "share of the importance, sum 1", "")
-    bars = axes.barh(names[::-1], [shares[name] for name in names[::-1]], color=ACCENT, height=0.6)
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set_xlim(0, 1.12)
-    axes.grid(False, axis="y")
+    shares = _importances(used, names)
     caption = (
-        f"What being in the best tenth of {len(used)} runs depends on (PED-ANOVA; without pruned runs, whose scores "
-        "are early ones). Shares add to 1 even where nothing matters."
+        f"How much each parameter decides which of {len(used)} runs are the best tenth (PED-ANOVA). Pruned runs are "
+        "left out, as their scores are early ones. The shares add up to 1 even if nothing matters."
     )
     warning = (
-        f"{len(used)} runs are few: the method wants 5 in the best tenth, which takes {FEW_TRIALS}. With fewer runs "
+        f"{len(used)} runs are few. The method needs 5 in the best tenth, that is {FEW_TRIALS} in all; with fewer, "
         "these shares are mostly chance."
     )
+    panel = {
+        "x": "share of the importance",
+        "bars": [{"label": name, "value": shares[name]} for name in names],
+    }
     few = len(used) < FEW_TRIALS
-    return Chart("importance", "Importance of the parameters", caption, svg(figure), warning if few else "")
+    return Chart(
+        name="importance",
+        title="Importance of the parameters",
+        caption=caption,
+        warning=warning if few else "",
+        panels=[panel],
+    )
 
 
 def _importances(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
-    """Optuna's own, from a study of these rows in memory; every parameter on the log scale that sweeps draw from."""
+    """Compute Optuna's importances from a study in memory, all parameters on the log scale that sweeps draw from."""
+    import optuna  # with its importances, a second that reports without this chart save
+    from optuna.distributions import BaseDistribution, FloatDistribution
+
     usual = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
@@ -159,72 +157,73 @@ def _importances(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> d
     ranges: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(values), max(values), log=min(values) > 0) for name, values in columns.items()
     }
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params={name: row[name] for name in names}, distributions=ranges, value=row["score"]
-            )
-            for row in rows
-        ]
-    )
+    for row in rows:
+        params = {name: row[name] for name in names}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=ranges, value=row["score"]))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Target and region quantiles")  # of too few trials the caption warns
-        return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        warnings.filterwarnings("ignore", "Target and region quantiles")  # the chart warns of too few runs itself
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
-def prediction(points: Points) -> Chart | None:
-    """What the eigenvalues of the training images predict of a VAE at any beta, with what runs have reached."""
-    known = next(((run, run.lists["spectrum"]) for run, _ in points if run.lists.get("spectrum")), None)
-    shown = with_numbers(points, "beta", "kl")
-    if not known or not shown:
-        return None
-    spectrum, latent = known[1], known[0].config.latent if known[0].config else 0
-    ends = [beta for _, values in shown if (beta := values["beta"])] + [1 / known[1][0]]
-    betas = np.geomspace(min(ends) / 2, max(ends) * 2, BETAS)
-    curves = pd.DataFrame({
-        "beta": betas,
-        "kl": [predicted_kl(spectrum, beta, latent) for beta in betas],
-        "active_units": [predicted_active_units(spectrum, beta, latent) for beta in betas],
-    })  # fmt: skip
-    figure, both = new_axes(4.2, 4.4, "beta, weight of the reconstruction", "", rows=2)
-    for axes, name, label in zip(both, ("kl", "active_units"), ("KL [nats]", "active units"), strict=True):
-        sns.lineplot(curves, x="beta", y=name, ax=axes, color=INK, linewidth=1)
-        dots = with_numbers(shown, name)
-        if dots:
-            scatter(axes, dots, "beta", name, marker="o", color=ACCENT, alpha=0.7, s=18, linewidth=0)
-        axes.axvline(1 / known[1][0], color=INK, linestyle="--", linewidth=1)
-        axes.set_ylabel(label)
-        log_scales(axes, "x")
-    both[0].set_xlabel("")
-    caption = (
-        f"Lines: a linear VAE with {latent} latent dimensions, from the covariance of the training images alone. Left "
-        "of the dashed line it collapses. Dots: the runs, which the adversarial game takes away from it; their active "
-        "units are those whose mean varies by more than 0.01."
-    )
-    return Chart("prediction", "What the data predict", caption, svg(figure))
-
-
-def predicted_against_measured(points: Points) -> Chart | None:
-    """KL in nats that the data's covariance predicts of a VAE, raw and corrected, against the KL measured."""
-    figure, axes = new_axes(4.2, 3.6, "predicted KL [nats]", "measured KL [nats]")
-    kinds = {"predicted_kl": ("linear VAE", "none"), "vae_kl": ("corrected by the warm-up", ACCENT)}
-    drawn = {name: shown for name in kinds if (shown := with_numbers(points, name, "kl"))}
+def _predicted_against_measured(points: Points) -> Chart | None:
+    """Chart the KL predicted of a VAE, from the data alone and corrected by the warm-up, against the measured KL."""
+    kinds = {"vae_kl": "corrected by the warm-up", "predicted_kl": "linear VAE"}
+    drawn = [
+        _series(shown, name, "kl", label)
+        for name, label in kinds.items()
+        if (shown := _known(points, log=[name, "kl"]))
+    ]
     if not drawn:
         return None
-    for name, shown in drawn.items():
-        label, fill = kinds[name]
-        scatter(axes, shown, name, "kl", marker="o", color=fill, edgecolor=ACCENT, s=26, label=label)
-    log_scales(axes, "xy")
-    low, high = (pick(*axes.get_xlim(), *axes.get_ylim()) for pick in (min, max))
-    axes.plot([low, high], [low, high], color=INK, linestyle="--", linewidth=1, label="equal", zorder=0)
-    axes.set(xlim=(low, high), ylim=(low, high))
-    figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
-    caption = "On the dashed line a run keeps as much of its images in the code as a plain VAE of the same beta would."
-    return Chart("kl", "KL predicted and measured", caption, svg(figure))
+    panel = {"x": "predicted KL [nats]", "y": "measured KL [nats]", "xLog": True, "yLog": True, "points": drawn,
+             "diagonal": "equal"}  # fmt: skip
+    caption = "On the dashed line, a run's code holds as much of its images as a plain VAE's with the same beta."
+    return Chart(name="kl", title="Predicted and measured KL", caption=caption, panels=[panel])
 
 
-def with_numbers(points: Points, *names: str) -> list[tuple[Run, Mapping[str, float]]]:
-    """The points that know all of these; those on a log axis must be above 0."""
+def _prediction(points: Points) -> Chart | None:
+    """Chart KL and active units: those of runs, and those that the training images predict of a VAE at any beta."""
+    known = next(((run.config, run.lists["spectrum"]) for run, _ in points if run.lists.get("spectrum")), None)
+    shown = _known(points, log=["beta"], linear=["kl"])
+    if not known or known[0] is None or not shown:
+        return None
+    latent, spectrum = known[0].latent, known[1]
+    limit = 1 / spectrum[0]
+    ends = [limit, *(values["beta"] for _, values in shown)]
+    betas = np.geomspace(min(ends) / 2, max(ends) * 2, BETAS).tolist()
+    curves = {
+        "kl": ("KL [nats]", [predicted_kl(spectrum, beta, latent) for beta in betas]),
+        "active_units": ("active units", [predicted_active_units(spectrum, beta, latent) for beta in betas]),
+    }
+    panels = [
+        {"x": PARAMETERS["beta"], "y": label, "xLog": True, "yLog": False, "levels": [_collapse(limit)],
+         "lines": [{"label": "linear VAE", "x": betas, "y": curve}],
+         "points": [_series(_known(shown, linear=[name]), "beta", name)], "legend": name == "kl"}
+        for name, (label, curve) in curves.items()
+    ]  # fmt: skip
+    caption = (
+        f"Lines: a linear VAE with {latent} latent dimensions, predicted from the covariance of the training images "
+        "alone. It collapses left of the dashed line. Points: the runs, which the adversarial game moves away from it. "
+        "Their active units are the latent dimensions whose mean varies by more than 0.01."
+    )
+    return Chart(name="prediction", title="What the data predict", caption=caption, panels=panels)
+
+
+def _known(points: Points, log: Sequence[str] = (), linear: Sequence[str] = ()) -> Points:
+    """Return the points that have the numbers for these axes, those for logarithmic ones above 0."""
     return [
-        point for point in points if all(name in point[1] and (point[1][name] > 0 or name == "score") for name in names)
+        (run, known)
+        for run, known in points
+        if all(known.get(name, 0) > 0 for name in log) and all(name in known for name in linear)
     ]
+
+
+def _series(points: Points, x: str, y: str, label: str = "", **further: str) -> dict[str, Any]:
+    """Return the columns of points that chart.js draws, by the names of their numbers; None where one is unknown."""
+    columns = {column: [known.get(name) for _, known in points] for column, name in {"x": x, "y": y, **further}.items()}
+    return {"label": label, "run": [run.name for run, _ in points], **columns}
+
+
+def _collapse(beta: float) -> dict[str, Any]:
+    return {"label": "predicted collapse", "x": beta}

@@ -1,7 +1,8 @@
-"""One self-contained HTML page of all runs: table, charts, curves, pictures, two runs side by side.
+"""One self-contained HTML page of all runs: table, charts, curves, pictures, and two runs side by side.
 
-It works from the file system without a network; its own Content-Security-Policy forbids any request. Text of runs
-reaches it as JSON and is only ever set as text. The table is DataTables, whose script the package itables ships.
+The page works from the file system without a network, and its Content-Security-Policy forbids any request. Text of runs
+reaches its scripts as JSON and is only ever set as text. The table is DataTables, whose script the package itables
+ships.
 """
 
 import base64
@@ -33,18 +34,20 @@ from introvae.runs.pictures import read_bands
 from introvae.runs.record import PARTS, RunState
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("elements.js", "chart.js", "table.js", "views.js", "main.js")
-CURVES = ("step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample")
+SCRIPTS = ("elements.js", "marks.js", "chart.js", "table.js", "views.js", "main.js")
+DRAWN = (  # columns of metrics.csv that the page draws
+    "step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample",
+)  # fmt: skip
 
-MOST_PICTURED, MOST_FAILED = 50, 10  # best runs with pictures at full size, and failed ones after them
+MOST_PICTURED, MOST_FAILED = 50, 10  # best runs whose full-size pictures the page holds, and failed ones after them
 SHEETS = ("traversals", "interpolations", "plane")
-MOST_BYTES = 29_500_000  # of a page: its pictures are those that there is room for
-WIDEST, QUALITY = 1600, 70  # pixels of a picture, and of WebP
-DIGITS, CURVE_DIGITS = 5, 4  # of numbers
+MOST_BYTES = 29_500_000  # of a page: pictures fill the room that the rest leaves
+WIDEST, QUALITY = 1600, 70  # of a picture: its pixels, and its WebP quality
+DIGITS, CURVE_DIGITS = 5, 4  # significant digits of numbers
 
 
 def page_html(runs: Sequence[Run], title: str) -> str:
-    """The page as one document. The runs come best first, as in the terminal."""
+    """Return the page as one HTML document, with the runs best first, as in the terminal."""
     runs = ranked(runs)
     rows = [_row(run) for run in runs]
     help_texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(TrainConfig)}
@@ -53,19 +56,23 @@ def page_html(runs: Sequence[Run], title: str) -> str:
         for group, entries in GLOSSARY.items()
         for name, (unit, meaning) in entries.items()
     ]
-    data = _json({"runs": rows, "symbols": {state.value: state.symbol for state in RunState}, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
+    states = {
+        state.value: {"symbol": state.symbol, "shape": state.shape, "tone": state.tone, "meaning": state.meaning}
+        for state in RunState
+    }
+    data = _json({"runs": rows, "states": states, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
                   "logFrom": LOG_FROM})  # fmt: skip
     bundle = Path(itables.options.dt_bundle)
     library = _json(bundle.read_text(encoding="utf-8"))
     data_sets = _charts(runs)
-    drawn = sum(len(image) for _, found in data_sets for _, image in found)
+    drawn = sum(len(panel) for _, found in data_sets for _, panels in found for panel in panels)
     room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
-        states=[(state, state.symbol, count) for state, count in _states(runs)],
+        states=_states(runs),
         data_sets=data_sets,
         data=data,
         pictures=_json(_pictures(runs, room)),
@@ -78,41 +85,46 @@ def page_html(runs: Sequence[Run], title: str) -> str:
 
 
 def _states(runs: Sequence[Run]) -> list[tuple[RunState, int]]:
+    """Count the runs of each state that occurs, the most frequent first."""
     return sorted(Counter(run.state for run in runs).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, Markup]]]]:
-    """The charts of each data set, that with the most runs first."""
+def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, list[Markup]]]]]:
+    """Return the charts of each data set with their panels as JSON, the data set with the most runs first."""
     groups = [(name, list(group)) for name, group in groupby(sorted(runs, key=data_set), data_set)]
     groups.sort(key=lambda pair: -len(pair[1]))
-    drawn = [(name, charts(group, name)) for name, group in groups]
-    return [(name, [(chart, Markup(chart.svg)) for chart in found]) for name, found in drawn if found]
+    drawn = [(name, charts(group)) for name, group in groups]
+    return [
+        (name, [(chart, [_json(_plain(panel)) for panel in chart.panels]) for chart in found])
+        for name, found in drawn
+        if found
+    ]
 
 
 def _row(run: Run) -> dict[str, Any]:
-    """What the page's script knows of a run: plain values that JSON holds."""
+    """Return all that the page's scripts know of a run, as plain values that JSON holds."""
     known = numbers(run)
-    curves = {name: _column(run.curves[name]) for name in CURVES if name in run.curves}
-    measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # of use to a chart only
+    curves = {name: _column(run.curves[name]) for name in DRAWN if name in run.curves}
+    measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # only charts use it
     soft = run.config is not None and run.config.objective == "soft"
     row: dict[str, Any] = {name: getattr(run.scores, name) for name in PARTS} | {
         name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
     }
     row |= {"name": run.name, "folder": str(run.folder), "state": run.state.value, "reason": run.reason,
-            "data": data_set(run), "config": run.config.to_dict() if run.config else {}, "measures": measures, "curves": curves,
-            "lossUnit": "nats for each number of an image" if soft else "nats",
+            "data": data_set(run), "config": run.config.to_dict() if run.config else {}, "measures": measures,
+            "curves": curves, "lossUnit": "nats for each number of an image" if soft else "nats",
             "thumbnail": _data_uri(run.thumbnail, "webp") if run.thumbnail else None}  # fmt: skip
     return {name: value if name == "curves" else _plain(value) for name, value in row.items()}
 
 
 def _column(values: Sequence[float]) -> list[float | None]:
-    """As `_plain` with fewer digits, three times as fast: curves are most of the numbers on a page."""
+    """Round a column of a curve three times as fast as `_plain` would: most numbers of a page are in curves."""
     text = (f"%.{CURVE_DIGITS}g," * len(values)) % tuple(values)
     return json.loads(f"[{re.sub('-?inf|nan', 'null', text)[:-1]}]")
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numbers rounded, None for those that are not finite."""
+    """Turn a value into one that JSON can hold, with numbers rounded and None for those that are not finite."""
     if isinstance(value, int) and abs(value) >= 2**53:
         return str(value)  # JavaScript would round it
     if isinstance(value, float):
@@ -125,9 +137,10 @@ def _plain(value: Any) -> Any:
 
 
 def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
-    """`images`, data URIs by digest, and `pictures`, for each run that has them the digests by kind.
+    """Encode the pictures of the best runs, and then of failed ones, while they fit into `room` bytes.
 
-    Those of the best runs, then of failed ones, while they fit into `room` bytes.
+    Returns:
+        "images", data URIs by digest, and "pictures", digests by kind for each run by name.
     """
     rest = [run for run in runs[MOST_PICTURED:] if run.state.failed]
     chosen = [run for run in (*runs[:MOST_PICTURED], *rest[:MOST_FAILED]) if run.pictures]
@@ -146,9 +159,10 @@ def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
 
 
 def _encoded(run: Run) -> dict[str, bytes]:
-    """WebP of each band of the last picture, and of the sheets.
+    """Encode each band of a run's last picture, at its native size, and the run's sheets as WebP.
 
-    What cannot be read is left out, as a live run replaces its pictures; Pillow raises SyntaxError for a broken PNG.
+    Pictures that cannot be read are left out, since a live run replaces its own. Pillow raises SyntaxError for a broken
+    PNG.
     """
     encoded = {}
     with suppress(OSError, ValueError, SyntaxError):
@@ -180,6 +194,6 @@ def _data_uri(content: bytes, kind: str) -> str:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that no HTML parser takes for anything else, for a script element that is not run."""
+    """Return JSON for a script element that is not run, safe from being parsed as HTML."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))

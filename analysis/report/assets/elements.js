@@ -5,7 +5,7 @@ const runs = data.runs.map((run) => ({ ...run, pictures: pictures[run.name] ?? {
 const byName = new Map(runs.map((run) => [run.name, run]));
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg"; // a name, not an address: nothing is fetched
 
-// An element with attributes and children. Text only ever becomes a text node, so that no name is read as HTML.
+// An element with attributes and children. Text always becomes a text node, so that no name is read as HTML.
 const element = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG_NAMESPACE, tag), attributes, children);
 
@@ -18,7 +18,7 @@ function fill(node, attributes, children = []) {
   return node;
 }
 
-// Three significant digits, all of a whole number's, and a dash for what is not known.
+// Three significant digits, all digits of a whole number above 1,000, and a dash for an unknown value.
 function format(value) {
   if (value == null || value === "") return "–";
   if (Array.isArray(value)) return value.map(format).join(" · ") || "–";
@@ -31,11 +31,13 @@ function format(value) {
   return value.toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
+// The parts of a run's name, between which a line may break.
+const breakable = (name) => name.split(/(?<=\/)/).flatMap((part) => [part, element("wbr")]);
 const fixed = (value, digits) => (value == null ? "–" : value.toFixed(digits));
 const runLink = (name) => `#run=${encodeURIComponent(name)}`;
 const compareLink = (a, b) => `#compare=${encodeURIComponent(a)},${encodeURIComponent(b)}`;
 
 function stateBadge(run) {
-  return element("span", { class: `state ${run.state}` },
-    element("span", { "aria-hidden": "true" }, data.symbols[run.state] ?? "✚"), ` ${run.state}`);
+  const { symbol, tone, meaning } = data.states[run.state];
+  return element("span", { class: `state ${tone}`, title: meaning }, element("span", { "aria-hidden": "true" }, symbol), ` ${run.state}`);
 }

@@ -1,4 +1,4 @@
-// What the address asks for: #run=NAME opens a run, #compare=A,B puts two side by side.
+// The page's start, and its address: #run=NAME opens a run, #compare=A,B puts two side by side.
 
 const [firstSelect, secondSelect] = ["compare-a", "compare-b"].map((id) => document.getElementById(id));
 const dialog = document.getElementById("run");
@@ -22,6 +22,15 @@ function followAddress() {
   document.getElementById("side-by-side").scrollIntoView();
 }
 
+// The charts of data sets, whose panels' arguments the page holds as JSON.
+function drawCharts() {
+  for (const script of document.querySelectorAll(".panels > script")) {
+    const title = script.closest("figure").querySelector("h3").textContent;
+    if (script.nextElementSibling?.matches(".panel")) script.nextElementSibling.remove();
+    script.after(panel({ title, ...JSON.parse(script.textContent) }));
+  }
+}
+
 function offerComparison() {
   for (const select of [firstSelect, secondSelect]) {
     select.append(...runs.map((run) => element("option", { value: run.name }, `${run.name} (${fixed(run.score, 3)}, ${run.state})`)));
@@ -33,14 +42,11 @@ function offerComparison() {
 }
 
 dialog.addEventListener("close", () => {
-  if (location.hash.startsWith("#run=")) history.replaceState(null, "", "#"); // which does not scroll, unlike location.hash
+  if (location.hash.startsWith("#run=")) history.replaceState(null, "", "#"); // unlike location.hash, this does not scroll
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-for (const link of document.querySelectorAll("svg a")) {
-  const run = named((link.getAttribute("xlink:href") ?? "").replace("#run=", ""));
-  if (run) link.append(svg("title", {}, `${run.name}: score ${fixed(run.score, 3)}, ${run.state}`));
-  link.setAttribute("tabindex", "-1"); // the table leads to every run by keyboard
-}
+wide.addEventListener("change", drawCharts);
+drawCharts();
 runs.filter((run) => run.curves.step).slice(0, 3).forEach((run) => chosen.add(run.name));
 drawChosen();
 offerComparison();

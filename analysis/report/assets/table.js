@@ -1,14 +1,14 @@
-// The table of all runs. `chosen` are the names whose training curves are drawn.
+// The table of all runs. `chosen` holds the names of the runs whose training curves are drawn.
 
 const chosen = new Set();
 
-// DataTables comes as a module in a script element that the browser does not run; a blob makes it one.
+// DataTables is a module in a script element that the browser does not run; a blob gives it an address to import from.
 async function loadDataTables() {
   const text = embedded("library");
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const library = await import(address);
   URL.revokeObjectURL(address);
-  library.set_or_remove_dark_class(); // and whenever the system's choice changes
+  library.set_or_remove_dark_class(); // now, and whenever the system's setting changes
   return library.default;
 }
 
@@ -18,13 +18,13 @@ function makeTable(DataTable, onChoice) {
   const table = new DataTable("#table", {
     data: runs,
     columns: columns(onChoice),
-    order: [], // as the runs come, best first
+    order: [], // that of the runs, best first
     autoWidth: false,
     pageLength: 25,
     lengthMenu: [10, 25, 100, { label: "all", value: -1 }],
     layout: { topStart: null, topEnd: null, bottomStart: ["pageLength", "info"], bottomEnd: "paging" },
-    language: { info: "_START_ to _END_ of _TOTAL_ runs", infoEmpty: "no run", infoFiltered: "of _MAX_",
-      lengthMenu: "_MENU_ a page", zeroRecords: "No run fits these filters.", emptyTable: "There is no run." },
+    language: { info: "_START_ to _END_ of _TOTAL_ runs", infoEmpty: "no runs", infoFiltered: "(of _MAX_ in all)",
+      lengthMenu: "_MENU_ per page", zeroRecords: "No run matches these filters.", emptyTable: "There is no run." },
   });
   const column = (name) => table.column(`${name}:name`);
   document.getElementById("state-filter").onchange = ({ target }) => column("state").search(exactly(target.value, (text) => text.split(":")[0])).draw();
@@ -52,7 +52,7 @@ function columns(onChoice) {
   const meaning = new Map(data.glossary.map((entry) => [entry.name, entry.meaning]));
   return [
     { data: null, title: "Curves", orderable: false, searchable: false, className: "tick", render: shown((run) => tickBox(run, onChoice), () => "") },
-    { data: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, run.name)) },
+    { data: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, ...breakable(run.name))) },
     { data: "thumbnail", title: "Picture", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
     { data: "state", name: "state", title: "State", type: "string", className: "reason",
       render: shown((run) => element("div", {}, stateBadge(run), element("small", { title: run.reason }, run.reason)), (run) => `${run.state}: ${run.reason}`) },
@@ -71,7 +71,7 @@ const SHORT = { reconstruction: "Recon.", informativeness: "Inform.", sharpness:
 const titled = (title, hint) => element("abbr", { title: hint }, title).outerHTML;
 
 function tickBox(run, onChoice) {
-  const box = element("input", { type: "checkbox", "aria-label": `draw the training curves of ${run.name}` });
+  const box = element("input", { type: "checkbox", "aria-label": `Draw the training curves of ${run.name}` });
   box.checked = chosen.has(run.name);
   box.disabled = !run.curves.step;
   box.onchange = () => { chosen[box.checked ? "add" : "delete"](run.name); onChoice(); };
@@ -80,7 +80,7 @@ function tickBox(run, onChoice) {
 
 function thumbnail(run) {
   if (!run.thumbnail) return document.createTextNode("–");
-  const alt = `originals, reconstructions and samples of ${run.name}`;
+  const alt = `Originals, reconstructions and samples of ${run.name}`;
   return element("a", { href: runLink(run.name), tabindex: "-1" }, element("img", { src: run.thumbnail, alt, class: "thumbnail" }));
 }
 

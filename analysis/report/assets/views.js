@@ -1,17 +1,17 @@
-// What is shown of one run, of two, and of the runs whose curves are chosen.
+// The dialog of a run, two runs side by side, and the training curves of the chosen runs.
 
 const BAND_TITLES = { originals: "Originals", reconstructions: "Reconstructions", samples: "Samples" };
 const SHEET_TITLES = { traversals: "Traversals", interpolations: "Interpolations", plane: "Plane through three images" };
 const SHEET_CAPTIONS = {
-  traversals: "One latent dimension a row, from the lowest to the highest value seen, all others 0; the dimension furthest from the prior first.",
-  interpolations: "From one image's code to another's, in equal steps.",
-  plane: "The plane that the codes of three images span.",
+  traversals: "Each row varies one latent dimension from the lowest to the highest value observed, with all others at 0. The dimension furthest from the prior comes first.",
+  interpolations: "From the code of one image to that of another, in equal steps.",
+  plane: "The plane through the codes of three images.",
 };
 const ENERGIES = { kl_real: "real", kl_reconstruction: "reconstructions", kl_sample: "samples" };
 const ERROR_AXIS = "½ squared error, summed over pixels";
 
 const warmup = (run) => (run.config.warmup_steps ? [0, Math.min(run.config.warmup_steps, Math.max(...run.curves.step)), "warm-up"] : null);
-const margin = (run, colour, label) => (run.m == null ? [] : [{ label, y: run.m, colour }]);
+const margin = (run, color, label) => (run.m == null ? [] : [{ label, y: run.m, color }]);
 
 function curve(run, column, label, style) {
   return { label, x: run.curves.step, y: run.curves[column], ...style };
@@ -21,22 +21,22 @@ function drawChosen() {
   const drawn = runs.filter((run) => chosen.has(run.name));
   const styles = new Map(drawn.map((run, index) => [run, look(index)]));
   document.getElementById("chosen").replaceChildren(...drawn.map((run) =>
-    element("li", {}, swatch(styles.get(run)), element("a", { href: runLink(run.name) }, run.name))));
+    element("li", {}, lineSwatch(styles.get(run)), element("a", { href: runLink(run.name) }, run.name))));
   const units = [...new Set(drawn.map((run) => run.lossUnit))].join(" or ");
-  const panel = (column, title, y, levels = false) => chart({
+  const drawing = (column, title, y, levels = false) => chart({
     title, y, x: "step", legend: false,
     lines: drawn.map((run) => curve(run, column, run.name, styles.get(run))),
-    levels: levels ? drawn.flatMap((run) => margin(run, styles.get(run).colour, `margin of ${run.name}`)) : [],
+    levels: levels ? drawn.flatMap((run) => margin(run, styles.get(run).color, `margin of ${run.name}`)) : [],
   });
   const panels = [
-    panel("kl_real", "KL of real images", "KL [nats]", true),
-    panel("kl_reconstruction", "KL of reconstructions", "KL [nats]", true),
-    panel("kl_sample", "KL of samples", "KL [nats]", true),
-    panel("reconstruction", "Reconstruction error", ERROR_AXIS),
-    panel("loss_encoder", "Loss of the encoder", `loss [${units}]`),
-    panel("loss_decoder", "Loss of the decoder", `loss [${units}]`),
+    drawing("kl_real", "KL of real images", "KL [nats]", true),
+    drawing("kl_reconstruction", "KL of reconstructions", "KL [nats]", true),
+    drawing("kl_sample", "KL of samples", "KL [nats]", true),
+    drawing("reconstruction", "Reconstruction error", ERROR_AXIS),
+    drawing("loss_encoder", "Loss of the encoder", `loss [${units}]`),
+    drawing("loss_decoder", "Loss of the decoder", `loss [${units}]`),
   ].filter(Boolean);
-  const none = element("p", { class: "caption" }, "No run is chosen: tick the box of one in the table.");
+  const none = element("p", { class: "caption" }, "No run is chosen. Tick the box of a run in the table to draw its curves.");
   document.getElementById("curve-charts").replaceChildren(...(panels.length ? panels : [none]));
 }
 
@@ -58,23 +58,23 @@ function runCharts(run) {
     const rank = measures.kl_per_dimension.map((value, index) => [value, index]).sort((a, b) => b[0] - a[0]).map((pair) => pair[1]);
     const sorted = (values) => rank.map((index) => values[index]);
     const quantiles = Object.entries(measures.kl_quantiles ?? {}).map(([name, values], index) =>
-      ({ label: `quantile ${name} of images`, x: indices(rank), y: sorted(values), ...look(index + 1) }));
-    charts.push(chart({ title: "KL of each latent dimension", x: "dimension, by falling KL", y: "KL [nats]",
-      lines: [{ label: "mean of images", x: indices(rank), y: sorted(measures.kl_per_dimension), ...blue }, ...quantiles] }));
+      ({ label: `quantile ${name} over images`, x: indices(rank), y: sorted(values), ...look(index + 1) }));
+    charts.push(chart({ title: "KL of each latent dimension", x: "dimension, by decreasing KL", y: "KL [nats]",
+      lines: [{ label: "mean over images", x: indices(rank), y: sorted(measures.kl_per_dimension), ...blue }, ...quantiles] }));
     if (measures.decoder_sensitivity) {
-      charts.push(chart({ title: "Sensitivity of the decoder", x: "dimension, by falling KL", y: "change of the image",
+      charts.push(chart({ title: "Sensitivity of the decoder", x: "dimension, by decreasing KL", y: "change of the image",
         lines: [{ label: "sensitivity", x: indices(rank), y: sorted(measures.decoder_sensitivity), ...blue }] }));
     }
   }
   if (measures.active_units) {
     const pairs = Object.entries(measures.active_units).map(([threshold, count]) => [Number(threshold), count]).sort((a, b) => a[0] - b[0]);
     charts.push(chart({ title: "Active units", x: "threshold on the variance of the mean", y: "latent dimensions", xLog: true,
-      lines: [{ label: `of ${run.config.latent}`, x: pairs.map((pair) => pair[0]), y: pairs.map((pair) => pair[1]), dots: true, ...blue }] }));
+      lines: [{ label: `of ${run.config.latent} dimensions`, x: pairs.map((pair) => pair[0]), y: pairs.map((pair) => pair[1]), dots: true, ...blue }] }));
   }
   const spectra = { real: green, reconstructions: blue, samples: orange };
   const lines = Object.entries(spectra).filter(([name]) => measures[`power_spectrum_${name}`]).map(([name, style]) =>
     ({ label: name, x: measures[`power_spectrum_${name}`].map((_, index) => index), y: measures[`power_spectrum_${name}`], ...style }));
-  charts.push(chart({ title: "Power spectrum", x: "spatial frequency [cycles an image]", y: "power", lines }));
+  charts.push(chart({ title: "Power spectrum", x: "spatial frequency [cycles per image]", y: "power", lines }));
   return charts.filter(Boolean);
 }
 
@@ -83,27 +83,30 @@ function picture(id, alt, className) {
     element("img", { src: images[id], alt, class: className }));
 }
 
+// Small images are enlarged to clear pixels (page.css).
 function band(run, kind, title) {
-  return element("figure", { class: "picture" }, element("figcaption", {}, title), picture(run.pictures[kind], `${title} of ${run.name}`, "band"));
+  return framed(run, kind, title, run.config.image_size < 64 ? "band crisp" : "band");
 }
 
-function sheet(run, kind, title) {
-  return element("figure", { class: "picture" }, element("figcaption", {}, title), picture(run.pictures[kind], `${title} of ${run.name}`, "sheet"));
+const sheet = (run, kind, title) => framed(run, kind, title, "sheet");
+
+function framed(run, kind, title, className) {
+  return element("figure", { class: "picture" }, element("figcaption", {}, title), picture(run.pictures[kind], `${title} of ${run.name}`, className));
 }
 
 const noPictures = (run) => element("p", { class: "caption" },
-  `This page holds pictures at full size of ${Object.keys(pictures).length} runs, not of this one; those it has are in `, element("code", {}, `${run.folder}/images`), ".");
+  `This page holds the full-size pictures of ${Object.keys(pictures).length} runs, but not of this one. Those it has are in `, element("code", {}, `${run.folder}/images`), ".");
 
-// Names of a table's rows, with values and explanations.
+// A table with a name, a value and an explanation in each row.
 function factTable(title, rows) {
   return element("table", { class: "facts" }, element("caption", {}, title), element("tbody", {}, ...rows.map(([name, value, hint]) =>
     element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "number" }, value), element("td", { class: "hint" }, hint)))));
 }
 
-const LISTS = ["active_units", "kl_per_dimension", "kl_quantiles", "decoder_sensitivity"]; // which are drawn
-const setting = (value) => (Number.isInteger(value) ? String(value) : format(value)); // not 2,600 or a rounded number
+const LISTS = ["active_units", "kl_per_dimension", "kl_quantiles", "decoder_sensitivity"]; // drawn as charts
+const setting = (value) => (Number.isInteger(value) ? String(value) : format(value)); // no comma in whole numbers, and none of their digits rounded
 const isDrawn = (name) => LISTS.includes(name) || name.startsWith("power_spectrum_");
-const isRange = (unit) => unit.includes(" to "); // which is not written behind a value
+const isRange = (unit) => unit.includes(" to "); // not written after a value
 const withUnit = (value, unit) => (value == null || !unit || isRange(unit) || Array.isArray(value) ? format(value) : `${format(value)} ${unit}`);
 
 function measureTables(run) {
@@ -140,7 +143,7 @@ function showRun(run) {
     element("p", {}, stateBadge(run), run.reason ? ` ${run.reason}` : ""),
     element("p", { class: "key-numbers" }, ...keyNumbers(run)),
     other ? element("p", {}, element("a", { href: compareLink(other.name, run.name) }, `Side by side with ${other.name}`)) : null,
-    element("h3", {}, "Pictures at its last step"),
+    element("h3", {}, "Pictures at the last step"),
     ...(bands.length ? bands : [noPictures(run)]),
     ...sheets,
     element("div", { class: "charts" }, ...runCharts(run)),
@@ -174,7 +177,7 @@ function showComparison(a, b) {
   document.getElementById("compare").replaceChildren(...pictures, ...missing, differences(a, b));
 }
 
-// Scores of both, and what was set differently.
+// The scores of both, and the settings that differ.
 function differences(a, b) {
   const names = [...new Set([...Object.keys(a.config), ...Object.keys(b.config)])];
   const settings = names.filter((name) => JSON.stringify(a.config[name]) !== JSON.stringify(b.config[name]))
@@ -189,5 +192,5 @@ function differences(a, b) {
     element("tbody", {},
       element("tr", {}, element("th", { scope: "row" }, "state"), element("td", { class: "number" }, stateBadge(a)), element("td", { class: "number" }, stateBadge(b))),
       ...[...scores, ...further].map(row),
-      heading(settings.length ? "Settings that differ" : "Their settings are the same"), ...settings.map(row)));
+      heading(settings.length ? "Settings that differ" : "All settings are the same"), ...settings.map(row)));
 }
