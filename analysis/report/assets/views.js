@@ -95,7 +95,7 @@ function framed(run, kind, title, className) {
 }
 
 const noPictures = (run) => element("p", { class: "caption" },
-  `This page holds the full-size pictures of ${Object.keys(pictures).length} runs, but not of this one. Those it has are in `, element("code", {}, `${run.folder}/images`), ".");
+  "This page does not hold the full-size pictures of this run. Look for them in ", element("code", {}, `${run.folder}/images`), ".");
 
 // A table with a name, a value and an explanation in each row.
 function factTable(title, rows) {
@@ -140,14 +140,14 @@ function showRun(run) {
   close.onclick = () => dialog.close();
   dialog.replaceChildren(
     element("header", {}, element("h2", { id: "run-title" }, run.name), close),
-    element("p", {}, stateBadge(run), run.reason ? ` ${run.reason}` : ""),
+    element("p", {}, stateBadge(run), run.reason ? `: ${run.reason}` : ""),
     element("p", { class: "key-numbers" }, ...keyNumbers(run)),
-    other ? element("p", {}, element("a", { href: compareLink(other.name, run.name) }, `Side by side with ${other.name}`)) : null,
+    ...(other ? [element("p", {}, element("a", { href: compareLink(other.name, run.name) }, `Side by side with ${other.name}`))] : []),
     element("h3", {}, "Pictures at the last step"),
     ...(bands.length ? bands : [noPictures(run)]),
     ...sheets,
     element("div", { class: "charts" }, ...runCharts(run)),
-    element("div", { class: "tables" }, ...measureTables(run), parameterTable(run)),
+    element("div", { class: "tables" }, ...measureTables(run), run.config.steps ? parameterTable(run) : null),
     element("p", { class: "caption" }, "Folder: ", element("code", {}, run.folder)));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;

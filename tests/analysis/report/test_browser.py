@@ -83,7 +83,8 @@ def test_it_filters_by_state_and_by_text(page: webdriver.Chrome) -> None:
 
 def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
     run = open_run(page, "study/trial-002")
-    assert one(page, "#run-title").text == "study/trial-002" and "samples alike | at step 20" in run.text
+    assert one(page, "#run-title").text == "study/trial-002"
+    assert "✖ collapsed: samples alike | at step 20" in run.text
     state = one(page, "dialog .state.bad")
     assert state.text == "✖ collapsed" and state.get_attribute("title") == RunState.COLLAPSED.meaning
     captions = texts(page, "dialog figure.picture figcaption")
@@ -97,6 +98,21 @@ def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
     assert "peak signal-to-noise ratio" in run.text and "latent" in run.text
     one(page, "dialog button.close").click()
     assert not page.find_elements(By.CSS_SELECTOR, "dialog[open]")
+
+
+def test_an_unreadable_run_says_why_and_has_no_empty_table(page: webdriver.Chrome) -> None:
+    run = open_run(page, "bad")
+    assert "? unreadable: unknown setting 'betta'" in run.text and "/bad/images" in run.text
+    assert texts(page, "dialog caption") == ["Score"]
+
+
+def test_a_single_run_has_a_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "alone")
+    path = tmp_path / "report.html"
+    path.write_text(page_html(read_runs(tmp_path / "runs"), "one"), encoding="utf-8")
+    page = opened(browser, path, "#run=alone")
+    text = dialog(page).text
+    assert "Side by side" not in text and "null" not in text and page.get_log("browser") == []
 
 
 def test_a_point_of_the_map_leads_to_its_run(page: webdriver.Chrome) -> None:
