@@ -1,4 +1,4 @@
-"""What a study shows while it runs: in a terminal a bar for each worker below the lines of ended trials."""
+"""The view of a running study: in a terminal a bar for each worker below the lines of ended trials."""
 
 import io
 import os
@@ -20,18 +20,17 @@ from sweeps.workers.watch import ONCE, SECONDS, Finished, Message, Progress, Sai
 
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
-TEXT = "{desc}"
-ERASE = "\x1b[K"  # a terminal's line from the cursor on, where a ^C may stand that no bar has covered
-WIDTH = 48  # of what stands behind a bar, blanks included, so that the bar keeps its length
-LATEST = 20  # trials whose mean cost tells the time left, for pruning makes them shorter and shorter
-FEWEST = 3  # trials that tell it
+ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered
+WIDTH = 48  # columns behind a bar, padded so that the bar keeps its length
+LATEST = 20  # trials whose mean cost tells the time left, because pruning makes later trials shorter
+FEWEST = 3  # trials needed to tell it
 
 
 class View:
-    """Shows what the workers of one machine send: the only one that writes to the terminal. For a with statement.
+    """Shows messages of one machine's workers; nothing else writes to the terminal. Use it in a with statement.
 
-    Without a terminal it prints a line for each trial, and for the warm-up every ten seconds. If `quiet` it shows
-    only what goes wrong.
+    Without a terminal, it prints one line for each trial, and one for the warm-up every ten seconds. If `quiet`, it
+    shows only what goes wrong.
     """
 
     def __init__(self, trials: int, done: int, workers: int = 1, quiet: bool = False) -> None:
@@ -41,80 +40,68 @@ class View:
 
     def __enter__(self) -> "View":
         self.stack, self.stderr = ExitStack(), sys.stderr
-        if self.live:  # the study's bar is the highest, so that it is seen however many workers there are
-            self.study = self._bar("study", 0, self.trials, BAR)
-            self.bars = [self._bar("starting", 1 + index, 1, TEXT) for index in range(self.workers)]
-            self.stack.enter_context(redirect_stderr(Lines(self._print_above)))  # what others write tears no bar
-            self.study.n = self.done
-            self.study.refresh()
+        if self.live:
+            self.stack.callback(print, ERASE, end="", file=self.stderr, flush=True)
+            # the study's bar comes first, so that it is seen however many workers there are
+            self.bars = [self._bar(position) for position in range(1 + self.workers)]
+            self._draw(0, "study", self.done, self.trials, "")
+            self.stack.enter_context(redirect_stderr(Lines(lambda text: self._print_above(text, self.stderr))))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
-        if self.live:
-            print(ERASE, end="", file=self.stderr, flush=True)
 
     def show(self, worker: int, message: Message | None) -> None:
-        """What worker 0, 1, ... has to say; None if it has left."""
+        """Show a message of worker 0, 1, ..., or None once that worker has left."""
         match message:
             case Said(text):
-                self._print_above(text)
-            case Progress() if not self.quiet:
-                self._advance(worker, message)
-            case Finished() if not self.quiet:
-                self._finish(message)
+                print(text, file=sys.stderr, flush=True)
+            case Progress(label=label, step=step, steps=steps, text=text) if self.live:
+                self._draw(1 + worker, label, step, steps, text.ljust(WIDTH - len(str(step))))
+            case Progress(label="warm-up", step=step, steps=steps, text=text) if not self.quiet:
+                now = time.monotonic()
+                if now - self.shown >= LINE_EVERY or step == steps:
+                    print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
+                    self.shown = now
+            case Finished(trial, study, done) if self.live:
+                self._print_above(trial, sys.stdout)
+                self._draw(0, "study", done, self.trials, study)
+            case Finished(trial, study) if not self.quiet:
+                print(f"{trial}; {study}", flush=True)
             case None if self.live:
-                self._retext(self.bars[worker], "done", TEXT)
+                self._draw(1 + worker, "done")
 
-    def _bar(self, text: str, position: int, total: int, form: str) -> "tqdm[NoReturn]":
+    def _bar(self, position: int) -> "tqdm[NoReturn]":
         columns, rows = _room(self.stderr)
         bar: tqdm[NoReturn] = tqdm(
-            desc=text, position=position, total=total, bar_format=form, file=self.stderr, leave=False,
+            desc="starting", position=position, bar_format="{desc}", file=self.stderr, leave=False,
             ncols=columns, nrows=rows,
         )  # fmt: skip
-        bar.dynamic_ncols = _room  # type: ignore[assignment]  # as tqdm itself does
+        bar.dynamic_ncols = _room  # type: ignore[assignment]  # tqdm calls it for each drawing
         self.stack.callback(bar.close)
         return bar
 
-    def _retext(self, bar: "tqdm[NoReturn]", text: str, form: str) -> None:
-        bar.bar_format = form
-        bar.set_description_str(text, refresh=False)
-        bar.refresh()
+    def _draw(self, position: int, label: str, step: int = 0, steps: int = 0, text: str | None = None) -> None:
+        """Draw a bar, or its label alone if there is no text."""
+        bar = self.bars[position]
+        bar.n, bar.total, bar.bar_format = step, steps, "{desc}" if text is None else BAR
+        bar.set_description_str(label, refresh=False)
+        bar.set_postfix_str(text or "")
 
-    def _advance(self, worker: int, progress: Progress) -> None:
-        if self.live:
-            bar = self.bars[worker]
-            bar.n, bar.total = progress.step, progress.steps
-            bar.set_postfix_str(progress.text.ljust(WIDTH - len(str(progress.step))), refresh=False)
-            self._retext(bar, progress.label, BAR)
-        elif progress.label == "warm-up":
-            now = time.monotonic()
-            if now - self.shown >= LINE_EVERY or progress.step == progress.steps:
-                self._print_above(f"warm-up: step {progress.step}/{progress.steps}, {progress.text}")
-                self.shown = now
-
-    def _finish(self, finished: Finished) -> None:
-        if not self.live:
-            print(f"{finished.trial}; {finished.study}", flush=True)
-            return
+    def _print_above(self, text: str, file: TextIO) -> None:
         with tqdm.external_write_mode(file=self.stderr):
-            print(finished.trial, flush=True)
-        self.study.n = finished.done
-        self.study.set_postfix_str(finished.study)
-
-    def _print_above(self, text: str) -> None:
-        with tqdm.external_write_mode(file=self.stderr):
-            print(f"{ERASE}{text}" if self.live else text, file=self.stderr, flush=True)
+            print(ERASE, end="", file=self.stderr, flush=True)
+            print(text, file=file, flush=True)
 
 
 def _room(terminal: TextIO) -> tuple[int, int]:
-    """The columns and rows for bars: one row stays for lines, three columns for the ^C that a terminal shows."""
+    """Return the columns and rows for bars, less a row for lines and three columns for the ^C that a terminal shows."""
     columns, rows = os.get_terminal_size(terminal.fileno())
     return max(1, (columns or 80) - 3), (rows or 24) - 1
 
 
 class Lines(io.TextIOBase):
-    """A text file that hands on each line that is written to it."""
+    """A text file that passes on each line that is written to it."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say, self.begun = say, ""
@@ -127,21 +114,22 @@ class Lines(io.TextIOBase):
 
 
 def finished(trial: FrozenTrial, known: list[FrozenTrial], total: int) -> Finished:
-    """What there is to say of a trial that its worker has just finished, among those `known`, of `total` slots."""
-    done = len(finished_slots(known))
-    values = trial.params | trial.user_attrs.get("point", {})
+    """Describe a trial that has just finished, given all `known` trials of a study of `total` slots."""
+    attributes = trial.user_attrs
+    values = trial.params | attributes.get("point", {})
     numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
-    derived = "m" in trial.user_attrs and "m" not in values
-    margin = f" m {trial.user_attrs['m']:.4g}" if derived else ""
+    if "m" in attributes and "m" not in values:
+        numbers += f" m {attributes['m']:.4g}"
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
-    line = f"trial {trial.user_attrs['slot']}: {score}, {trial.user_attrs['outcome']}; {numbers}{margin}"
+    line = f"trial {attributes['slot']}: {score}, {attributes['outcome']}; {numbers}"
     best = best_trial(known)
     leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
+    done = len(finished_slots(known))
     return Finished(line, leader + _left(known, total - done), done)
 
 
 def _left(trials: Sequence[FrozenTrial], missing: int) -> str:
-    """How long so many trials will take the workers of all machines; nothing as long as nothing can be said."""
+    """Return the time that the missing trials will take the workers of all machines, "" if it is too early to tell."""
     timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
     if len(timed) < FEWEST or missing <= 0:
         return ""
@@ -153,12 +141,12 @@ def _left(trials: Sequence[FrozenTrial], missing: int) -> str:
 
 
 def _cost(trial: FrozenTrial) -> float:
-    """Its seconds without those that a worker spends once, before its first trial."""
+    """Return the seconds of a trial without those that a worker spends only once, before its first trial."""
     return sum(seconds for phase, seconds in trial.user_attrs[SECONDS].items() if phase not in ONCE)
 
 
 def duration(seconds: float) -> str:
-    """In the unit that a person would take."""
+    """Return a duration as text in seconds, minutes or hours, by its length."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -22,27 +22,24 @@ def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterat
         label: The name of the run.
         lines: Whether to print lines where there is no terminal.
     """
-    if sys.stderr.isatty():
-        with tqdm(total=steps, initial=initial, desc=label, leave=lines, unit="step", dynamic_ncols=True) as bar:
-
-            def advance(row: dict[str, float]) -> None:
-                bar.set_postfix_str(describe(row), refresh=False)
-                bar.update(int(row["step"]) - bar.n)
-
-            yield advance
-        return
-
+    live = sys.stderr.isatty()
     start = shown = time.monotonic()
+    with tqdm(
+        total=steps, initial=initial, desc=label, leave=lines, unit="step", dynamic_ncols=True, disable=not live
+    ) as bar:
 
-    def line(row: dict[str, float]) -> None:
-        nonlocal shown
-        now, step = time.monotonic(), int(row["step"])
-        if lines and (now - shown >= LINE_EVERY or step == steps):
-            left = (now - start) / (step - initial) * (steps - step)
-            print(f"{label}: step {step}/{steps}, {describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
-            shown = now
+        def on_log(row: dict[str, float]) -> None:
+            nonlocal shown
+            now, step = time.monotonic(), int(row["step"])
+            if live:
+                bar.set_postfix_str(describe(row), refresh=False)
+                bar.update(step - bar.n)
+            elif lines and (now - shown >= LINE_EVERY or step == steps):
+                left = (now - start) / (step - initial) * (steps - step)
+                print(f"{label}: step {step}/{steps}, {describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
+                shown = now
 
-    yield line
+        yield on_log
 
 
 def describe(row: dict[str, float]) -> str:

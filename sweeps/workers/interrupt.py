@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks, the second ends."""
+"""Ctrl-C and SIGTERM: the first one asks a study to stop, the second ends it."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Becomes true with the first of the signals; the second raises KeyboardInterrupt. For use in a with statement."""
+    """Flag that the first of the signals sets; the second raises KeyboardInterrupt. Use it in a with statement."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -23,12 +23,13 @@ class Interrupt:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, _: FrameType | None) -> None:
         if self.received:
             raise KeyboardInterrupt
         self.received = number
-        threading.Thread(target=_say, daemon=True).start()  # which waits, should this interrupt the drawing of a bar
+        threading.Thread(target=_say, daemon=True).start()  # a thread can wait for a bar that this interrupts
 
 
 def _say() -> None:
-    print("stopping with a checkpoint at the next log of each trial; once more: now", file=sys.stderr, flush=True)
+    text = "stopping each trial with a checkpoint at its next log; repeat to stop at once"
+    print(text, file=sys.stderr, flush=True)

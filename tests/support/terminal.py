@@ -1,4 +1,4 @@
-"""A terminal of the tests' own, which shows what is written to it as a person would see it."""
+"""Terminal of the tests' own, which shows what is written to it as a person would see it."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ import pyte
 
 
 class Terminal:
-    """`file` is its other side, for a program's stdout and stderr."""
+    """Pseudoterminal; `file` is its other side, for a program's stdout and stderr."""
 
     def __init__(self, columns: int = 80, rows: int = 24) -> None:
         self.screen = pyte.Screen(columns, rows)
@@ -31,18 +31,18 @@ class Terminal:
         os.close(self.ours)
 
     def lines(self) -> list[str]:
-        """What stands on the screen, without blank lines and trailing blanks."""
+        """Return the text on the screen, without blank lines and trailing blanks."""
         while select.select([self.ours], [], [], 0)[0]:
             self.stream.feed(os.read(self.ours, 65536))
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
     def press_ctrl_c(self) -> None:
-        """What a terminal shows of it; the signal is a matter of its own."""
+        """Show Ctrl-C as a terminal does; sending the signal is left to the test."""
         os.write(self.ours, b"\x03")
         time.sleep(0.01)
 
     def wait_for(self, shown: Callable[[list[str]], bool], timeout: float = 60) -> list[str]:
-        """The lines once they are as `shown` wants them; fails after `timeout` seconds."""
+        """Return the lines once `shown` accepts them; fail after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not shown(lines := self.lines()):
             assert time.monotonic() < deadline, lines

@@ -1,4 +1,4 @@
-"""What a study shows while it runs, on a terminal that the tests can read."""
+"""Display of a study while it runs, on a terminal that the tests can read."""
 
 import re
 import signal
@@ -25,9 +25,13 @@ FIRST = Finished("trial 0: score 0.304, complete; alpha 0.279", "best 0.304 (tri
 SECOND = Finished("trial 1: score 0.512, pruned: score 0.512 at step 9", "best 0.304 (trial 0), 24 s left", 2)
 
 
+def at(label: str, step: int, steps: int, text: str = LOSSES) -> Progress:
+    return Progress(label=label, step=step, steps=steps, text=text)
+
+
 @contextmanager
 def screen(columns: int = 80, rows: int = 24) -> Iterator[Terminal]:
-    """A terminal in the place of stdout and stderr."""
+    """Put a terminal in the place of stdout and stderr."""
     with Terminal(columns, rows) as terminal, redirect_stdout(terminal.file), redirect_stderr(terminal.file):
         yield terminal
 
@@ -36,12 +40,12 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
     with screen() as terminal, View(trials=5, done=0, workers=2) as view:
         first = terminal.lines()
         assert re.fullmatch(r"study +0%\| +\| 0/5", first[0]) and first[1:] == ["starting", "starting"]
-        view.show(0, Progress("warm-up", 150, 300, LOSSES))
+        view.show(0, at("warm-up", 150, 300))
         assert terminal.lines()[1].startswith("warm-up    50%|█") and terminal.lines()[2] == "starting"
-        view.show(0, Progress("trial-000", 300, 600, LOSSES))
-        view.show(1, Progress("trial-001", 450, 600, LOSSES))
+        view.show(0, at("trial-000", 300, 600))
+        view.show(1, at("trial-001", 450, 600))
         view.show(0, FIRST)
-        view.show(0, Progress("trial-002", 600, 600, LOSSES))
+        view.show(0, at("trial-002", 600, 600))
         view.show(1, SECOND)
         lines = terminal.lines()
         assert lines[:2] == [FIRST.trial, SECOND.trial]
@@ -56,7 +60,7 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
 def test_bars_are_gone_in_the_end() -> None:
     with screen() as terminal:
         with pytest.raises(KeyboardInterrupt), View(trials=5, done=0, workers=3) as view:
-            view.show(1, Progress("trial-000", 300, 600, LOSSES))
+            view.show(1, at("trial-000", 300, 600))
             view.show(1, FIRST)
             raise KeyboardInterrupt
         assert terminal.lines() == [FIRST.trial]
@@ -66,9 +70,9 @@ def test_bars_are_gone_in_the_end() -> None:
 
 def test_bars_keep_their_length_whatever_the_numbers() -> None:
     with screen() as terminal, View(trials=5, done=0) as view:
-        view.show(0, Progress("trial-000", 8, 2600, "loss 9, KL 1.0, 9 images/s"))
+        view.show(0, at("trial-000", 8, 2600, "loss 9, KL 1.0, 9 images/s"))
         short = terminal.lines()[1].rindex("|")
-        view.show(0, Progress("trial-000", 2400, 2600, LOSSES))
+        view.show(0, at("trial-000", 2400, 2600))
         assert terminal.lines()[1].rindex("|") == short
 
 
@@ -77,15 +81,11 @@ def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
     with screen(columns) as terminal:
         with View(trials=5, done=1, workers=2) as view:
             for step in range(1, 20):
-                view.show(0, Progress("trial-000", step, 20, LOSSES))
-                view.show(1, Progress("trial-001", step, 20, LOSSES))
+                view.show(0, at("trial-000", step, 20))
+                view.show(1, at("trial-001", step, 20))
             view.show(0, Finished("trial 1: diverged", "best 0.304 (trial 0)", 2))
-            assert [line[:10].rstrip() for line in terminal.lines()] == [
-                "trial 1: d",
-                "study",
-                "trial-000",
-                "trial-001",
-            ]
+            begun = [line[:10].rstrip() for line in terminal.lines()]
+            assert begun == ["trial 1: d", "study", "trial-000", "trial-001"]
         assert terminal.lines() == ["trial 1: diverged"]
 
 
@@ -93,7 +93,7 @@ def test_more_workers_than_rows_leave_the_study_s_bar() -> None:
     with screen(rows=5) as terminal:
         with View(trials=50, done=0, workers=64) as view:
             for worker in range(64):
-                view.show(worker, Progress(f"trial-{worker:03d}", 1, 20, LOSSES))
+                view.show(worker, at(f"trial-{worker:03d}", 1, 20))
             view.show(0, FIRST)
             lines = terminal.lines()
             assert lines[0] == FIRST.trial and lines[1].startswith("study")
@@ -103,7 +103,7 @@ def test_more_workers_than_rows_leave_the_study_s_bar() -> None:
 
 def test_what_others_write_to_stderr_tears_no_bar() -> None:
     with screen() as terminal, View(trials=5, done=0, workers=2) as view:
-        view.show(1, Progress("trial-001", 5, 10, LOSSES))
+        view.show(1, at("trial-001", 5, 10))
         print("the database does not answer", file=sys.stderr, flush=True)
         view.show(0, Said("the database answers again"))
         lines = terminal.lines()
@@ -113,9 +113,9 @@ def test_what_others_write_to_stderr_tears_no_bar() -> None:
 
 def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with View(trials=5, done=0, workers=2) as view:
-        view.show(0, Progress("warm-up", 10, 20, LOSSES))
-        view.show(0, Progress("warm-up", 20, 20, LOSSES))
-        view.show(0, Progress("trial-000", 30, 30, LOSSES))
+        view.show(0, at("warm-up", 10, 20))
+        view.show(0, at("warm-up", 20, 20))
+        view.show(0, at("trial-000", 30, 30))
         view.show(0, FIRST)
         view.show(0, Said("the database does not answer"))
         view.show(0, None)
@@ -126,7 +126,7 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
 
 def test_quiet_is_quiet_but_for_what_goes_wrong() -> None:
     with screen() as terminal, View(trials=5, done=0, quiet=True) as view:
-        for message in (Progress("warm-up", 20, 20, LOSSES), FIRST, None):
+        for message in (at("warm-up", 20, 20), FIRST, None):
             view.show(0, message)
         assert terminal.lines() == []
         view.show(0, Said("the database does not answer"))
@@ -134,17 +134,13 @@ def test_quiet_is_quiet_but_for_what_goes_wrong() -> None:
 
 
 def study_of(seconds: list[float], running: int = 0, pruned: int = 0) -> optuna.Study:
-    """A study whose ended trials took so many seconds; the last `pruned` of them were pruned."""
+    """Return a study whose ended trials took these seconds; the last `pruned` of them were pruned."""
     study = optuna.create_study(direction="maximize")
     for number, took in enumerate(seconds):
         end = datetime(2026, 1, 1) + timedelta(seconds=number)
         state = TrialState.PRUNED if number >= len(seconds) - pruned else TrialState.COMPLETE
-        values = {
-            "slot": number,
-            "outcome": "complete",
-            "m": 5.25,
-            "seconds": {"training": took - 1, "scoring": 1, "warm-up": 600 if number == 0 else 0},
-        }
+        seconds_of = {"training": took - 1, "scoring": 1, "warm-up": 600 if number == 0 else 0}
+        values = {"slot": number, "outcome": "complete", "m": 5.25, "seconds": seconds_of}
         trial = optuna.create_trial(state=state, value=0.1, user_attrs=values)
         trial.datetime_start, trial.datetime_complete = end - timedelta(seconds=took), end
         study.add_trial(trial)
@@ -209,5 +205,5 @@ def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -
     assert study.trials[0].user_attrs["seconds"]["training"] > 0
     text = "".join(line.ljust(80) for line in lines if "search" not in line)
     assert "|" not in text and "trial-000" not in text
-    assert lines[-3] == "stopping with a checkpoint at the next log of each trial; once more: now"
+    assert lines[-3] == "stopping each trial with a checkpoint at its next log; repeat to stop at once"
     assert "".join(lines[-2:]).endswith("rerun the same command to resume, from the checkpoint of trial 0")
