@@ -67,16 +67,13 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
 def _distances(model: IntroVAE, images: ImageSet, kid: bool, inception: Path | None) -> dict[str, Any]:
     """Compute the distances that need a network of their own, for as many samples as scored images."""
     found: dict[str, Any] = {}
-    if not kid and inception is None:
-        return found
-    outputs = outputs_of(model, scored_images(images))
+    if kid or inception:
+        outputs = outputs_of(model, scored_images(images))
     if kid:
         value, deviation = distance.kid_efficientnet_lite0(outputs.real, outputs.samples)
         found |= {"kid_efficientnet_lite0": value, "kid_efficientnet_lite0_deviation": deviation}
     if inception:
-        by = distance.inception_distances(outputs.real, outputs.samples, inception)
-        found |= {"fid": by.fid, "kid": by.kid, "kid_deviation": by.kid_std, "fid_images": by.real,
-                  "fid_library": by.package}  # fmt: skip
+        found |= distance.inception_distances(outputs.real, outputs.samples, inception)
     return found
 
 

@@ -50,25 +50,6 @@ class Distance:
     levels: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class InceptionDistances:
-    """FID and KID on features of Inception.
-
-    Attributes:
-        fid: The Fréchet Inception Distance.
-        kid: The Kernel Inception Distance x 1e3.
-        kid_std: Its standard deviation over subsets x 1e3.
-        real: The number of real images.
-        package: The library that computed them, with its version.
-    """
-
-    fid: float
-    kid: float
-    kid_std: float
-    real: int
-    package: str
-
-
 def sliced_wasserstein(
     real: Tensor, samples: Tensor, directions: int = 512, patches: int = 128
 ) -> tuple[Distance, Distance]:
@@ -213,7 +194,7 @@ def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
     return features
 
 
-def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> InceptionDistances:
+def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> dict[str, Any]:
     """Compute FID (Heusel et al. 2017, arXiv 1706.08500) and KID on features of Inception, by torch-fidelity.
 
     FID is biased by the number of images. It therefore has no error from subsets, and can be compared only between
@@ -223,6 +204,9 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> Incepti
         real: Real images.
         samples: Samples of the same shape.
         weights: torch-fidelity's weights-inception-2015-12-05-6726825d.pth, or another state dict of that network.
+
+    Returns:
+        Measures by their names in the glossary; KID and its deviation are x 1e3.
 
     Raises:
         UserError: Without the extra `fid`, or for weights that are not usable.
@@ -239,13 +223,13 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> Incepti
     fid = metric_fid.fid_statistics_to_metric(*statistics, False)
     size = min(MOST_IN_SUBSET, len(a), len(b))
     kid = metric_kid.kid_features_to_metric(a, b, kid_subset_size=size, rng_seed=SUBSETS_SEED, verbose=False)
-    return InceptionDistances(
-        fid[metric_fid.KEY_METRIC_FID],
-        1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN],
-        1e3 * kid[metric_kid.KEY_METRIC_KID_STD],
-        len(real),
-        f"torch-fidelity {version('torch-fidelity')}",
-    )
+    return {
+        "fid": fid[metric_fid.KEY_METRIC_FID],
+        "kid": 1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN],
+        "kid_deviation": 1e3 * kid[metric_kid.KEY_METRIC_KID_STD],
+        "fid_images": len(real),
+        "fid_library": f"torch-fidelity {version('torch-fidelity')}",
+    }
 
 
 def _inception(weights: Path) -> Any:

@@ -256,14 +256,16 @@ def test_fid_and_kid_are_those_of_the_features_in_evaluation_mode(real: torch.Te
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
     pixels = [(x * 255).round().byte().expand(-1, 3, -1, -1) for x in sets]
     a, b = (torch.cat([network(image)[0] for image in x.split(1)]).double() for x in pixels)
-    assert found.kid == pytest.approx(1e3 * squared_discrepancy(a.numpy(), b.numpy()), rel=1e-3)
-    assert found.kid_std == pytest.approx(0, abs=1e-3 * abs(found.kid))  # each subset holds all of so few images
+    assert found["kid"] == pytest.approx(1e3 * squared_discrepancy(a.numpy(), b.numpy()), rel=1e-3)
+    assert found["kid_deviation"] == pytest.approx(
+        0, abs=1e-3 * abs(found["kid"])
+    )  # each subset holds all of so few images
     centered_a, centered_b = a - a.mean(0), b - b.mean(0)
     traces = (centered_a.square().sum() + centered_b.square().sum()) / 15
     root = torch.linalg.svdvals(centered_a @ centered_b.T).sum() / 15  # the trace of (S_a S_b)^1/2
     expected = (a.mean(0) - b.mean(0)).square().sum() + traces - 2 * root
-    assert found.fid == pytest.approx(expected.item(), rel=1e-3) and found.fid > 0
-    assert (found.real, found.package[:17]) == (16, "torch-fidelity 0.")
+    assert found["fid"] == pytest.approx(expected.item(), rel=1e-3) and found["fid"] > 0
+    assert (found["fid_images"], found["fid_library"][:17]) == (16, "torch-fidelity 0.")
 
 
 def test_weights_that_are_not_usable_are_refused_and_run_nothing(real: torch.Tensor, tmp_path: Path) -> None:
