@@ -57,7 +57,7 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
         assert terminal.lines()[3:] == [lines[3], "done"]
 
 
-def test_bars_are_gone_in_the_end() -> None:
+def test_bars_are_gone_at_the_end() -> None:
     with screen() as terminal:
         with pytest.raises(KeyboardInterrupt), View(trials=5, done=0, workers=3) as view:
             view.show(1, at("trial-000", 300, 600))
@@ -89,7 +89,7 @@ def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
         assert terminal.lines() == ["trial 1: diverged"]
 
 
-def test_more_workers_than_rows_leave_the_study_s_bar() -> None:
+def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
     with screen(rows=5) as terminal:
         with View(trials=50, done=0, workers=64) as view:
             for worker in range(64):
@@ -101,7 +101,7 @@ def test_more_workers_than_rows_leave_the_study_s_bar() -> None:
         assert terminal.lines() == [FIRST.trial]
 
 
-def test_what_others_write_to_stderr_tears_no_bar() -> None:
+def test_other_output_to_stderr_tears_no_bar() -> None:
     with screen() as terminal, View(trials=5, done=0, workers=2) as view:
         view.show(1, at("trial-001", 5, 10))
         print("the database does not answer", file=sys.stderr, flush=True)
@@ -124,7 +124,7 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
     assert shown.err == f"warm-up: step 20/20, {LOSSES}\nthe database does not answer\n"
 
 
-def test_quiet_is_quiet_but_for_what_goes_wrong() -> None:
+def test_quiet_shows_only_what_goes_wrong() -> None:
     with screen() as terminal, View(trials=5, done=0, quiet=True) as view:
         for message in (at("warm-up", 20, 20), FIRST, None):
             view.show(0, message)
