@@ -111,7 +111,8 @@ def _run(trainer: "Trainer", evaluate: Evaluate) -> None:
     if trainer.step and is_first():
         print(f"{trainer.folder}: resuming at step {trainer.step}", file=sys.stderr)
     try:
-        with progress(trainer.config.steps, trainer.step, trainer.folder.name, is_first()) as on_log:
+        shown = progress(trainer.config.steps, trainer.step, trainer.folder.name) if is_first() else nullcontext()
+        with shown as on_log:
             trainer.run(on_log=on_log)
     except DivergedError as error:
         if is_first():

@@ -13,20 +13,11 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 
 @contextmanager
-def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterator[OnLog]:
-    """Yield a function that shows a row of metrics.csv: loss, KLs, images/s and the time left.
-
-    Args:
-        steps: The last step.
-        initial: The number of steps done before.
-        label: The name of the run.
-        lines: Whether to print lines where there is no terminal.
-    """
+def progress(steps: int, initial: int, label: str) -> Iterator[OnLog]:
+    """Yield a function that shows a row of metrics.csv, of `steps` from `initial` on, and the time left."""
     live = sys.stderr.isatty()
     start = shown = time.monotonic()
-    with tqdm(
-        total=steps, initial=initial, desc=label, leave=lines, unit="step", dynamic_ncols=True, disable=not live
-    ) as bar:
+    with tqdm(total=steps, initial=initial, desc=label, unit="step", dynamic_ncols=True, disable=not live) as bar:
 
         def on_log(row: dict[str, float]) -> None:
             nonlocal shown
@@ -34,7 +25,7 @@ def progress(steps: int, initial: int, label: str, lines: bool = True) -> Iterat
             if live:
                 bar.set_postfix_str(describe(row), refresh=False)
                 bar.update(step - bar.n)
-            elif lines and (now - shown >= LINE_EVERY or step == steps):
+            elif now - shown >= LINE_EVERY or step == steps:
                 left = (now - start) / (step - initial) * (steps - step)
                 print(f"{label}: step {step}/{steps}, {describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
                 shown = now
