@@ -1,11 +1,11 @@
-"""What a study is asked for; imports nothing that is slow, so that --help is quick."""
+"""Configuration of a study; imports nothing slow, so that --help is quick."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from introvae.commands.options import PREDICTIONS
 from introvae.config import TrainConfig
@@ -18,48 +18,74 @@ AT_LEAST_1 = ("trials", "workers", "grace", "keep", "trial_timeout")
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("halving", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
-NOT_SEARCHED = (
-    *SETTINGS, "image_size", "channels", "seed", "warmup_seed", "split_seed", "steps", "warmup_steps", "warmup_beta",
-    "log_every", "checkpoint_every", "picture_every", "beta_neg", "gamma_r",
-)  # fmt: skip
-SEARCHABLE = {  # each with its type
-    name: float if float in (hint, *get_args(hint)) else int
-    for name, hint in get_type_hints(TrainConfig).items()
-    if {int, float} & {hint, *get_args(hint)} and hint != tuple[int, ...] and name not in NOT_SEARCHED
-}
+SET_BY_STUDY = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # fields of each run's TrainConfig
+SEARCHABLE = {
+    "latent": int, "alpha_decoder": float, "kl_weight": float, "batch_size": int, "lr": float, "ema_decay": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study: a field for each flag of introvae-sweep.
+    """Settings of a study, checked on creation; introvae-sweep has a flag for each.
 
-    `train` holds what is not searched. `alpha`, `beta` and `m` are ranges (low, high) in place of the default ones,
-    `fix` holds values of alpha, beta, m or margin_ratio, and `search` ranges of further fields of `train`.
-    Raises UserError on a value out of range, naming it and what is allowed.
+    Attributes:
+        train: Settings of every run, but for those that are searched, fixed or given by points.
+        trials: Trials of the whole study, pruned ones included; by default 50, or as many as there are points.
+        study: Name of the study and its folder; by default that of the data and the image size.
+        alpha: Range (low, high) of alpha that replaces the default one.
+        beta: Range of beta that replaces the one derived from the images.
+        m: Range of m in nats, searched in place of the margin ratio.
+        fix: Fixed values of alpha, beta, m or margin_ratio.
+        search: Ranges of further fields of `train`, such as {"lr": (1e-4, 1e-3)}.
+        points: Listed settings, which fill the first slots.
+        sampler: "tpe" or "random".
+        pruner: "halving" or "none"; by default halving, or none in a study of points only.
+        optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
+        seeds: Number of seeds over which the best setting is repeated afterwards.
+        out: Folder that holds studies.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        workers: Processes on this machine; by default one for each core or GPU.
+        storage: URL of a database that many machines share; by default SQLite in the study's folder.
+        grace: Seconds of silence after which a trial on another machine counts as dead.
+        keep: Number of best trials whose checkpoints are kept; None keeps all.
+        isolate: Give each trial a process of its own.
+        trial_timeout: Seconds after which a trial is ended as failed.
+        quiet: Show only the result, and errors.
+
+    Raises:
+        UserError: If a value is out of range, with the value and what is allowed.
+
+    Example:
+        >>> from sweeps import StudyConfig
+        >>> StudyConfig(fix={"alpha": 0.25}, search={"lr": (1e-4, 1e-3)}).total
+        50
+        >>> StudyConfig(trials=0)
+        Traceback (most recent call last):
+        introvae.errors.UserError: --trials is 0; allowed: 1 or more
     """
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    trials: int | None = None  # of the whole study, pruned ones included; by default 50, or as many as points
-    study: str | None = None  # the name; by default that of the data and the image size
+    trials: int | None = None
+    study: str | None = None
     alpha: Range | None = None
     beta: Range | None = None
     m: Range | None = None
     fix: Mapping[str, float] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
-    points: Sequence[Point] = ()  # settings that fill the first slots
-    sampler: str = "tpe"  # of SAMPLERS
-    pruner: str | None = None  # of PRUNERS; by default halving, or none in a study of points only
-    optimize: str = "score"  # or a part of it, or weights PART=X,PART=Y
-    seeds: int | None = None  # repeat the best setting with so many
-    out: Path = PREDICTIONS  # the folder that holds studies
+    points: Sequence[Point] = ()
+    sampler: str = "tpe"
+    pruner: str | None = None
+    optimize: str = "score"
+    seeds: int | None = None
+    out: Path = PREDICTIONS
     device: str = "auto"
-    workers: int | None = None  # processes on this machine
-    storage: str | None = None  # URL of a database that many machines share; None for SQLite in the study's folder
-    grace: int = 300  # seconds of silence after which a trial on another machine counts as dead
-    keep: int | None = 5  # checkpoints of so many best trials; None for all
-    isolate: bool = False  # a process of its own for each trial
-    trial_timeout: float | None = None  # seconds
-    quiet: bool = False  # shows only the result, and what goes wrong
+    workers: int | None = None
+    storage: str | None = None
+    grace: int = 300
+    keep: int | None = 5
+    isolate: bool = False
+    trial_timeout: float | None = None
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
@@ -70,26 +96,24 @@ class StudyConfig:
         if self.study is not None and (Path(self.study).name != self.study or self.study.startswith(".")):
             raise UserError(f"--study is {self.study!r}; it takes a name for a folder below --out")
         if self.train.objective == "soft":
-            raise UserError(
-                "--objective is soft, which has no m; the sweep searches alpha, beta and m of --objective intro"
-            )
+            raise UserError("--objective is soft, which has no m; a study takes --objective intro")
         if self.seeds is not None and self.seeds < 2:
             raise UserError(f"--seeds is {self.seeds}; allowed: 2 or more")
-        for name, choices in (("sampler", SAMPLERS), ("pruner", (*PRUNERS, None))):
-            if getattr(self, name) not in choices:
-                allowed = ", ".join(filter(None, choices))
-                raise UserError(f"--{name} is {getattr(self, name)!r}; allowed: {allowed}")
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"--sampler is {self.sampler!r}; allowed: {', '.join(SAMPLERS)}")
+        if self.pruner not in (*PRUNERS, None):
+            raise UserError(f"--pruner is {self.pruner!r}; allowed: {', '.join(PRUNERS)}")
         _check_fixed(self)
         _check_searched(self)
 
     @property
     def total(self) -> int:
-        """Trials of the whole study."""
+        """Number of trials of the whole study."""
         return self.trials or len(self.points) or TRIALS
 
     @property
     def pruned_by(self) -> str:
-        """The name of the pruner."""
+        """Name of the pruner, one of PRUNERS."""
         return self.pruner or ("none" if self.points and self.trials is None else "halving")
 
 
@@ -114,11 +138,11 @@ def _check_searched(config: StudyConfig) -> None:
         for end in (low, high):
             if SEARCHABLE[name] is int and end != round(end):
                 raise UserError(f"--search {name} is {low}:{high}; {name} takes whole numbers")
-            replace(config.train, **searched({name: end}))
+            replace(config.train, **searched({name: end}))  # which checks the value
 
 
 def searched(values: Mapping[str, float]) -> dict[str, Any]:
-    """Those among the values that are fields of TrainConfig which can be searched, in their types."""
+    """Return those of the values that belong to SEARCHABLE fields of TrainConfig, in their types."""
     return {name: SEARCHABLE[name](value) for name, value in values.items() if name in SEARCHABLE}
 
 

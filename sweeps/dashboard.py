@@ -1,4 +1,4 @@
-"""What a study keeps for optuna-dashboard, which shows user attributes and artifacts of a trial.
+"""Attributes and artifacts that optuna-dashboard shows of a trial.
 
 optuna-dashboard sqlite:///predictions/STUDY/study.db --artifact-dir predictions/STUDY/artifacts
 """
@@ -14,13 +14,13 @@ ARTIFACTS = "artifacts"  # a folder of the study's
 
 
 def constrain(trial: optuna.Trial, name: str, value: float) -> None:
-    """A named constraint, met if the value is at most 0; also as an attribute, since dashboards show no other yet."""
+    """Set a named constraint, met if the value is at most 0; also as an attribute, since dashboards show no other."""
     trial.set_constraint(name, value)
     trial.set_user_attr(f"constraint {name}", value)
 
 
 def upload_picture(trial: optuna.Trial, run: Path) -> None:
-    """The last picture of a run folder, if it has one, becomes an artifact of its trial, in a folder beside the run."""
+    """Make the last picture of a run folder, if there is one, an artifact of its trial, in a folder beside the run."""
     picture = last_picture(run)
     if picture is None:
         return

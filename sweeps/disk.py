@@ -1,4 +1,4 @@
-"""What a study leaves on disk: the checkpoints of the best trials, and the small files of all."""
+"""Disk use of a study: the checkpoints of the best trials are kept, and the small files of all."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,8 +21,3 @@ def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], coun
         for name in (CHECKPOINT, PREVIOUS):
             (folder(slot) / name).unlink(missing_ok=True)
     removed |= spare
-
-
-def megabytes(folder: Path) -> float:
-    """What the files below a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20

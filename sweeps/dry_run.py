@@ -1,8 +1,8 @@
-"""What a study would search, train and cost, before it is begun."""
+"""Dry run: what a study would search, train and cost, without beginning it."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
@@ -22,25 +22,17 @@ from sweeps.search.pruning import KEPT_SHARE, rungs
 from sweeps.workers.redact import hide_password
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
-GO_ON = {"halving": KEPT_SHARE, "none": 1.0}  # of the trials that reach a rung
+CONTINUED = {"halving": KEPT_SHARE, "none": 1.0}  # share of the trials at a rung that continue
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "fix", "search", "points")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of steps in seconds, and of files in bytes; measured."""
-
-    warmup_step: float
-    step: float
-    checkpoint: int
-    picture: int
-
-
 def describe(config: StudyConfig) -> str:
-    """Space, warm-up, rungs, settings and estimates, a line each. Some steps are trained in a temporary folder.
+    """Describe space, warm-up, rungs, settings and estimates, a line each; a few steps train in a temporary folder.
 
-    Raises UserError for what cannot be, as the study would, and DivergedError or OutOfMemoryError if a few steps do
-    not succeed.
+    Raises:
+        UserError: If the study would raise it.
+        DivergedError: If a few steps diverge.
+        OutOfMemoryError: If a few steps need more memory than there is.
     """
     setup = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
@@ -50,7 +42,7 @@ def describe(config: StudyConfig) -> str:
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
-    """Bounds and where they come from; what the spectrum predicts at both ends of beta."""
+    """Show bounds and where they come from, and what the spectrum predicts at both ends of beta."""
     for name, (low, high) in setup.searched(config.total).items():
         yield name, f"{_range(f'{low:.4g}', f'{high:.4g}')} ({_source(config, name)})"
         if name == "beta":
@@ -64,7 +56,7 @@ def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
 
 
 def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
-    """The listed settings, with what published ones are at 256x256x3 and the KL that the spectrum predicts."""
+    """Show listed settings, also as they are at 256x256x3, and the KL that the spectrum predicts."""
     for slot, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
         published = {"beta": point.beta_256, "m": point.m_256}
         unscaled = _list({name: value for name, value in published.items() if value is not None})
@@ -108,59 +100,55 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), predicted KL {kl:.3g} nats"
     yield "warm-up", steps if train.warmup_steps else "none"
     steps = ", ".join(map(str, rungs(train))) or "none"
-    yield "rungs", f"at steps {steps}; {GO_ON[config.pruned_by]:.0%} go on ({config.pruned_by})"
-    changed = differences(TrainConfig().to_dict(), config.train.to_dict()) + differences(
-        _choices(StudyConfig()), _choices(config)
-    )
+    yield "rungs", f"at steps {steps}; {CONTINUED[config.pruned_by]:.0%} continue ({config.pruned_by})"
+    changed = differences(TrainConfig().to_dict(), config.train.to_dict())
+    changed += differences(_choices(StudyConfig()), _choices(config))
     yield "settings", "; ".join(changed) or "defaults"
 
 
 def _choices(config: StudyConfig) -> Mapping[str, Any]:
-    names = (name for name in FIELDS if name not in SHOWN_ELSEWHERE)
-    values = {name: getattr(config, name) for name in names}
+    values = {name: getattr(config, name) for name in FIELDS if name not in SHOWN_ELSEWHERE}
     return {name: hide_password(str(value)) for name, value in values.items() if value is not None}
 
 
 def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
-    """Steps, minutes and disk: at most, and if each rung is passed by the share that the pruner means to keep."""
+    """Show steps, minutes and disk: at most, and if each rung passes the share of trials that the pruner aims at."""
     train, workers, repeats = setup.config, worker_count(config, setup), config.seeds or 0
     at_once = 1 if setup.shares_warmup(config.total) else workers  # warm-ups
-    cost = _measured(setup, workers)
+    warmup_step, step, checkpoint, picture = _measured(setup, workers)
     ends = [train.warmup_steps, *rungs(train), train.steps]
-    share, whole = GO_ON[config.pruned_by], train.steps - train.warmup_steps
+    share, whole = CONTINUED[config.pruned_by], train.steps - train.warmup_steps
     one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
-    own, shared = config.total + repeats, len(_seeds(config, setup)) + repeats
-    warmups = (own if setup.varies_warmup else shared) if train.warmup_steps else 0
+    seeds = {setup.point(slot).get("seed", train.seed) for slot in range(config.total)}
+    warmups = 0
+    if train.warmup_steps:
+        warmups = (config.total if setup.varies_warmup else len(seeds)) + repeats
     steps = [config.total * trial + repeats * whole for trial in (whole, one)]
     before = warmups * train.warmup_steps
-    yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {_n(warmups)}"
-    minutes = [(before * cost.warmup_step / at_once + after * cost.step / workers) / 60 for after in steps]
-    speed = f"{1000 * cost.warmup_step:.3g} and {1000 * cost.step:.3g} ms a step in and after the warm-up"
+    of = "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
+    yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {of}"
+    minutes = [(before * warmup_step / at_once + after * step / workers) / 60 for after in steps]
+    speed = f"{1000 * warmup_step:.3g} and {1000 * step:.3g} ms a step in and after the warm-up"
     yield "minutes", f"{minutes[0]:.1f} at most, {minutes[1]:.1f} expected, scores aside; {speed}, workers: {workers}"
     trials = config.total + repeats
     kept = trials if config.keep is None else min(config.keep, config.total) + min(config.keep, repeats)
     checkpoints = 2 * (kept + warmups)  # the last and the one before
-    size = (checkpoints * cost.checkpoint + trials * _pictures(train) * cost.picture) / 2**20
-    yield "disk", f"about {size:.0f} MB: {checkpoints} checkpoints of {cost.checkpoint / 2**20:.2g} MB, and pictures"
-
-
-def _n(warmups: int) -> str:
-    return "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
-
-
-def _seeds(config: StudyConfig, setup: Setup) -> set[float]:
-    """Of the warm-ups that the trials start from."""
-    return {setup.point(slot).get("seed", setup.config.seed) for slot in range(config.total)}
+    size = (checkpoints * checkpoint + trials * _pictures(train) * picture) / 2**20
+    yield "disk", f"about {size:.0f} MB: {checkpoints} checkpoints of {checkpoint / 2**20:.2g} MB, and pictures"
 
 
 def _pictures(train: TrainConfig) -> int:
-    """Of a whole run, each also in its GIF, and as many as the latents and the curves take."""
+    """Count the pictures of a whole run: each also in its GIF, and as many as the latents and the curves take."""
     early = sum(train.warmup_steps <= step < train.steps for step in EARLY_STEPS)
     return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
 
 
-def _measured(setup: Setup, workers: int) -> Cost:
-    """Of the middle of the space, with as many threads as a worker has."""
+def _measured(setup: Setup, workers: int) -> tuple[float, float, int, int]:
+    """Train a few steps in the middle of the space, with as many threads as a worker has.
+
+    Returns:
+        Seconds of a step in the warm-up and after it; bytes of a checkpoint and of a picture.
+    """
     middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
     config = replace(
         setup.config, alpha=middle["alpha"], beta=middle["beta"], m=middle.get("m", TrainConfig.m),
@@ -177,4 +165,4 @@ def _measured(setup: Setup, workers: int) -> Cost:
         picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
     torch.set_num_threads(threads)
     seconds = [config.batch_size / row["images_per_second"] for row in rows]
-    return Cost(median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture)
+    return median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture

@@ -1,7 +1,7 @@
 """Plans: what the trials of a study share, the warm-ups that they start from, and the plan of each trial."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +17,14 @@ from introvae.randomness import derive
 from introvae.runs.folder import CHECKPOINT, read_metrics
 from introvae.training.trainer import Trainer
 from sweeps.config import searched
-from sweeps.search.space import Space, rounded
-from sweeps.workers.slots import CutOff, patient_lock
+from sweeps.search.space import OTHER, Space, rounded
+from sweeps.workers.slots import CutOff, Stop, patient_lock
 from sweeps.workers.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the trials of a study share.
+    """Everything that the trials of a study share.
 
     Attributes:
         config: The study's seed, its warm-up and everything that is not searched.
@@ -34,7 +34,7 @@ class Setup:
         folder: The study's folder.
         device: The device to train on.
         weights: Weights of the score's parts in what the study maximizes.
-        prune: Whether trials are pruned; without, each trains to its last step unless it diverges.
+        prune: Prune trials; without, each trains to its last step unless it diverges.
         points: Values that the first slots are given.
     """
 
@@ -59,12 +59,13 @@ class Setup:
 
     def searched(self, trials: int) -> dict[str, list[float]]:
         """Return the ranges that some of `trials` trials draw from: none where all values are given."""
-        drawn = [self.space.drawn(self.point(slot)) for slot in range(trials)]
-        return {name: ends for name, ends in self.space.to_dict().items() if any(name in ranges for ranges in drawn)}
+        given = [self.point(slot).keys() for slot in range(trials)]
+        ranges = self.space.to_dict().items()
+        return {name: ends for name, ends in ranges if any(not {name, OTHER.get(name)} & names for names in given)}
 
     @property
     def varies_warmup(self) -> bool:
-        """Whether the warm-up depends on what is searched, so that each trial has its own."""
+        """Tell whether the warm-up depends on what is searched, so that each trial has its own."""
         ends = [{name: end} for name, bounds in self.space.search.items() for end in bounds]
         return any(warmup_config(replace(self.config, **searched(end))) != warmup_config(self.config) for end in ends)
 
@@ -97,11 +98,7 @@ class Plan:
 
 
 def plan_trial(
-    setup: Setup,
-    slot: int,
-    values: Mapping[str, float],
-    stop: Callable[[], bool] = lambda: False,
-    watch: Watch | None = None,
+    setup: Setup, slot: int, values: Mapping[str, float], stop: Stop = lambda: False, watch: Watch | None = None
 ) -> Plan:
     """Resolve the run of a slot, once its warm-up is trained, which tells the KL that the margin is measured by.
 
@@ -117,14 +114,10 @@ def plan_trial(
     """
     seed = setup.point(slot).get("seed")
     config = replace(
-        setup.config,
-        alpha=values["alpha"],
-        beta=values["beta"],
+        setup.config, alpha=values["alpha"], beta=values["beta"], split_seed=setup.config.images_seed,
         seed=derive(setup.config.seed, "trial", slot) if seed is None else int(seed),
-        warmup_seed=setup.config.seed if seed is None else int(seed),
-        split_seed=setup.config.images_seed,
-        **searched(values),
-    )
+        warmup_seed=setup.config.seed if seed is None else int(seed), **searched(values),
+    )  # fmt: skip
     warmup, rows = None, []
     if config.warmup_steps:
         warmup = setup.warmup_folder(config)
@@ -146,9 +139,7 @@ def warmup_config(config: TrainConfig) -> TrainConfig:
     )  # fmt: skip
 
 
-def train_warmup(
-    setup: Setup, config: TrainConfig, stop: Callable[[], bool] = lambda: False, watch: Watch | None = None
-) -> None:
+def train_warmup(setup: Setup, config: TrainConfig, stop: Stop = lambda: False, watch: Watch | None = None) -> None:
     """Train the VAE phase that a run with this configuration starts from, once for all trials that share it.
 
     Other workers wait until the first one has trained it.

@@ -1,4 +1,4 @@
-"""Listed settings that fill the first slots of a study, from a CSV file or by the name of one that is shipped."""
+"""Listed settings that fill the first slots of a study, from a CSV file or by the name of a shipped one."""
 
 import csv
 import dataclasses
@@ -17,11 +17,13 @@ SHIPPED = Path(__file__).parent / "points"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One setting. What is None is drawn; the seed then follows from the slot.
+    """One setting. Values that are None are drawn; a seed that is None follows from the slot.
 
-    `beta_256` and `m_256` are for images of 256x256x3 numbers. For others beta is scaled, which keeps the share of the
-    large-scale structure, and `margin_ratio` takes the place of m. `seed` is the run's, its warm-up included.
-    Raises UserError for a value that is out of range, and for two that say the same.
+    `beta_256` and `m_256` are for images of 256x256x3 numbers. At other sizes beta is scaled, which keeps the share of
+    the large-scale structure, and `margin_ratio` takes the place of m. `seed` is that of the run and of its warm-up.
+
+    Raises:
+        UserError: If a value is out of range, or two of them say the same.
     """
 
     alpha: float | None = None
@@ -34,12 +36,12 @@ class Point:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            whole = name == "seed"
-            if value is not None and not (
-                0 <= value < (2**63 if whole else math.inf) and (not whole or value % 1 == 0)
-            ):
-                kind = "a whole number of at most 63 bits" if whole else "a finite number"
-                raise UserError(f"{name} is {value}; allowed: {kind}, 0 or more")
+            if value is None:
+                continue
+            if name == "seed" and not (0 <= value < 2**63 and value % 1 == 0):
+                raise UserError(f"seed is {value}; allowed: a whole number of at most 63 bits, 0 or more")
+            if not 0 <= value < math.inf:
+                raise UserError(f"{name} is {value}; allowed: a finite number, 0 or more")
         for one, other in (("beta", "beta_256"), ("m", "margin_ratio"), ("m", "m_256")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise UserError(f"{one} and {other} are both given; give one of them")
@@ -47,7 +49,7 @@ class Point:
             raise UserError("m_256 is given without margin_ratio, which takes its place at other sizes; give both")
 
     def values(self, channels: int, image_size: int) -> dict[str, float]:
-        """What is given, for images of this size."""
+        """Return the given values, for images of this size."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         scale = NUMBERS_AT_256 / (channels * image_size**2)
         if "beta_256" in given:
@@ -59,19 +61,22 @@ class Point:
         return given
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Point))
+POINT_FIELDS = tuple(field.name for field in dataclasses.fields(Point))
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """The training that points of this name are shipped for; nothing for a file's."""
+    """Return the settings of the training that shipped points are meant for; none for the points of a file."""
     path = SHIPPED / f"{name}.toml"
     return load_toml(path) if path in SHIPPED.glob("*.toml") else {}
 
 
 def read_points(name: str) -> tuple[Point, ...]:
-    """The points of a CSV file with a line of names among COLUMNS; an empty cell gives no value.
+    """Read a CSV file, or shipped points: a line of names among POINT_FIELDS, and a line for each point.
 
-    Raises UserError, which names file and line, if there are none or something in it is no point.
+    An empty cell gives no value.
+
+    Raises:
+        UserError: If there are no points or a line is none, with the file and the line.
     """
     shipped = SHIPPED / f"{name}.csv"
     path = shipped if shipped in SHIPPED.glob("*.csv") else Path(name)
@@ -94,9 +99,9 @@ def read_points(name: str) -> tuple[Point, ...]:
 
 def _check_columns(path: Path, columns: list[str]) -> None:
     for column in columns:
-        if column not in COLUMNS:
-            near = difflib.get_close_matches(column, COLUMNS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(COLUMNS)}"
+        if column not in POINT_FIELDS:
+            near = difflib.get_close_matches(column, POINT_FIELDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(POINT_FIELDS)}"
             raise UserError(f"{path} has a column {column!r}; {hint}")
     if len(set(columns)) < len(columns):
         raise UserError(f"{path} has a column twice: {', '.join(columns)}")
@@ -113,7 +118,8 @@ def _point(where: str, row: Mapping[str | None, str | list[str] | None]) -> Poin
 
 
 def _number(name: str, cell: str) -> Any:
+    whole = name == "seed"
     try:
-        return int(cell) if name == "seed" else float(cell)
+        return int(cell) if whole else float(cell)
     except ValueError:
-        raise UserError(f"{name} is {cell!r}; it takes a {'whole ' if name == 'seed' else ''}number") from None
+        raise UserError(f"{name} is {cell!r}; it takes a {'whole ' if whole else ''}number") from None

@@ -8,8 +8,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 from introvae.data.image_set import load_images
 from introvae.errors import StoppedError
 from introvae.training.device import find_device, tune_process
+from sweeps.config import StudyConfig
 from sweeps.disk import keep_best
 from sweeps.plan import Setup, train_warmup
 from sweeps.search.pruning import pruner_of
@@ -30,7 +31,7 @@ from sweeps.search.samplers import SlotSampler
 from sweeps.study import open_study
 from sweeps.trial import run_trial
 from sweeps.view import Lines, finished
-from sweeps.workers.slots import CutOff, Filler, Stop, give_up
+from sweeps.workers.slots import CutOff, Filler, Reported, Stop, give_up
 from sweeps.workers.watch import SECONDS, Message, Said, Show, Watch
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
@@ -38,64 +39,62 @@ DEATHS = 3  # of the processes of one slot, or of processes without one, before 
 LOOK_EVERY = 0.5  # seconds between looks at the clock
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker has to do. `setup` may lack its images, which a worker process loads itself."""
+    """Work on a study for each of `workers` processes; its setup may lack the images, which these load themselves."""
 
     setup: Setup
+    config: StudyConfig
     settings: dict[str, Any]
-    trials: int
-    keep: int | None  # checkpoints of so many best trials; None for all
-    url: str | None
-    grace: int
-    workers: int = 1
-    isolate: bool = False
+    workers: int
     removed: set[int] = field(default_factory=set)  # slots whose checkpoints are gone, as far as this process knows
-    watch: Watch = field(default_factory=Watch)  # of the process that does it
+    watch: Watch = field(default_factory=Watch)
 
     def study(self) -> optuna.Study:
-        setup = self.setup
-        sampler = SlotSampler(setup.config.seed, self.settings["sampler"], setup.space.distributions, setup.points)
-        pruner = pruner_of(self.settings["pruner"])
-        return open_study(setup.folder, self.settings, sampler, pruner, self.url, self.grace)
+        setup, config = self.setup, self.config
+        sampler = SlotSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
+        pruner = pruner_of(config.pruned_by)
+        return open_study(setup.folder, self.settings, sampler, pruner, config.storage, config.grace)
 
     def on_trial(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> None:
-        if self.keep is not None:
-            keep_best(trials, self.setup.run_folder, self.keep, self.removed)
-        self.watch.show(finished(trial, trials, self.trials))
+        if self.config.keep is not None:
+            keep_best(trials, self.setup.run_folder, self.config.keep, self.removed)
+        self.watch.show(finished(trial, trials, self.config.total))
 
     def filler(self, stop: Stop) -> Filler:
-        """Once the warm-up is there that the trials share."""
-        if self.setup.shares_warmup(self.trials):
+        """Train the warm-up that the trials share, and return what then fills the slots."""
+        setup, config = self.setup, self.config
+        if setup.shares_warmup(config.total):
             with suppress(CutOff):
-                train_warmup(self.setup, self.setup.config, stop, self.watch)
+                train_warmup(setup, setup.config, stop, self.watch)
 
-        def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+        def run(trial: optuna.Trial, slot: int, reported: Reported) -> float:
             try:
-                return run_trial(trial, self.setup, slot, reported, stop, self.watch)
+                return run_trial(trial, setup, slot, reported, stop, self.watch)
             finally:
                 trial.set_user_attr(SECONDS, self.watch.take())
 
-        one_machine = self.url is None or self.url.startswith("sqlite")
-        return Filler(self.study(), self.trials, self.setup.run_folder, run, stop, one_machine, self.grace)
+        one_machine = config.storage is None or config.storage.startswith("sqlite")
+        return Filler(self.study(), config.total, setup.run_folder, run, stop, one_machine, config.grace)
 
     def of_worker(self, index: int, show: Show) -> "Job":
-        """The same with its images, in the process of worker `index`, which tells of itself through `show`."""
-        watch = Watch(show)
+        """Set up this process for worker `index`, and return its job, with images."""
         config, name = self.setup.config, str(self.setup.device)
         if self.workers > 1 and self.setup.device.type == "cpu":
             torch.set_num_threads(1)
         if self.workers > 1 and self.setup.device.type == "cuda":
             name = f"cuda:{index % torch.cuda.device_count()}"
-        device = find_device(name)
+        watch, device = Watch(show), find_device(name)
         tune_process(device)
         images = load_images(config.data, config.image_size, config.channels, config.images_seed).to(device)
         return replace(self, setup=replace(self.setup, images=images, device=device), watch=watch)
 
 
 def work(job: Job, index: int, pipe: Connection) -> None:
-    """A worker process. It sends the slot that it trains, or None, and what there is to show; its last word is "done",
-    an exception, or "again" for another process in its place.
+    """Do a worker process's job.
+
+    The pipe gets the slot in training, or None, and what there is to show; its last message is "done", an exception,
+    or "again", which asks for another process in place of this one.
     """
     stop = _leave_with_parent()
 
@@ -116,15 +115,15 @@ def work(job: Job, index: int, pipe: Connection) -> None:
 def _fill(filler: Filler, job: Job, pipe: Connection) -> str:
     run, begun = filler.run, False
 
-    def announced(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
+    def announced(trial: optuna.Trial, slot: int, reported: Reported) -> float:
         nonlocal begun
         begun = True
         pipe.send(slot)
         try:
             return run(trial, slot, reported)
+        except StoppedError:
+            raise
         except RuntimeError as error:
-            if isinstance(error, StoppedError):
-                raise
             give_up(filler.study, slot, f"{type(error).__name__}: {error}")
             pipe.send("again")
             raise SystemExit(1) from error  # after an error of CUDA its process is of no further use
@@ -133,16 +132,16 @@ def _fill(filler: Filler, job: Job, pipe: Connection) -> str:
 
     filler.run = announced
     while filler.take_one(job.on_trial):
-        if begun and job.isolate:
+        if begun and job.config.isolate:
             return "again"
     return "done"
 
 
 def _leave_with_parent() -> Stop:
-    """Becomes true when the parent says so, or is gone; Ctrl-C reaches the parent as well, which tells."""
+    """Return a flag that is set once the parent says so or is gone; Ctrl-C reaches the parent as well, which tells."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     parent = multiprocessing.parent_process()
     assert parent
 
@@ -154,10 +153,20 @@ def _leave_with_parent() -> Stop:
     return stop.is_set
 
 
-class Supervisor:
-    """Starts workers, replaces those that die, and ends trials that take too long.
+@dataclass
+class _Worker:
+    index: int
+    process: ForkServerProcess
+    slot: int | None = None  # in training since `since`
+    since: float = 0.0
+    last: str | None = None  # message before its end
 
-    Raises what a worker ended with, once the others have stopped, and StoppedError if workers die again and again.
+
+class Supervisor:
+    """Supervisor of workers, which starts them, replaces those that die, and ends trials that take too long.
+
+    `start(index, pipe)` is called in each worker's process. `timeout` is in seconds for each trial. `show(index,
+    message)` gets what a worker has to show, and None once it has left.
     """
 
     def __init__(
@@ -168,12 +177,7 @@ class Supervisor:
         timeout: float | None = None,
         show: Callable[[int, Message | None], None] = lambda worker, message: None,
     ) -> None:
-        """`start(index, pipe)` is what each worker process does; `timeout` is in seconds for each trial.
-
-        `show` gets what worker `index` has to show, and None once it has left.
-        """
-        self.show = show
-        self.start, self.study, self.stop, self.timeout = start, study, stop, timeout
+        self.start, self.study, self.stop, self.timeout, self.show = start, study, stop, timeout, show
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["sweeps.pool"])  # slow imports, once for all workers
         self.workers: dict[Connection, _Worker] = {}
@@ -181,7 +185,12 @@ class Supervisor:
         self.error: Exception | None = None
 
     def supervise(self, workers: int) -> None:
-        """Return when all workers are done."""
+        """Return when all workers are done.
+
+        Raises:
+            StoppedError: If workers die again and again.
+            Exception: Whatever a worker ended with, once the others have stopped.
+        """
         try:
             for index in range(workers):
                 self._start(index)
@@ -201,8 +210,12 @@ class Supervisor:
     def _start(self, index: int) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(target=self.start, args=(index, theirs))
-        with _hidden_main():
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # else the process would import, and so rerun, the script
+        try:
             process.start()
+        finally:
+            sys.modules["__main__"] = main
         theirs.close()
         self.workers[ours] = _Worker(index, process)
 
@@ -226,7 +239,7 @@ class Supervisor:
         else:
             worker.last = message
 
-    def _replace(self, worker: "_Worker") -> None:
+    def _replace(self, worker: _Worker) -> None:
         if worker.last == "done" or self.stop() or self.error:
             return
         if worker.last is None:
@@ -234,8 +247,8 @@ class Supervisor:
         if not self.error:
             self._start(worker.index)
 
-    def _count_death(self, worker: "_Worker") -> None:
-        """A trial whose process was killed continues; one that broke its process, or lost several, does not."""
+    def _count_death(self, worker: _Worker) -> None:
+        """Give up a slot that broke its process or lost several; other trials of killed processes continue."""
         code, slot = worker.process.exitcode or 0, worker.slot
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self.deaths[slot] += 1
@@ -257,23 +270,3 @@ class Supervisor:
             if worker.process.pid:
                 with suppress(ProcessLookupError):
                     os.kill(worker.process.pid, number)
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Keep a process that is started from importing the caller's script, which would run it once more."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@dataclass
-class _Worker:
-    index: int
-    process: ForkServerProcess
-    slot: int | None = None  # in training since `since`
-    since: float = 0.0
-    last: str | None = None  # message before its end

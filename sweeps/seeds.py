@@ -1,6 +1,7 @@
-"""How much of a setting's score is luck: the best setting of a study again, from the first step, with other seeds."""
+"""Repeats of a study's best setting with other seeds, which tell how much of its score is luck."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,10 @@ from statistics import mean, stdev
 
 from optuna.trial import FrozenTrial
 
-from analysis.report.runs import Run, read_runs
+from analysis.report.runs import read_runs
 from introvae.files import write_atomically
 from introvae.runs.record import PARTS
-from sweeps.config import StudyConfig, searched
+from sweeps.config import SETTINGS, StudyConfig, searched
 from sweeps.plan import Setup
 from sweeps.points import Point
 
@@ -19,12 +20,12 @@ TEXT = "seeds.txt"
 
 
 def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyConfig:
-    """The study of the best trial's setting with the seeds from the study's own on, beside the study.
+    """Return a study beside this one that repeats the setting of its best trial, with seeds from the study's own on.
 
     A margin ratio stays one: m follows from the warm-up of each seed.
     """
     values = best.params | best.user_attrs.get("point", {})
-    given = {name: values.get(name) for name in ("alpha", "beta", "m", "margin_ratio")}
+    given = {name: values.get(name) for name in SETTINGS}
     points = tuple(Point(**given, seed=setup.config.seed + index) for index in range(config.seeds or 0))
     return replace(
         config, train=replace(setup.config, **searched(values)), points=points, trials=None, pruner="none", seeds=None,
@@ -33,23 +34,20 @@ def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyCon
 
 
 def write_spread(folder: Path) -> str:
-    """Mean and standard deviation over the runs of a study of repeats, a line each; also kept in its seeds.txt."""
+    """Write seeds.txt, with mean and standard deviation over the runs of a study of repeats, and return its text."""
     runs = read_runs(folder)
-    rows = {
-        name: [value for run in runs if math.isfinite(value := getattr(run.scores, name))] for name in ("score", *PARTS)
-    }
-    rows["KL in nats"] = [run.numbers["kl"] for run in runs if "kl" in run.numbers]
-    text = "\n".join([_states(folder, runs), *(_line(name, values) for name, values in rows.items())])
+    states = Counter(run.state for run in runs)
+    lines = [f"{folder.name}, {len(runs)} seeds: " + ", ".join(f"{states[state]} {state}" for state in sorted(states))]
+    for name in ("score", *PARTS):
+        lines.append(_line(name, [getattr(run.scores, name) for run in runs]))
+    lines.append(_line("KL in nats", [run.numbers.get("kl", math.nan) for run in runs]))
+    text = "\n".join(lines)
     write_atomically(folder / TEXT, f"{text}\n".encode())
     return text
 
 
-def _states(folder: Path, runs: Sequence[Run]) -> str:
-    states = [run.state for run in runs]
-    return f"{folder.name}, {len(runs)} seeds: " + ", ".join(f"{states.count(s)} {s}" for s in sorted(set(states)))
-
-
 def _line(name: str, values: Sequence[float]) -> str:
-    if len(values) < 2:
-        return f"{name:16} in {len(values)} of the runs only"
-    return f"{name:16} {mean(values):8.4g}  sd {stdev(values):.2g}"
+    known = [value for value in values if math.isfinite(value)]
+    if len(known) < 2:
+        return f"{name:16} in {len(known)} of the runs only"
+    return f"{name:16} {mean(known):8.4g}  sd {stdev(known):.2g}"

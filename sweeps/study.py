@@ -1,4 +1,4 @@
-"""Create or continue a study: its settings, sampler and pruner.
+"""Studies: created or continued with their settings, sampler and pruner.
 
 Seeds and the sampler's draws follow from the study's seed and a trial's slot, so a slot whose trial was cut off is
 filled as if nothing had happened.
@@ -19,12 +19,12 @@ from introvae.config import differences
 from introvae.data.image_set import ImageSet
 from introvae.errors import UserError
 from introvae.runs.folder import PARAMS
+from sweeps.config import StudyConfig
 from sweeps.search.pruning import HalvingPruner
 from sweeps.search.samplers import SlotSampler
 from sweeps.workers.storage import open_database
 
 DATABASE = "study.db"
-GRACE = 300  # seconds without a sign of life after which a trial on another machine counts as dead
 
 
 def open_study(
@@ -33,12 +33,13 @@ def open_study(
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
     url: str | None = None,
-    grace: int = GRACE,
+    grace: int = StudyConfig.grace,
 ) -> optuna.Study:
-    """The study of a folder's name in its own database or that at `url`, or a new one with these plain settings.
+    """Open the study named as its folder, in a database there or at `url`, or create it with these plain settings.
 
-    Raises UserError if the study there has other settings, with the differences, or the database cannot be reached,
-    and where runs are kept without their database, as a repository does.
+    Raises:
+        UserError: If the study has other settings, with the differences; if the database cannot be reached; and if
+            the folder holds runs without their database, as in a repository.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is None:
@@ -47,13 +48,9 @@ def open_study(
         folder.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{(folder / DATABASE).absolute()}"
     study = optuna.create_study(
-        storage=open_database(url, grace),
-        study_name=folder.name,
-        direction="maximize",
-        sampler=sampler or SlotSampler(0),
-        pruner=pruner or HalvingPruner(),
-        load_if_exists=True,
-    )
+        storage=open_database(url, grace), study_name=folder.name, direction="maximize", load_if_exists=True,
+        sampler=sampler or SlotSampler(0), pruner=pruner or HalvingPruner(),
+    )  # fmt: skip
     if "settings" not in study.user_attrs:
         study.set_user_attr("settings", settings)
     known = study.user_attrs["settings"]  # those of another machine, if two began at once
@@ -64,7 +61,7 @@ def open_study(
 
 
 def fingerprint(images: ImageSet) -> str:
-    """Tells other images: up to 1,000 of the training set and of the validation set, and how many there are."""
+    """Return a hash of the sizes and of up to 1,000 images each of the training and the validation set."""
     digest = hashlib.sha256()
     for part in (images.train, images.validation):
         digest.update(repr(tuple(part.shape)).encode())
@@ -73,6 +70,6 @@ def fingerprint(images: ImageSet) -> str:
 
 
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest score; Study.best_trial raises where there is none."""
+    """Return the complete trial with the highest score, or None; Study.best_trial raises where there is none."""
     complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)
     return max(complete, key=lambda trial: trial.value or 0.0, default=None)

@@ -1,7 +1,5 @@
 """One trial: train, score at rungs, prune, and tell a failure from a bad score."""
 
-from collections.abc import Callable, Mapping
-
 import optuna
 
 from analysis.evaluate import finish
@@ -14,7 +12,7 @@ from introvae.training.trainer import Trainer
 from sweeps.dashboard import constrain, upload_picture
 from sweeps.plan import Plan, Setup, plan_trial
 from sweeps.search.pruning import Rules, Stopped, rungs
-from sweeps.workers.slots import DRAWN, CutOff, given_up
+from sweeps.workers.slots import DRAWN, CutOff, Reported, Stop, given_up
 from sweeps.workers.watch import Watch
 
 MOST_AT_RUNGS = 200  # validation images by which trials are compared; results are of all that are scored
@@ -24,8 +22,8 @@ def run_trial(
     trial: optuna.Trial,
     setup: Setup,
     slot: int,
-    reported: dict[int, float],
-    stop: Callable[[], bool] = lambda: False,
+    reported: Reported,
+    stop: Stop = lambda: False,
     watch: Watch | None = None,
 ) -> float:
     """Train the slot's run, continuing it where it was cut off.
@@ -46,14 +44,8 @@ def run_trial(
             well. A run failed if memory did not suffice, or if it broke its process when it was tried before.
         CutOff: Once `stop` is true.
     """
-    watch = watch or Watch()
-    point = setup.point(slot)
-    values = setup.space.suggest(trial, point)
-    if point:
-        trial.set_user_attr("point", dict(point))
-    trial.set_user_attr(DRAWN, True)
     try:
-        record = _train_and_finish(trial, setup, slot, values, reported, stop, watch)
+        record = _train_and_finish(trial, setup, slot, reported, stop, watch or Watch())
     except OutOfMemoryError as error:
         record = _fail(setup, slot, str(error))
     except (RuntimeError, MemoryError) as error:
@@ -77,14 +69,13 @@ def _fail(setup: Setup, slot: int, reason: str) -> RunRecord:
 
 
 def _train_and_finish(
-    trial: optuna.Trial,
-    setup: Setup,
-    slot: int,
-    values: Mapping[str, float],
-    reported: dict[int, float],
-    stop: Callable[[], bool],
-    watch: Watch,
+    trial: optuna.Trial, setup: Setup, slot: int, reported: Reported, stop: Stop, watch: Watch
 ) -> RunRecord:
+    point = setup.point(slot)
+    values = setup.space.suggest(trial, point)
+    if point:
+        trial.set_user_attr("point", dict(point))
+    trial.set_user_attr(DRAWN, True)
     if reason := given_up(trial.study, slot):
         return _fail(setup, slot, reason)
     plan = plan_trial(setup, slot, values, stop, watch)
@@ -94,7 +85,7 @@ def _train_and_finish(
     watch.enter("study")
     state, reason = RunState.COMPLETE, ""
     try:
-        _climb(trial, trainer, setup, plan, reported, watch, stop)
+        _climb(trial, trainer, setup, plan, reported, stop, watch)
     except Stopped as stopped:
         state, reason = stopped.state, str(stopped)
     except DivergedError as error:
@@ -114,13 +105,7 @@ def _train_and_finish(
 
 
 def _climb(
-    trial: optuna.Trial,
-    trainer: Trainer,
-    setup: Setup,
-    plan: Plan,
-    reported: dict[int, float],
-    watch: Watch,
-    stop: Callable[[], bool],
+    trial: optuna.Trial, trainer: Trainer, setup: Setup, plan: Plan, reported: Reported, stop: Stop, watch: Watch
 ) -> None:
     """Train from rung to rung to the end; raise Stopped where the trial is not worth continuing."""
     config = plan.config

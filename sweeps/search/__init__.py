@@ -1,1 +1,1 @@
-"""The search: space, samplers, pruning and listed points."""
+"""Search space, samplers and pruning."""

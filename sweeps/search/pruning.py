@@ -22,11 +22,9 @@ LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
 REACH_BY = 1 / 4  # of the steps after the warm-up, until fakes must have reached m or the energy of real images
 
-Row = Mapping[str, float]
-
 
 class Stopped(Exception):
-    """A trial ends before its last step: pruned, collapsed or diverged, with the reason."""
+    """End of a trial before its last step: its state, pruned, collapsed or diverged, and the reason."""
 
     def __init__(self, state: RunState, reason: str) -> None:
         super().__init__(reason)
@@ -40,12 +38,6 @@ def rungs(config: TrainConfig) -> list[int]:
     return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
 
 
-def scores_at(study: optuna.Study, rung: int) -> list[float]:
-    """Return the scores at a rung of the finished trials that reached it."""
-    finished = study.get_trials(deepcopy=False, states=FINISHED)
-    return [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
-
-
 class HalvingPruner(BasePruner):
     """Successive halving as trials come: a trial continues if it is among the best third of all scores at its rung.
 
@@ -56,8 +48,9 @@ class HalvingPruner(BasePruner):
         rung = trial.last_step
         if rung is None:
             return False
-        own, scores = trial.intermediate_values[rung], scores_at(study, rung)
-        better = sum(score > own for score in scores)
+        finished = study.get_trials(deepcopy=False, states=FINISHED)
+        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
+        better = sum(score > trial.intermediate_values[rung] for score in scores)
         return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
 
 
@@ -79,7 +72,7 @@ class Rules:
         self.reach_by = config.warmup_steps + REACH_BY * (config.steps - config.warmup_steps)
         self.reached = False
 
-    def __call__(self, row: Row) -> None:
+    def __call__(self, row: Mapping[str, float]) -> None:
         if not row["alpha"]:  # the warm-up's, or a plain VAE's
             return
         m, real, fakes = self.config.m, row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])

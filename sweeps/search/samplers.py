@@ -12,13 +12,13 @@ from introvae.randomness import derive
 
 
 class SlotSampler(BaseSampler):
-    """One of Optuna's samplers, seeded anew for each slot, over a space that is known from the start.
+    """One of Optuna's samplers, seeded for each slot, over a space that is known from the start.
 
     Args:
         seed: The study's seed.
         name: "tpe" or "random".
         space: The distributions to draw from.
-        points: Values that the first slots are given. Of those outside the space the trial does not ask.
+        points: Values that the first slots are given. A trial never asks for those outside the space.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The search space: log-uniform alpha, beta and margin ratio, bounded by what the training images allow."""
+"""Search space: log-uniform alpha, beta and margin ratio, bounded by what the training images allow."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,14 +15,29 @@ from sweeps.config import SEARCHABLE, Range
 ALPHA: Range = (0.1, 0.75)  # the published settings, 0.15 to 0.5, and half as much again at either end
 MARGIN_RATIO: Range = (1.0, 16.0)
 LEAST_WARMUP_KL = 10.0  # nats; below, the measured KL says little of the data
-OTHER = {"m": "margin_ratio", "margin_ratio": "m"}  # which takes the place of one that is given
+OTHER = {"m": "margin_ratio", "margin_ratio": "m"}  # each takes the place of the other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Space:
-    """Ranges (low, high) of a log-uniform search; a value that is fixed is a range of one value.
+    """Ranges (low, high) of a log-uniform search; a fixed value is a range from it to itself.
 
-    `m` in nats replaces the margin ratio if it is given. `search` holds further fields of TrainConfig.
+    Attributes:
+        alpha: Range of alpha.
+        beta: Range of beta.
+        margin_ratio: Range of m / KL, where KL is what a VAE reaches at the same beta.
+        m: Range of m in nats, which replaces `margin_ratio`.
+        search: Ranges of further fields of TrainConfig.
+
+    Example:
+        >>> import optuna
+        >>> from sweeps import Space
+        >>> space = Space(alpha=(0.1, 0.75), beta=(5, 300), margin_ratio=(1, 16), search={"latent": (32, 128)})
+        >>> space.to_dict()
+        {'alpha': [0.1, 0.75], 'beta': [5, 300], 'margin_ratio': [1, 16], 'latent': [32, 128]}
+        >>> values = space.suggest(optuna.create_study().ask())
+        >>> 0.1 <= values["alpha"] <= 0.75 and isinstance(values["latent"], int)
+        True
     """
 
     alpha: Range
@@ -33,17 +48,17 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """As Optuna knows them."""
+        """Ranges as Optuna's distributions."""
         return {
             name: (IntDistribution if SEARCHABLE.get(name) is int else FloatDistribution)(low, high, log=True)
             for name, (low, high) in self.to_dict().items()
         }
 
     def suggest(self, trial: optuna.Trial, point: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Values of alpha, beta, either margin_ratio or m, and the further fields; those of the point go before.
+        """Return a trial's values: those of its point, and suggestions for the others.
 
-        A value of the point is suggested where a range holds it, so that the sampler learns from it; the sampler
-        knows the point (`samplers.SlotSampler`).
+        A value of the point that lies in its range is suggested as well, so that the sampler, which knows the point
+        (`SlotSampler`), learns from it.
         """
         point = {name: value for name, value in (point or {}).items() if name != "seed"}
         drawn: dict[str, float] = {}
@@ -53,11 +68,8 @@ class Space:
                 drawn[name] = suggest(name, low, high, log=True)
         return drawn | point
 
-    def drawn(self, point: Mapping[str, float]) -> dict[str, list[float]]:
-        """The ranges that a trial with the values of a point draws the others from."""
-        return {name: ends for name, ends in self.to_dict().items() if not {name, OTHER.get(name)} & point.keys()}
-
     def to_dict(self) -> dict[str, Any]:
+        """Return the ranges that are searched, as lists by name."""
         searched = {name: list(bounds) for name, bounds in asdict(self).items() if bounds and name != "search"}
         searched.pop("margin_ratio" if self.m else "m", None)
         return searched | {name: [SEARCHABLE[name](end) for end in ends] for name, ends in self.search.items()}
@@ -72,30 +84,32 @@ def data_space(
     margin_ratio: Range | None = None,
     search: Mapping[str, Range] | None = None,
 ) -> Space:
-    """The default space for images with this spectrum; each range that is given replaces the default one.
+    """Return the default space for images with this spectrum; each given range replaces the default one.
 
     Where `latent` is searched, beta's range holds those of the fewest and of the most dimensions.
-    Raises UserError if the images do not vary, so that no beta can be told from them.
+
+    Raises:
+        UserError: If the images do not vary, so that no beta can be derived from them.
     """
     search = search or {}
-    try:
-        ranges = [beta_range(spectrum, int(end)) for end in search.get("latent", (latent,))] if beta is None else [beta]
-    except ValueError as error:
-        raise UserError(f"{error}; check --data") from error
-    beta = min(low for low, _ in ranges), max(high for _, high in ranges)
-    return Space(alpha or ALPHA, beta, margin_ratio or MARGIN_RATIO, m, search)
+    if beta is None:
+        try:
+            ranges = [beta_range(spectrum, int(end)) for end in search.get("latent", (latent,))]
+        except ValueError as error:
+            raise UserError(f"{error}; check --data") from error
+        beta = min(low for low, _ in ranges), max(high for _, high in ranges)
+    beta = rounded(beta[0]), rounded(beta[1])
+    return Space(alpha=alpha or ALPHA, beta=beta, margin_ratio=margin_ratio or MARGIN_RATIO, m=m, search=search)
 
 
 def rounded(value: float) -> float:
-    """Nine digits: machines whose linear algebra rounds otherwise agree on what follows from the data."""
+    """Round to nine digits, on which machines whose linear algebra rounds otherwise agree."""
     return float(f"{value:.9g}")
 
 
 def warmup_beta(space: Space, spectrum: Tensor, latent: int) -> float:
-    """The middle of beta's range on a log scale, raised until a VAE is predicted to reach 10 nats."""
+    """Return the middle of beta's range on a log scale, raised until a VAE is predicted to reach 10 nats."""
     beta = (space.beta[0] * space.beta[1]) ** 0.5
-    if len(spectrum) == 0:
-        return beta
-    while predicted_kl(spectrum, beta, latent) < LEAST_WARMUP_KL:
+    while len(spectrum) and predicted_kl(spectrum, beta, latent) < LEAST_WARMUP_KL:
         beta *= 2
-    return beta
+    return rounded(beta)

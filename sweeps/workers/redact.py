@@ -1,4 +1,4 @@
-"""What may be shown of a text in which a database URL stands."""
+"""Redaction of passwords in texts that hold a database URL."""
 
 import re
 
@@ -7,5 +7,5 @@ IN_QUERY = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
 
 def hide_password(text: str) -> str:
-    """The text with *** for the passwords of the URLs in it."""
+    """Replace the passwords of URLs in the text by ***."""
     return IN_QUERY.sub(r"\1***", IN_USER_INFO.sub(r"\1:***@", text))

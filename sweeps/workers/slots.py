@@ -1,4 +1,4 @@
-"""The slots 0..N-1 of a study and the trials that fill them, for any number of workers on any machines.
+"""Slots 0..N-1 of a study and the trials that fill them, for any number of workers on any machines.
 
 A slot is filled by exactly one finished trial. A trial that is no retry has the slot that the number of such trials
 before it gives: trials are numbered by the database, one after another, so no counter and no lock is needed. A trial
@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import NoneType
-from typing import cast
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
@@ -31,29 +30,24 @@ OWNER = "owner"  # the attribute of a trial in training: host and pid of its wor
 DRAWN = "drawn"  # the attribute of a trial whose parameters are complete
 LOOK_EVERY = 1.0  # seconds, while the remaining trials run elsewhere
 
-
-Run = Callable[[optuna.Trial, int, dict[int, float]], float]
+Reported = dict[int, float]  # scores by step
+Run = Callable[[optuna.Trial, int, Reported], float]
 OnTrial = Callable[[FrozenTrial, list[FrozenTrial]], None]
 Stop = Callable[[], bool]
 
 
 class CutOff(Exception):
-    """A trial that ends with its slot unfilled, for a good reason: it was asked to stop, or another fills the slot."""
+    """End of a trial that leaves its slot unfilled: it was asked to stop, or another trial fills the slot."""
 
 
-# What Optuna raises for the result of a trial that has one: it was taken for dead, or told twice because the database
-# went away before it had answered. And how the trial itself may have ended then.
+# What Optuna raises for the result of a trial that has one already: it was taken for dead, or told twice because the
+# database went away before it had answered; and how the trial itself may have ended then.
 TOLD = (UpdateFinishedTrialError, ValueError, AssertionError)
 ENDED = (NoneType, UpdateFinishedTrialError, optuna.TrialPruned, CutOff)
 
 
-def slots(study: optuna.Study) -> dict[int, list[FrozenTrial]]:
-    """The trials of each slot, oldest first."""
-    return by_slot(study.get_trials(deepcopy=False))
-
-
 def by_slot(trials: list[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
-    """All trials of a study, in the order of their numbers, as `slots` gives them."""
+    """Sort all trials of a study, given in the order of their numbers, into slots, oldest first."""
     found: dict[int, list[FrozenTrial]] = {}
     fresh = 0
     for trial in trials:
@@ -66,33 +60,32 @@ def by_slot(trials: list[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
 
 
 def finished_slots(trials: list[FrozenTrial]) -> set[int]:
-    """Of all trials of a study, in the order of their numbers."""
+    """Return the slots that finished trials fill, of all trials of a study in the order of their numbers."""
     return {slot for slot, tried in by_slot(trials).items() if any(t.state in FINISHED for t in tried)}
 
 
 def missing_slots(study: optuna.Study, total: int) -> list[int]:
-    """Those among 0..total-1 that no finished trial fills."""
+    """Return the slots among 0..total-1 that no finished trial fills."""
     filled = finished_slots(study.get_trials(deepcopy=False))
     return [slot for slot in range(total) if slot not in filled]
 
 
 def give_up(study: optuna.Study, slot: int, reason: str) -> None:
-    """The next trial of the slot is to end as failed, for the reason: it broke or hung its process."""
+    """Let the next trial of a slot that broke or hung its process end as failed, with the reason."""
     study.set_user_attr(f"slot {slot} failed", " ".join(reason.split())[:500])
 
 
 def given_up(study: optuna.Study, slot: int) -> str | None:
-    """Why, or None."""
+    """Return why the slot was given up, or None."""
     return study.user_attrs.get(f"slot {slot} failed")
 
 
 class Filler:
-    """Fills the slots 0..total-1 together with all others that do the same.
+    """Worker that fills the slots 0..total-1 together with all others that do the same.
 
-    `run` trains a trial in its slot, given the scores that the slot's trials before it reported at their steps, and
-    raises CutOff if it is asked to stop. `folder(slot)` is the slot's run folder, locked meanwhile: where the lock is
-    free on the same machine the owner is dead. Elsewhere it counts as dead once it gave no sign of life for `grace`
-    seconds.
+    `run` trains a trial in its slot, given the scores by step that earlier trials reported there, and raises CutOff if
+    it is asked to stop. `folder(slot)` is the slot's run folder, locked meanwhile: if the lock is free, an owner on the
+    same machine is dead. On another machine it counts as dead after `grace` seconds without a sign of life.
     """
 
     def __init__(
@@ -102,12 +95,13 @@ class Filler:
         self.study, self.total, self.folder, self.run, self.stop = study, total, folder, run, stop
         self.one_machine, self.grace = one_machine, timedelta(seconds=grace)
         self.claim, self.owned = ExitStack(), ExitStack()
-        self.number, self.error = -1, cast(Exception | None, None)  # of the trial that was taken last
+        self.number = -1  # of the trial that was taken last
+        self.error: Exception | None = None
 
     def fill(self, on_trial: OnTrial) -> None:
-        """Until all slots are filled or `stop` says so.
+        """Fill slots until all are filled or `stop` says so.
 
-        `on_trial` sees each trial that this call finished, and all trials of the study.
+        `on_trial` gets each trial that this call finished, and all trials of the study.
         """
         while self.take_one(on_trial):
             pass
@@ -122,10 +116,11 @@ class Filler:
             self.claim.enter_context(patient_lock(self.folder(0).parent / ".claim", self.stop))
             if self.stop():
                 return False
-            found = by_slot(self._without_dead())
-            if all(any(t.state in FINISHED for t in found.get(slot, ())) for slot in range(self.total)):
+            trials = self._without_dead()
+            if finished_slots(trials).issuperset(range(self.total)):
                 return False
-            waiting = any(trial.state == TrialState.WAITING for trials in found.values() for trial in trials)
+            waiting = any(trial.state == TrialState.WAITING for trial in trials)
+            found = by_slot(trials)
             if not self._enqueue_cut_off(found) and not waiting and len(found) >= self.total:
                 self.claim.close()
                 time.sleep(LOOK_EVERY)
@@ -152,11 +147,11 @@ class Filler:
             raise
 
     def _run(self, trial: optuna.Trial) -> float:
-        slot, trials = next((k, ts) for k, ts in slots(self.study).items() if any(t.number == trial.number for t in ts))
-        others = [t for t in trials if t.number != trial.number]
-        if slot >= self.total or any(
-            t.state in FINISHED or (t.state in ALIVE and t.number < trial.number) for t in others
-        ):
+        found = by_slot(self.study.get_trials(deepcopy=False))
+        slot = next(slot for slot, trials in found.items() if any(t.number == trial.number for t in trials))
+        others = [t for t in found[slot] if t.number != trial.number]
+        taken = any(t.state in FINISHED or (t.state in ALIVE and t.number < trial.number) for t in others)
+        if taken or slot >= self.total:
             raise CutOff("another trial fills the slot, or nobody wants it")
         try:
             self.owned.enter_context(lock(self.folder(slot)))  # until the study knows the result
@@ -168,7 +163,7 @@ class Filler:
         return self.run(trial, slot, {step: score for t in others for step, score in t.intermediate_values.items()})
 
     def _without_dead(self) -> list[FrozenTrial]:
-        """All trials, once those whose owner is gone have become FAIL."""
+        """Return all trials, once those whose owner is gone have become FAIL."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
@@ -187,7 +182,7 @@ class Filler:
         return host is None and age > self.grace  # with a host, Optuna's heartbeats tell
 
     def _enqueue_cut_off(self, found: dict[int, list[FrozenTrial]]) -> bool:
-        """Whether there was one to be tried again."""
+        """Enqueue a retry for each slot whose trials were all cut off; tell whether there was one."""
         enqueued = False
         for slot, trials in found.items():
             if slot < self.total and all(t.state == TrialState.FAIL for t in trials) and _is_free(self.folder(slot)):
@@ -199,7 +194,7 @@ class Filler:
 
 @contextmanager
 def patient_lock(folder: Path, stop: Stop) -> Iterator[None]:
-    """introvae.files.lock, waited for; goes on without it once `stop` is true."""
+    """Hold the folder as `introvae.files.lock` does, once it is free; without it once `stop` is true."""
     with ExitStack() as stack:
         while not stop():
             with suppress(InUseError):

@@ -1,6 +1,6 @@
-"""Where a study is kept: SQLite in its folder, or a PostgreSQL server that many machines share.
+"""Storage of a study: SQLite in its folder, or a PostgreSQL server that many machines share.
 
-A database that goes away is waited for, so that a restart of the server does not end a study.
+Workers wait for a database that goes away, so that a restart of the server does not end a study.
 """
 
 import functools
@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from introvae.errors import StoppedError, UserError
 from sweeps.workers.redact import hide_password
 
-PATIENCE = 300.0  # seconds that a database is waited for
+PATIENCE = 300.0  # seconds to wait for a database
 BEAT_EVERY = 60  # seconds between the signs of life of a running trial
 TAKES = "--storage takes postgresql+psycopg://USER@HOST/DATABASE or sqlite:///FILE"
 ATTEMPTS = 20  # to create the tables, while other machines do the same
@@ -38,7 +38,7 @@ TRANSACTIONS = (
 
 
 def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The same transaction again and again while the database does not answer."""
+    """Repeat a transaction while the database does not answer."""
 
     @functools.wraps(method)
     def wrapper(self: "Database", *args: Any, **kwargs: Any) -> Any:
@@ -53,8 +53,8 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
                 if reason is None:
                     raise
                 if time.monotonic() - start > self.patience:
-                    how_long = f"has not answered for {self.patience:g} s ({reason})"
-                    self.given_up = f"{self.shown} {how_long}; rerun the same command to resume"
+                    silence = f"has not answered for {self.patience:g} s ({reason})"
+                    self.given_up = f"{self.shown} {silence}; rerun the same command to resume"
                     raise StoppedError(self.given_up) from None
                 if not waiting:
                     print(f"{self.shown} does not answer ({reason}); waiting for it", file=sys.stderr, flush=True)
@@ -69,7 +69,7 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Database(RDBStorage):
-    """Optuna's storage with patience. Raises StoppedError if the database stays away or its disk is full."""
+    """Optuna's storage with patience; raises StoppedError if the database stays away or its disk is full."""
 
     patience = PATIENCE
 
@@ -78,36 +78,31 @@ class Database(RDBStorage):
         self.one_machine = url.startswith("sqlite")
         self.given_up = ""
         template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+        beat = min(BEAT_EVERY, max(1, grace // 3))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             try:
-                super().__init__(
-                    template,
-                    engine_options(url),
-                    heartbeat_interval=min(BEAT_EVERY, max(1, grace // 3)),
-                    grace_period=grace,
-                )
+                super().__init__(template, engine_options(url), heartbeat_interval=beat, grace_period=grace)
             except Exception:
                 self.engine.dispose()
                 raise
         weakref.finalize(self, self.engine.dispose)  # which tells the server
 
     def outage(self, error: BaseException) -> str | None:
-        """Why the database does not answer, in one line; None for an error of another kind."""
+        """Return why the database does not answer, in one line; None for an error of another kind."""
         refused = next((e for e in causes(error) if isinstance(e, OperationalError | InterfaceError)), None)
         if refused is None:
             return None
         reason = _reason(refused)
         if "disk is full" in reason or getattr(refused.orig, "sqlstate", None) == DISK_FULL:
-            raise StoppedError(
-                f"the disk of {self.shown} is full; free some space, then rerun the same command"
-            ) from None
+            text = f"the disk of {self.shown} is full; free some space, then rerun the same command"
+            raise StoppedError(text) from None
         if self.one_machine and "locked" not in reason:
             raise StoppedError(f"{self.shown} cannot be used ({reason}); fix it, then rerun the same command")
         return reason
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """One that fails is left out: the grace period bears several."""
+        """Record a sign of life, unless that fails: the grace period bears several that are missing."""
         with suppress(StorageInternalError, SQLAlchemyError):
             super().record_heartbeat(trial_id)
 
@@ -117,30 +112,28 @@ for _name in TRANSACTIONS:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, the one it came from, and so on."""
+    """Iterate over an error, the one that caused it, and so on."""
     while error:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def open_database(url: str, grace: int) -> Database:
-    """The database with Optuna's tables in it; they are created if need be, by any number of machines at once.
+    """Open the database; Optuna's tables are created in it if need be, by any number of machines at once.
 
-    Raises UserError if the URL is none of a database that is there. Never names a password.
+    Raises:
+        UserError: If the URL leads to no database; the message never shows a password.
     """
     _reach(url)
-    for attempt in range(ATTEMPTS):
-        try:
+    for _ in range(ATTEMPTS - 1):
+        with suppress(SQLAlchemyError, StorageInternalError, AssertionError):  # somebody else was quicker
             return Database(url, grace)
-        except (SQLAlchemyError, StorageInternalError, AssertionError):  # somebody else was quicker
-            if attempt + 1 == ATTEMPTS:
-                raise
-            time.sleep(random.uniform(0.1, 0.5))
-    raise AssertionError
+        time.sleep(random.uniform(0.1, 0.5))
+    return Database(url, grace)
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Of sqlalchemy.create_engine."""
+    """Return the arguments of sqlalchemy.create_engine for a URL."""
     address = sqlalchemy.make_url(url)
     if address.get_backend_name() == "sqlite":
         return {"creator": functools.partial(_connect_sqlite, address.database or "")}
@@ -149,9 +142,9 @@ def engine_options(url: str) -> dict[str, Any]:
 
 
 def _connect_sqlite(path: str) -> sqlite3.Connection:
-    """WAL lets workers read while one writes; with it NORMAL survives a killed process, and is quick.
+    """Connect with WAL, which lets workers read while one writes, and NORMAL, which is quick and survives a kill.
 
-    A power cut may take the last transactions, whose trials then continue from their checkpoints.
+    A power cut may lose the last transactions, whose trials then continue from their checkpoints.
     """
     connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
     start = time.monotonic()
@@ -168,7 +161,6 @@ def _connect_sqlite(path: str) -> sqlite3.Connection:
 
 
 def _reach(url: str) -> None:
-    """Connect once."""
     try:
         address = sqlalchemy.make_url(url)
         if address.get_backend_name() not in ("sqlite", "postgresql"):
@@ -185,8 +177,6 @@ def _reach(url: str) -> None:
     except SQLAlchemyError as error:
         reason = _reason(error) if isinstance(error, DBAPIError) else type(error).__name__
         raise UserError(f"cannot reach the database {hide_password(url)} ({reason}); {TAKES}") from None
-    except sqlite3.Error as error:
-        raise UserError(f"cannot open the database {url} ({error})") from None
 
 
 def _reason(error: DBAPIError) -> str:

@@ -1,4 +1,4 @@
-"""What a worker tells of its work: how far it is, and where its time goes."""
+"""Messages of workers to the process that shows them, and the time that each phase of their work takes."""
 
 import time
 from collections import defaultdict
@@ -11,7 +11,7 @@ from introvae.training.progress import describe
 from introvae.training.trainer import OnLog, Trainer
 
 SHOW_EVERY = 0.1  # seconds between two rows that are shown
-SECONDS = "seconds"  # the attribute of a trial: what its worker spent on each phase since the trial before
+SECONDS = "seconds"  # the attribute of a trial: seconds that its worker spent on each phase since the trial before
 PHASES = {
     "training": "steps",
     "warm-up": "warm-up",
@@ -25,9 +25,9 @@ PHASES = {
 ONCE = ("warm-up", "start", "waiting")  # phases of a worker more than of a trial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a training is."""
+    """Progress of a training."""
 
     label: str
     step: int
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial has ended: what came of it, and where the study is, `done` trials of it."""
+    """End of a trial: a line on it and one on the study, of which `done` slots are filled."""
 
     trial: str
     study: str
@@ -46,7 +46,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Said:
-    """A line for stderr."""
+    """Line for stderr."""
 
     text: str
 
@@ -55,34 +55,33 @@ Message = Progress | Finished | Said
 Show = Callable[[Message], None]
 
 
-def to_nobody(message: Message) -> None:
+def to_nobody(message: Message) -> None:  # a function with a name, as processes receive it
     pass
 
 
 class Watch:
-    """Sums the seconds of each phase by the monotonic clock, and hands on what there is to show."""
+    """Stopwatch of a worker's phases since time.monotonic() was `began`, by default now; hands on what is to show."""
 
     def __init__(self, show: Show = to_nobody, began: float | None = None) -> None:
-        """`began` is the time.monotonic() of the worker's start, now by default."""
         self.show = show
         self.phase, self.since = "start", time.monotonic() if began is None else began
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def enter(self, phase: str) -> None:
-        """One of PHASES begins and the one before it ends."""
+        """End the current phase and begin another one of PHASES."""
         now = time.monotonic()
         self.seconds[self.phase] += now - self.since
         self.phase, self.since = phase, now
 
     def take(self) -> dict[str, float]:
-        """The seconds of each phase since the last call; then begins what belongs to the study."""
+        """Return the seconds of each phase since the last call, and begin the phase of the study."""
         self.enter("study")
         taken = {name: round(seconds, 4) for name, seconds in self.seconds.items()}
         self.seconds.clear()
         return taken
 
     def follow(self, label: str, trainer: Trainer, phase: str = "training") -> OnLog:
-        """Shows rows of metrics.csv now and then. What their steps took, by images/s, counts as `phase`."""
+        """Return a function that shows rows of metrics.csv now and then, and counts their steps' time as `phase`."""
         config, before, shown = trainer.config, trainer.step, 0.0
 
         def on_log(row: dict[str, float]) -> None:
@@ -93,14 +92,14 @@ class Watch:
             self.seconds[self.phase] -= took
             before = step
             if now - shown >= SHOW_EVERY or step == config.steps:
-                self.show(Progress(label, step, config.steps, describe(row)))
+                self.show(Progress(label=label, step=step, steps=config.steps, text=describe(row)))
                 shown = now
 
         return on_log
 
 
 def breakdown(study: optuna.Study) -> str:
-    """Where the time of the study's workers went, on all machines, in one line; "" for a study that kept none."""
+    """Return one line on where the workers of all machines spent their time; "" for a study that kept none."""
     total: defaultdict[str, float] = defaultdict(float)
     for trial in study.get_trials(deepcopy=False):
         for phase, seconds in trial.user_attrs.get(SECONDS, {}).items():

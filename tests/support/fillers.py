@@ -1,4 +1,4 @@
-"""Workers that fill a study's slots with trials that only count, with a checkpoint at each step."""
+"""Workers that fill a study's slots with trials that only count and write a checkpoint at each step."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from forks import ended, forked
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.files import write_atomically
+from sweeps.config import StudyConfig
 from sweeps.pool import Supervisor, work
 from sweeps.study import open_study
 from sweeps.workers import slots
@@ -26,7 +27,7 @@ STEP = 0.02  # seconds
 def count(
     folder: Path, steps: int, trial: optuna.Trial, slot: int, reported: dict[int, float], stop: Stop = lambda: False
 ) -> float:
-    """Score x, rising over the steps; half of the trials are pruned at their end."""
+    """Count to `steps` and score x; half of the trials are pruned at their end."""
     x = trial.suggest_float("x", 0, 1)
     trial.set_user_attr(DRAWN, x)
     checkpoint = folder / f"trial-{slot:03d}" / "step"
@@ -49,14 +50,14 @@ def count(
 
 @dataclass
 class Counting:
-    """A worker's job: `trials` that count to `steps`; a slot among `faults` does what is said there."""
+    """Job of a worker: `trials` that count to `steps`; a slot among `faults` fails as named there."""
 
     folder: Path
     trials: int
     steps: int = 5
     faults: dict[int, str] = field(default_factory=dict)
     starts: bool = True
-    isolate: bool = False
+    config: StudyConfig = StudyConfig()
 
     def of_worker(self, index: int, show: Show) -> "Counting":
         if not self.starts:
@@ -111,26 +112,29 @@ def fill(folder: Path, url: str, total: int, steps: int) -> None:
 
 
 def fill_and_kill(folder: Path, url: str, workers: int, total: int, kills: int, steps: int) -> None:
-    """As many processes fill the study together; `kills` of them are killed, each in the midst of a trial."""
+    """Fill the study with `workers` processes at once; `kills` of them are killed, each amid a trial."""
     pids = [forked(lambda: fill(folder, url, total, steps)) for _ in range(workers)]
     study = open_study(folder, {}, url=url)
     killed: set[int] = set()
     while len(killed) < kills:
-        killed.add(kill_in_the_midst(study, folder, steps, killed))
+        killed.add(kill_amid_a_trial(study, folder, steps, killed))
     codes = [ended(pid) for pid in pids]
     assert sorted(codes) == [-signal.SIGKILL] * kills + [0] * (workers - kills)
 
 
-def kill_in_the_midst(study: optuna.Study, folder: Path, steps: int, spared: Container[int] = ()) -> int:
-    """The id of a process killed between the second step of a trial and its last; stopped first, to be sure of it."""
+def kill_amid_a_trial(study: optuna.Study, folder: Path, steps: int, spared: Container[int] = ()) -> int:
+    """Kill a process between the second step of a trial and its last, and return its id.
+
+    The process is stopped first, to be sure of where it is.
+    """
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             pid = trial.user_attrs.get(OWNER, {}).get("pid")
             if pid and 2 in trial.intermediate_values and pid not in spared:
                 os.kill(pid, signal.SIGSTOP)
-                in_the_midst = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps
-                os.kill(pid, signal.SIGKILL if in_the_midst else signal.SIGCONT)
-                if in_the_midst:
+                amid = int((folder / f"trial-{trial.user_attrs['slot']:03d}" / "step").read_text()) < steps
+                os.kill(pid, signal.SIGKILL if amid else signal.SIGCONT)
+                if amid:
                     return pid
-    raise AssertionError("no trial was met in its midst")
+    raise AssertionError("no trial was met amid its steps")

@@ -1,4 +1,4 @@
-"""introvae-sweep for real: whole, killed and continued, refused."""
+"""introvae-sweep in processes of its own: whole, killed and continued, refused."""
 
 import csv
 import os
@@ -39,7 +39,7 @@ def sweep(out: Path, flags: list[str], trials: int) -> Command:
 
 
 def slots(out: Path) -> dict[int, tuple[dict[str, float], float | None, TrialState, dict[int, float]]]:
-    """What each finished slot drew, and what came of it."""
+    """Return parameters, value, state and reports of each finished slot."""
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{out / 'orl-faces-16px' / 'study.db'}")
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
     found = {t.user_attrs["slot"]: (t.params, t.value, t.state, t.intermediate_values) for t in ended}
@@ -58,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def with_warmup(whole: tuple[Path, str], out: Path) -> None:
-    """That of the same study, trained once for all tests."""
+    """Copy the warm-up of the same study, which is trained once for all tests."""
     shutil.copytree(whole[0] / STUDY / ".warmup", out / STUDY / ".warmup")
 
 
@@ -69,11 +69,8 @@ def first(whole: tuple[Path, str], trials: int) -> dict[int, Any]:
 def test_a_sweep_leaves_a_table_pictures_and_the_next_command(whole: tuple[Path, str]) -> None:
     out, printed = whole
     study = out / STUDY
-    assert [line.split(":")[0] for line in printed.splitlines() if line.startswith("trial ")] == [
-        "trial 0",
-        "trial 1",
-        "trial 2",
-    ]
+    ended = [line.split(":")[0] for line in printed.splitlines() if line.startswith("trial ")]
+    assert ended == ["trial 0", "trial 1", "trial 2"]
     assert f"next: introvae-report {out}" in printed
     assert str(study / "comparison.png") in printed and (study / "comparison.png").exists()
     with (study / "summary.csv").open() as file:
@@ -96,7 +93,7 @@ def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
     assert slots(tmp_path) == first(whole, 2)
 
 
-def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_goes_on(
+def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
     whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     with_warmup(whole, tmp_path)
@@ -132,7 +129,7 @@ def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
 
 
 def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
-    """Whatever was trained before it, and the warm-up included."""
+    """Its warm-up is trained again, and nothing else before it."""
     slot = max(slot for slot, (_, _, state, _) in slots(whole[0]).items() if state == TrialState.COMPLETE)
     trial = whole[0] / STUDY / f"trial-{slot:03d}"
     assert train(["--config", str(trial / "params.toml"), "--out", str(tmp_path / "alone"), "--device", "cpu"]) == 0
@@ -142,7 +139,7 @@ def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], 
 
 
 def with_little_room(words: list[str]) -> int:
-    """The command where no file can be as large as a checkpoint of wide networks."""
+    """Run the command where no file can be as large as a checkpoint of wide networks."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
     return main(words)
 
@@ -168,11 +165,8 @@ def test_changed_settings_are_refused_with_the_difference(
     changed = ["--trials", "3", "--out", str(out), *LONG, "--alpha", "0.1:0.5", "--latent", "9"]
     assert main(changed) == 2
     message = capsys.readouterr().err
-    assert (
-        "latent: 8 -> 9" in message
-        and "search.alpha: [0.1, 0.75] -> [0.1, 0.5]" in message
-        and "--study NAME" in message
-    )
+    for part in ("latent: 8 -> 9", "search.alpha: [0.1, 0.75] -> [0.1, 0.5]", "--study NAME"):
+        assert part in message
     assert slots(out) == before
 
 
@@ -182,9 +176,8 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
     assert result.code == 0, result.stderr
     study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path / 'mine' / 'study.db'}")
     for trial in study.trials:
-        assert (
-            0.1 <= trial.params["alpha"] <= 0.2 and 10 <= trial.params["beta"] <= 20 and 30 <= trial.params["m"] <= 60
-        )
+        alpha, beta, m = (trial.params[name] for name in ("alpha", "beta", "m"))
+        assert 0.1 <= alpha <= 0.2 and 10 <= beta <= 20 and 30 <= m <= 60
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])

@@ -23,7 +23,7 @@ from sweeps.study import open_study
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of two trials: one complete, one infeasible."""
+    """Study of two trials: one complete, one infeasible."""
     folder = tmp_path_factory.mktemp("out") / "faces"
     study = open_study(folder, {"beta": 2.0})
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[str]:
-    """The address of a dashboard; a warning in it is an error."""
+    """Address of a dashboard; a warning in it is an error."""
     port = free_port()
     command = [str(Path(sys.executable).with_name("optuna-dashboard")), f"sqlite:///{folder / 'study.db'}",
                "--artifact-dir", str(folder / ARTIFACTS), "--port", str(port)]  # fmt: skip
@@ -69,13 +69,13 @@ def get(address: str) -> bytes:
 
 
 def trials(server: str) -> tuple[int, list[dict[str, Any]]]:
-    """The id of the study, and its trials."""
+    """Return the id of the study, and its trials."""
     (summary,) = json.loads(get(f"{server}/api/studies"))["study_summaries"]
     assert summary["study_name"] == "faces"
     return summary["study_id"], json.loads(get(f"{server}/api/studies/{summary['study_id']}"))["trials"]
 
 
-def test_it_shows_the_trials_and_what_they_were_constrained_by(server: str, folder: Path) -> None:
+def test_it_shows_the_trials_and_their_constraints(server: str, folder: Path) -> None:
     _, shown = trials(server)
     kept = open_study(folder, {"beta": 2.0}).trials
     assert [trial["state"] for trial in shown] == ["Complete", "Pruned"]

@@ -1,4 +1,4 @@
-"""What --dry-run says of a study, and that it begins nothing."""
+"""--dry-run describes a study, and begins nothing."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 20, 33 and 58
 
 
 def lines(config: StudyConfig) -> dict[str, str]:
-    """The text of each line by its name; those without one belong to the line before."""
+    """Return the text of each line by its name; lines without a name belong to the one before."""
     found: dict[str, str] = {}
     for line in describe(config).splitlines():
         name, _, text = line.partition("  ")
@@ -36,7 +36,7 @@ def test_a_dry_run_shows_the_space_and_begins_nothing(tmp_path: Path, capsys: py
     assert not list(tmp_path.iterdir())
 
 
-def test_at_one_beta_it_tells_one_predicted_kl(tmp_path: Path) -> None:
+def test_a_fixed_beta_has_one_predicted_kl(tmp_path: Path) -> None:
     config = study_config(tmp_path, TRAIN, fix={"beta": 50.0})
     spectrum, shown = prepare(config).spectrum, lines(config)["beta"]
     units = predicted_active_units(spectrum, 50.0, 8)
@@ -49,18 +49,17 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     (low, high), spectrum = setup.space.beta, setup.spectrum
     assert shown["beta"].startswith(f" {low:.4g} to {high:.4g} (spectrum: low activates a quarter of the units")
     kls, units = ([f(spectrum, beta, 8) for beta in (low, high)] for f in (predicted_kl, predicted_active_units))
-    assert (
-        f"predicted KL {kls[0]:.3g} to {kls[1]:.3g} nats, active units {units[0]} to {units[1]} of 8" in shown["beta"]
-    )
+    predicted = f"predicted KL {kls[0]:.3g} to {kls[1]:.3g} nats, active units {units[0]} to {units[1]} of 8"
+    assert predicted in shown["beta"]
     assert shown["beta"].endswith(f"predicted collapse below {1 / spectrum[0].item():.3g}")
     assert shown["m"] == " 5 to 50 (--m)" and shown["lr"] == " 0.0001 to 0.001 (--search)"
     beta = setup.config.warmup_beta or 0.0
     kl = f"predicted KL {predicted_kl(spectrum, beta, 8):.3g} nats"
     assert f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and shown["warm-up"].endswith(kl)
-    assert shown["rungs"] == " at steps 26, 58; 33% go on (halving)"
+    assert shown["rungs"] == " at steps 26, 58; 33% continue (halving)"
 
 
-def test_shipped_points_name_their_study_and_say_what_they_stand_for(
+def test_shipped_points_name_their_study_and_show_the_published_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path), "--points", "beta-comparison"]
@@ -82,21 +81,20 @@ def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
     shown = lines(study_config(tmp_path, TRAIN, trials=10))
     assert shown["steps"] == f" {8 + 10 * 100} at most, {8 + 10 * trial:.0f} expected, 8 of them in 1 warm-up"
     at_most, expected = (float(words.split()[0]) for words in shown["minutes"].split(",")[:2])
-    assert (
-        0 < expected <= at_most < 10 and shown["disk"].startswith(" about ") and " 12 checkpoints of " in shown["disk"]
-    )
+    assert 0 < expected <= at_most < 10
+    assert shown["disk"].startswith(" about ") and " 12 checkpoints of " in shown["disk"]
     points = (Point(seed=1), Point(seed=1, m=3.0), Point(alpha=0.5))
     shown = lines(study_config(tmp_path, TRAIN, points=points, trials=None, seeds=2, keep=None))
     assert shown["steps"] == " 532 at most, 532 expected, 32 of them in 4 warm-ups"
-    assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("100% go on (none)")
+    assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("100% continue (none)")
     assert " 18 checkpoints of " in shown["disk"]
     shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="halving"))
-    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith("33% go on (halving)")
+    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith("33% continue (halving)")
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
     assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
     assert shown["warm-up"] == " none"
 
 
-def test_what_diverges_at_once_is_found_by_a_dry_run(tmp_path: Path) -> None:
+def test_a_dry_run_finds_what_diverges_at_once(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="is not finite"):
         describe(study_config(tmp_path, TRAIN | {"lr": 1e30}))

@@ -1,4 +1,4 @@
-"""Listed settings fill the first slots of a study, exactly once, whoever does it and however often it is cut off."""
+"""Listed settings fill the first slots of a study exactly once, whoever fills them and whatever is cut off."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ from sweeps.study import open_study
 from sweeps.trial import run_trial
 from sweeps.workers.slots import DRAWN, CutOff, Filler
 
-SPACE = Space((0.1, 1.0), (1.0, 10.0), (1.0, 16.0))
+SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 10.0), margin_ratio=(1.0, 16.0))
 POINTS = (Point(alpha=0.25, beta=2.0, margin_ratio=4.0), Point(alpha=0.5, beta=500.0), Point(m=30.0, seed=7), Point())
 
 
@@ -57,7 +57,7 @@ def test_the_shipped_comparison_is_scaled_to_the_images() -> None:
 
 
 def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) -> None:
-    """Those of the presets, which name the numbers of the two pictures."""
+    """The presets hold the numbers of the two published pictures."""
     for index in range(20):
         save_image(tmp_path / "faces" / f"{index}.png", (256, 256), seed=index)
     given = {"data": str(tmp_path / "faces")}
@@ -74,16 +74,16 @@ def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) 
 
 
 def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> None:
-    assert (StudyConfig(points=POINTS).total, StudyConfig(points=POINTS).pruned_by) == (4, "none")
-    assert (StudyConfig(points=POINTS, trials=9).total, StudyConfig(points=POINTS, trials=9).pruned_by) == (
-        9,
-        "halving",
-    )
-    assert StudyConfig(points=POINTS, pruner="halving").pruned_by == "halving"
-    assert (StudyConfig().total, StudyConfig().pruned_by) == (50, "halving")
+    for config, expected in (
+        (StudyConfig(), (50, "halving")),
+        (StudyConfig(points=POINTS), (4, "none")),
+        (StudyConfig(points=POINTS, trials=9), (9, "halving")),
+        (StudyConfig(points=POINTS, pruner="halving"), (4, "halving")),
+    ):
+        assert (config.total, config.pruned_by) == expected
 
 
-def test_what_a_study_says_at_its_start_names_the_ranges_that_a_trial_draws_from(tmp_path: Path) -> None:
+def test_the_opening_line_names_the_ranges_that_a_trial_draws_from(tmp_path: Path) -> None:
     setup = prepare(study_config(tmp_path, points=POINTS))
     assert opening(setup, 1) == "1 listed setting"
     assert opening(setup, 2) == "margin_ratio 1 to 16, 2 listed settings"
@@ -93,7 +93,7 @@ def test_what_a_study_says_at_its_start_names_the_ranges_that_a_trial_draws_from
 
 
 class Worker:
-    """Fills a study's slots with trials that only draw; `cuts` counts the trials that end before they begin."""
+    """Worker that fills a study's slots with trials that only draw; the first `cuts` of them are cut off."""
 
     def __init__(self, path: Path, total: int, cuts: int = 0, sampler: str = "tpe") -> None:
         points = values()
@@ -135,7 +135,7 @@ def test_points_of_a_study_that_is_cut_off_are_filled_exactly_once(tmp_path: Pat
     assert len(again.study.get_trials(states=(TrialState.FAIL,))) == 6
 
 
-def test_a_trial_of_a_process_that_was_killed_is_told_before_any_is_drawn(tmp_path: Path) -> None:
+def test_a_trial_of_a_killed_process_ends_before_any_is_drawn(tmp_path: Path) -> None:
     open_study(tmp_path / "s", {}).add_trial(optuna.create_trial(state=TrialState.RUNNING))
     assert Worker(tmp_path / "s", 2).drawn[0] == values()[0]
 
@@ -161,7 +161,7 @@ def test_workers_that_begin_at_once_fill_each_point_once(tmp_path: Path) -> None
 
 
 def run_points(out: Path, points: tuple[Point, ...], **given: Any) -> tuple[Any, optuna.Study]:
-    """The trials of the points, in a study in memory."""
+    """Run the trials of the points in a study in memory."""
     setup = prepare(study_config(out, points=points, **given))
     sampler = SlotSampler(0, "tpe", setup.space.distributions, setup.points)
     study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -198,7 +198,7 @@ def test_other_points_are_another_study(tmp_path: Path) -> None:
 
 
 def test_a_space_that_is_one_value_leaves_points_outside_to_the_point() -> None:
-    space = Space((0.25, 0.25), (1.0, 2.0), (1.0, 16.0), m=(5.0, 6.0))
+    space = Space(alpha=(0.25, 0.25), beta=(1.0, 2.0), margin_ratio=(1.0, 16.0), m=(5.0, 6.0))
     study = optuna.create_study(
         sampler=SlotSampler(0, "random", space.distributions, [{"alpha": 0.5, "margin_ratio": 2}])
     )

@@ -7,10 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from fillers import Counting, kill_in_the_midst, supervise, supervisor
+from fillers import Counting, kill_amid_a_trial, supervise, supervisor
 from waiting import wait_until
 
 from introvae.errors import StoppedError
+from sweeps.config import StudyConfig
 from sweeps.search.pruning import FINISHED
 from sweeps.study import open_study
 from sweeps.workers.interrupt import Interrupt
@@ -19,7 +20,7 @@ from sweeps.workers.watch import Message, Said
 
 
 def results(folder: Path) -> dict[int, str]:
-    """What each slot ended with."""
+    """Return what each slot ended with."""
     done = open_study(folder, {}).get_trials(states=FINISHED)
     assert len({trial.user_attrs["slot"] for trial in done}) == len(done)
     return {t.user_attrs["slot"]: t.user_attrs.get("outcome", "counted") for t in done}
@@ -40,7 +41,7 @@ def test_workers_that_cannot_begin_are_given_up(tmp_path: Path) -> None:
         supervisor(Counting(tmp_path / "s", 1, starts=False)).supervise(1)
 
 
-def test_what_one_worker_cannot_cope_with_stops_all_and_is_raised(tmp_path: Path) -> None:
+def test_an_error_that_ends_one_worker_stops_all_and_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         supervisor(Counting(tmp_path / "s", 4, faults={1: "no space"})).supervise(2)
     supervisor(Counting(tmp_path / "s", 4)).supervise(2)
@@ -50,8 +51,7 @@ def test_what_one_worker_cannot_cope_with_stops_all_and_is_raised(tmp_path: Path
 def test_a_killed_worker_is_replaced_and_its_slot_continued(tmp_path: Path) -> None:
     job = Counting(tmp_path / "s", 3, steps=20)
     watch = open_study(job.folder, {})
-
-    killer = threading.Thread(target=kill_in_the_midst, args=(watch, job.folder, job.steps))
+    killer = threading.Thread(target=kill_amid_a_trial, args=(watch, job.folder, job.steps))
     killer.start()
     supervisor(job).supervise(2)
     killer.join()
@@ -74,7 +74,7 @@ def test_what_a_worker_writes_to_stderr_is_shown_by_its_parent(
 
 
 def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
-    supervisor(Counting(tmp_path / "s", 3, steps=2, isolate=True)).supervise(1)
+    supervisor(Counting(tmp_path / "s", 3, steps=2, config=StudyConfig(isolate=True))).supervise(1)
     assert len({trial.user_attrs[OWNER]["pid"] for trial in open_study(tmp_path / "s", {}).trials}) == 3
 
 

@@ -20,11 +20,6 @@ def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
     assert sweeps.run_study(study_config(tmp_path, trials=2, pruner="none", quiet=True)).trials == study.trials
 
 
-def test_a_name_that_it_has_not() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'run_studies'"):
-        _ = sweeps.run_studies
-
-
 def test_as_many_workers_as_pytorch_would_use_threads_but_no_more_than_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,5 @@
+"""Repeats of the best setting over seeds, and their spread."""
+
 from pathlib import Path
 
 import optuna
@@ -15,7 +17,7 @@ from sweeps.study import best_trial
 def test_the_best_setting_is_repeated_over_seeds(
     tmp_path: Path, forgiving: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what was searched, its own warm-ups, nothing pruned; and the spread is printed and kept."""
+    """Repeats have the searched values and warm-ups of their own, and their spread is printed and kept."""
     monkeypatch.setattr("sweeps.run.summarize", lambda *_: None)
     config = study_config(
         tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,

@@ -1,3 +1,5 @@
+"""Studies are continued with their own settings only."""
+
 from pathlib import Path
 
 import optuna

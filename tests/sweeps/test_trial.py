@@ -1,3 +1,5 @@
+"""Trials: trained, scored, pruned, or infeasible."""
+
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +33,10 @@ VALUES = {"alpha": 0.2, "beta": 70.0, "margin_ratio": 2.0}
 
 @pytest.fixture(scope="module")
 def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    """A study whose warm-up has been trained."""
+    """Setup of a study whose warm-up has been trained."""
     settings = {"steps": 330, "warmup_steps": 300, "lr": 3e-3, "log_every": 10, "checkpoint_every": 10}
     config = tiny_config(**settings, warmup_beta=60.0, beta=60.0)
-    space = Space((0.1, 0.3), (50.0, 80.0), (1.0, 2.0))
+    space = Space(alpha=(0.1, 0.3), beta=(50.0, 80.0), margin_ratio=(1.0, 2.0))
     folder = tmp_path_factory.mktemp("warm") / "study"
     setup = Setup(
         config=config, space=space, images=small_faces, spectrum=eigenvalues(small_faces.train), folder=folder,
@@ -46,7 +48,7 @@ def warm(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 @pytest.fixture
 def setup(warm: Setup, tmp_path: Path) -> Setup:
-    """The same in a folder of the test's own."""
+    """Setup of the same study in a folder of the test's own."""
     shutil.copytree(warm.folder, tmp_path / "study")
     return replace(warm, folder=tmp_path / "study")
 
@@ -63,7 +65,7 @@ def run(setup: Setup, pruner: optuna.pruners.BasePruner | None = None) -> optuna
 
 
 def drawn(setup: Setup) -> bool:
-    """Whether the trial shows what happened in it."""
+    """Tell whether the trial has curves and a GIF; it has both or neither."""
     paths = [setup.run_folder(3) / name for name in ("curves.png", "images/training.gif")]
     assert len({path.exists() for path in paths}) == 1
     return paths[0].exists()
@@ -109,9 +111,8 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup) -> None:
 def test_a_study_maximizes_what_it_is_told(setup: Setup) -> None:
     trial = run(replace(setup, weights=weights_of("sharpness=1,structure=2")))
     scores = read_scores(setup.run_folder(3)) or {}
-    assert (
-        trial.value == scores["optimized"] == pytest.approx((scores["sharpness"] * scores["structure"] ** 2) ** (1 / 3))
-    )
+    mean = (scores["sharpness"] * scores["structure"] ** 2) ** (1 / 3)
+    assert trial.value == scores["optimized"] == pytest.approx(mean)
     assert trial.intermediate_values[330] == pytest.approx(trial.value)
     assert trial.value != pytest.approx(scores["score"], rel=0.01)
     rescore(read_runs(setup.folder))
@@ -223,7 +224,7 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
 
 
 def test_at_rungs_the_weights_and_their_average_count_half_each(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By fewer images than results are of."""
+    """They are scored on fewer images than results are."""
     monkeypatch.setattr("sweeps.trial.MOST_AT_RUNGS", 40)
     trial = run(setup)
     config = plan_trial(setup, 3, VALUES).config

@@ -1,4 +1,4 @@
-"""Which trials end before their last step."""
+"""Trials that end before their last step."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
 
 
 def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float = VAE_KL) -> tuple[int, str, str] | None:
-    """Step, state and reason after which a run is stopped that logs these energies in 100 steps after its warm-up."""
+    """Return step, state and reason of the end of a run that logs these energies in 100 steps after its warm-up."""
     check = Rules(tiny_config(m=m, warmup_steps=100, steps=200), vae_kl)
     names = ("step", "alpha", "kl_real", "kl_reconstruction", "kl_sample")
     check(dict(zip(names, (100, 0.0, 0.0, math.nan, math.nan), strict=True)))  # of the warm-up
@@ -49,7 +49,7 @@ def fate(*energies: tuple[float, float, float], m: float = 60.0, vae_kl: float =
     return None
 
 
-def test_a_healthy_run_goes_on() -> None:
+def test_a_healthy_run_continues() -> None:
     assert fate(*[HEALTHY] * 20) is None
 
 
@@ -59,7 +59,7 @@ def test_a_healthy_run_goes_on() -> None:
     ((30.0, 601.0, 28.0), "diverged", "runaway energy"),
     ((30.0, 30.0, 601.0), "diverged", "runaway energy"),
 ])  # fmt: skip
-def test_what_is_hopeless_ends_at_once(energies: tuple[float, float, float], state: str, reason: str) -> None:
+def test_a_hopeless_run_ends_at_once(energies: tuple[float, float, float], state: str, reason: str) -> None:
     ended = fate(HEALTHY, energies)
     assert ended and ended[:2] == (110, state) and ended[2].startswith(reason)
 

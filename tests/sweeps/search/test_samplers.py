@@ -1,4 +1,4 @@
-"""What each sampler draws follows from the study's seed, the slot and the finished trials; which trials are pruned."""
+"""Samplers draw by the study's seed, the slot and the finished trials; pruners by name."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from sweeps.search.space import Space
 from sweeps.study import open_study
 from sweeps.workers.slots import DRAWN, CutOff, Filler
 
-SPACE = Space((0.1, 1.0), (1.0, 100.0), (4.0, 4.0), search={"batch_size": (4, 64)})
+SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0), search={"batch_size": (4, 64)})
 
 
 def fill(path: Path, sampler: str, total: int, cuts: tuple[int, ...] = (), seed: int = 0) -> list[dict[str, float]]:
-    """The parameters of slots 0..total-1; the first trials of the slots in `cuts` are cut off.
+    """Return the parameters of slots 0..total-1; the first trials of the slots in `cuts` are cut off.
 
     Every third trial is pruned with a score, every fifth is infeasible without one.
     """

@@ -1,4 +1,4 @@
-"""Fixed values and further dimensions of a sweep."""
+"""Fixed values and further dimensions of a study."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
 
 
 def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path: Path) -> None:
-    """And can be reproduced from scratch."""
+    """Its run can be reproduced from scratch."""
     setup = prepare(study_config(tmp_path, search={"lr": (1e-3, 1e-2), "latent": (4, 16)}))
     assert not setup.shares_warmup(3)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
@@ -75,7 +75,7 @@ def test_a_warm_up_that_diverges_makes_its_trial_infeasible(tmp_path: Path) -> N
     assert scores and scores["state"] == "diverged" and read_config(setup.run_folder(0)).lr >= 1e29
 
 
-def test_a_warm_up_that_is_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_warm_up_that_is_stopped_resumes(tmp_path: Path) -> None:
     setup = prepare(study_config(tmp_path))
     folder = setup.warmup_folder(setup.config)
     asked = iter([False, True, True, True])

@@ -1,3 +1,5 @@
+"""The search space that follows from the training images."""
+
 import optuna
 import pytest
 import torch
@@ -11,7 +13,7 @@ from sweeps.search.space import LEAST_WARMUP_KL, data_space, warmup_beta
 def test_the_default_space_follows_from_the_images(small_faces: ImageSet) -> None:
     spectrum = eigenvalues(small_faces.train)
     space = data_space(spectrum, 16)
-    assert space.beta == beta_range(spectrum, 16)
+    assert space.beta == pytest.approx(beta_range(spectrum, 16), rel=1e-8)
     assert space.to_dict() == {"alpha": [0.1, 0.75], "beta": list(space.beta), "margin_ratio": [1.0, 16.0]}
     absolute = data_space(spectrum, 16, (0.1, 0.2), (1.0, 2.0), (10.0, 50.0))
     assert absolute.to_dict() == {"alpha": [0.1, 0.2], "beta": [1.0, 2.0], "m": [10.0, 50.0]}

@@ -1,4 +1,4 @@
-"""Who fills which slot: workers in one process that take turns, then many processes."""
+"""Every slot is filled once, by workers in one process that take turns, then by many processes."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from waiting import wait_until
 from introvae.files import lock
 from sweeps.search.pruning import FINISHED
 from sweeps.study import open_study
-from sweeps.workers.slots import DRAWN, OWNER, RETRY, CutOff, Filler, finished_slots, slots
+from sweeps.workers.slots import DRAWN, OWNER, RETRY, CutOff, Filler, by_slot, finished_slots
 
 
 def draw(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
@@ -32,7 +32,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Worker(Filler):
-    """With the study in `path`, as another process would open it."""
+    """Worker on the study in `path`, opened as another process would."""
 
     def __init__(
         self, path: Path, total: int, run: Callable[..., float] = draw, one_machine: bool = True, grace: int = 300
@@ -120,7 +120,7 @@ def test_a_slot_beyond_the_total_waits_for_a_larger_one(tmp_path: Path) -> None:
     assert finished_slots(worker.study.trials) == {0, 1}
     more = Worker(tmp_path / "s", 5)
     assert sorted(more.go()) == [2, 3, 4]
-    assert set(slots(more.study)) == set(range(5))
+    assert set(by_slot(more.study.trials)) == set(range(5))
 
 
 def test_of_two_retries_the_older_one_fills_the_slot(tmp_path: Path) -> None:
@@ -177,10 +177,8 @@ def test_silence_on_another_machine_is_heard(tmp_path: Path, monkeypatch: pytest
     os.kill(child, signal.SIGKILL)
     assert ended(child) == -signal.SIGKILL
     assert Worker(path, 1, one_machine=False, grace=1).go() == [0]
-    assert [(t.state.name, t.user_attrs[OWNER]["host"] == "elsewhere") for t in watch.trials] == [
-        ("FAIL", True),
-        ("COMPLETE", False),
-    ]
+    found = [(trial.state.name, trial.user_attrs[OWNER]["host"] == "elsewhere") for trial in watch.trials]
+    assert found == [("FAIL", True), ("COMPLETE", False)]
 
 
 def test_a_trial_taken_for_dead_does_not_count_twice(tmp_path: Path) -> None:
@@ -213,7 +211,7 @@ def test_the_total_is_exact_on_postgresql(
 
 
 def assert_filled(folder: Path, url: str, workers: int, total: int, kills: int) -> None:
-    """Every slot is filled once, and killed trials went on from their checkpoints in other processes."""
+    """Check that every slot is filled once, and that killed trials resumed from checkpoints in other processes."""
     fill_and_kill(folder, url, workers, total, kills, 8)
     study = open_study(folder, {}, url=url)
     done = study.get_trials(states=FINISHED)

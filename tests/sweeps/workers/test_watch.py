@@ -1,4 +1,4 @@
-"""Where a study's time goes: phases by the monotonic clock, kept with each trial, summed over all of them."""
+"""Phases of a study's time, by the monotonic clock, kept with each trial and summed over all of them."""
 
 import time
 
@@ -11,7 +11,7 @@ from sweeps.workers.watch import PHASES, Message, Progress, Watch, breakdown
 
 
 class Clock:
-    """In the place of time.monotonic."""
+    """Replacement for time.monotonic."""
 
     now = 1000.0
 
