@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def forked(work: Callable[[], object]) -> int:
-    """The id of a process that does some work and ends with the number that it gives, 0 for None, 1 if it fails."""
+    """Start a process whose exit code is the number that `work` returns, 0 for None, 1 if it fails; return its id."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of libraries, which the child does not use
         child = os.fork()
@@ -26,12 +26,12 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def ended(child: int) -> int:
-    """The exit code of the process, which is waited for; negative for a signal."""
+    """Wait for the process, and return its exit code; negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class Command:
-    """A command's main function with its words, in a process of its own."""
+    """Process that runs a command's main function with these words."""
 
     def __init__(self, main: Callable[[list[str]], int], words: list[str]) -> None:
         self.main, self.words = main, words
@@ -39,7 +39,7 @@ class Command:
         self.pid = forked(self._run)
 
     def wait(self) -> "Command":
-        """Until its end; sets `code`, `stdout` and `stderr`."""
+        """Wait for its end, and set `code`, `stdout` and `stderr`."""
         self.code = ended(self.pid)
         shown = []
         for file in self.files:

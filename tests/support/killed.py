@@ -1,12 +1,11 @@
-"""introvae-train, killed with SIGKILL and continued, again and again: a script for test_reliability.py.
+"""Kill introvae-train with SIGKILL and continue it, again and again: a script for test_reliability.py.
 
     python killed.py FOLDER KILLS FLAG...
 
 FOLDER/whole/run is never killed; FOLDER/0/run, FOLDER/1/run and so on are killed once and continued by the same
-command.
-The moments are lines drawn at random: in turn of all that writes, of the whole trainer, and of a file that is half
-written, so that a temporary file is left behind. Each command
-is a process of its own, forked from this one, which has done the slow imports.
+command. The moments are lines drawn at random: in turn of all that writes, of the whole trainer, and of a file that is
+half written, so that a temporary file is left behind. Each command is a process forked from this one, which has done
+the slow imports.
 """
 
 import os
@@ -33,7 +32,7 @@ FILES = {files.__file__, folder.__file__, trainer.__file__}
 
 
 class Moments:
-    """Counts lines and those that write; ends the process with SIGKILL at the `last` one of a kind."""
+    """Trace function that counts lines of three kinds, and kills the process at the `last` one of a `kind`."""
 
     def __init__(self, kind: int, last: int) -> None:
         self.kind, self.last, self.seen = kind, last, [0, 0, 0]
@@ -49,7 +48,7 @@ class Moments:
 
 
 def train(flags: list[str], out: Path, kind: int = 0, last: int = -1) -> tuple[int, list[int]]:
-    """How the process ended, as os.waitpid tells, and how many moments of each kind it had."""
+    """Train in a process; return its status, as os.waitpid does, and its number of moments of each kind."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:

@@ -1,4 +1,4 @@
-"""Root is above permission bits; inside `bound_by_permissions` this thread is not."""
+"""Permission bits that bind root too: they do in this thread inside `bound_by_permissions`."""
 
 import ctypes
 import os

@@ -25,7 +25,7 @@ CASES = {
 
 
 def train(norm: str, weights: Weights, steps: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The state after `steps` on this process's slices of the batches that `draws` gives."""
+    """Train on this process's slices of the batches that `draws` gives, and return the state."""
     model, optimizers = make(norm, dtype)
     for step in range(steps):
         x, noise = draws(step, dtype)
@@ -36,7 +36,7 @@ def train(norm: str, weights: Weights, steps: int, dtype: torch.dtype) -> dict[s
 
 
 def first_gradients(norm: str, weights: Weights) -> dict[str, Tensor]:
-    """Of one step in float32, as Adam's first moment keeps them: a tenth of the gradient."""
+    """Return the gradients of one step in float32; Adam's first moment keeps a tenth of them."""
     model, optimizers = make(norm, torch.float32)
     x, noise = draws(0, torch.float32)
     assert noise.prior is not None

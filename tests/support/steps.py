@@ -39,7 +39,7 @@ def draws(step: int, dtype: torch.dtype = torch.float64, device: str = "cpu") ->
 
 
 class PassCounter(TorchDispatchMode):
-    """Counts, in units of one batch, what one convolution of each network is asked for."""
+    """Counter of what one convolution of each network is asked for, in units of one batch."""
 
     def __init__(self, convolutions: dict[str, nn.Conv2d]) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class PassCounter(TorchDispatchMode):
 
 
 def inner_convolution(network: nn.Module) -> nn.Conv2d:
-    """Of the first residual block whose input comes from another layer and whose output goes on to one."""
+    """Return a convolution of the first residual block that lies between other layers."""
     segments = [module for module in network.modules() if isinstance(module, Segment)]
     blocks = [module for segment in segments[1:] for module in segment if isinstance(module, Block)]
     return blocks[0].conv1

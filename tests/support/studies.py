@@ -57,7 +57,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
 
 
 def make_run(folder: Path, state: str = "complete", score: float = 0.5, reason: str = "", **config: Any) -> Path:
-    """A run of 20 steps at 16 px with a row every 2; running and diverged ones have no measures."""
+    """Write a run of 20 steps at 16 px with a row every 2; running and diverged ones have no measures."""
     folder.mkdir(parents=True)
     write_params(folder, tiny_config(**config), {})
     rows = [dict.fromkeys(COLUMNS, 1.5) | {"step": step} for step in range(2, 21, 2)]
@@ -71,7 +71,7 @@ def make_run(folder: Path, state: str = "complete", score: float = 0.5, reason: 
 
 
 def make_study(root: Path) -> Path:
-    """Seven runs, one of each state and one that is no run of this project."""
+    """Write seven runs of several states, an unreadable one, and a folder that is no run."""
     make_run(root / "study" / "trial-000", "complete", 0.5)
     make_run(root / "study" / "trial-001", "pruned", 0.75, "score 0.750 at step 20")
     make_run(root / "study" / "trial-002", "collapsed", 0.25, "samples alike | at step 20")
@@ -86,7 +86,7 @@ def make_study(root: Path) -> Path:
 
 
 def study_config(out: Path, train: Mapping[str, Any] | None = None, **values: Any) -> StudyConfig:
-    """A study of three trials that take a moment."""
+    """Return the configuration of a study of three trials that take a moment."""
     given: dict[str, Any] = {"train": tiny_config(**{"lr": 3e-3} | dict(train or {})), "trials": 3}
     return StudyConfig(**given | {"out": out, "device": "cpu"} | values)
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 of Huang et al. (2018), and Soft-IntroVAE, line by line and slow: what the fast step is held against."""
+"""Slow twins of the fast step: Algorithm 1 of Huang et al. (2018) line by line, Soft-IntroVAE, and a plain VAE."""
 
 from itertools import chain
 
@@ -11,12 +11,12 @@ from introvae.training.step import Noise, Optimizers
 
 
 def energy(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Equation 9, as printed: -1/2 sum (1 + log sigma^2 - mu^2 - sigma^2)."""
+    """Return equation 9 as printed: -1/2 sum (1 + log sigma^2 - mu^2 - sigma^2)."""
     return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(dim=1)
 
 
 def squared_error(x_r: Tensor, x: Tensor) -> Tensor:
-    """Equation 10, with the mean over the batch."""
+    """Return equation 10, with the mean over the batch."""
     return (0.5 * ((x_r - x) ** 2).sum(dim=(1, 2, 3))).mean()
 
 
@@ -27,7 +27,7 @@ def margin(kl: Tensor, w: Weights) -> Tensor:
 
 
 def update(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """theta <- theta - eta grad(loss), for the parameters of one network only."""
+    """Step theta <- theta - eta grad(loss), for the parameters of one network only."""
     parameters = list(network.parameters())
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
         parameter.grad = gradient
@@ -49,10 +49,10 @@ def algorithm_1(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise
 
 
 def soft_introvae(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
-    """Daniel and Tamar (2021): ELBO(x) - 1/2 exp(2 ELBO(fake)) for the encoder, ELBO(x) - KL(fake) for the decoder.
+    """Step on ELBO(x) - 1/2 exp(2 ELBO(fake)) for the encoder, ELBO(x) - KL(fake) for the decoder.
 
-    Fakes are images to the encoder's loss: no gradient reaches them there. Each image is decoded and each z encoded
-    once only, as batch norm's statistics count how often.
+    Soft-IntroVAE, Daniel and Tamar (2021). Fakes are images to the encoder's loss: no gradient reaches them there. Each
+    image is decoded and each z encoded once only, since batch norm's statistics count each pass.
     """
     enc, dec = model.encoder, model.decoder
     assert noise.prior is not None and noise.fakes is not None
@@ -77,7 +77,7 @@ def soft_introvae(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noi
 
 
 def vae(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
-    """One step of the plain VAE objective, both networks at once."""
+    """Step on the plain VAE objective, both networks at once."""
     mu, logvar = model.encoder(x)
     kl = 0.5 * (mu.square() + torch.expm1(logvar) - logvar).sum(1)
     x_r = model.decoder(mu + torch.exp(0.5 * logvar) * noise.posterior)
