@@ -1,11 +1,11 @@
-"""What runs say of the claims about alpha, beta and m: tables in Markdown, and a map.
+"""Tables in Markdown, and a map, of what runs say about the claims on alpha, beta and m.
 
     introvae-sweep --points claims
     python benchmarks/claims.py predictions/claims [--map claims.png]
 
 The points, three seeds each: a grid of beta (0.05 to 0.75 at 256x256x3) and margin ratio (1.5 to 15) at alpha 0.25;
 alpha from 0.05 to 1 at beta 0.2 and margin ratio 4; and a VAE for each beta. A cell holds the mean and the standard
-deviation over seeds, and how many of the runs did not end well.
+deviation over seeds, and the number of runs that did not end well.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PREDICTORS = {
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """A row for each ended run: alpha, beta at 256x256x3, m and ratio (m/KL), seed, state, score, parts, measures."""
+    """Return a row for each ended run: alpha, beta at 256x256x3, m, ratio (m/KL), seed, state, scores, measures."""
     return pd.DataFrame([_row(run) for run in read_runs(folder) if run.state.ended])
 
 
@@ -46,9 +46,11 @@ def _short(value: float | None) -> float | None:
 
 
 def cell(runs: pd.DataFrame, measure: str) -> str:
-    """Mean and standard deviation over runs, and their states if not all are complete."""
+    """Format mean and standard deviation over runs, and the states of those that are not complete."""
     values = runs[measure].dropna()
-    shown = f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "") if len(values) else "-"
+    shown = f"{values.mean():.3f}" if len(values) else "-"
+    if len(values) > 1:
+        shown += f" ± {values.std():.3f}"
     bad = runs.state[runs.state != "complete"].value_counts()
     return "; ".join([shown, *(f"{count} {state}" for state, count in bad.items())])
 
@@ -59,7 +61,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def grid_table(grid: pd.DataFrame, measure: str) -> str:
-    """Beta downwards, margin ratio to the right."""
+    """Format a measure over the grid, beta downwards and margin ratio to the right."""
     ratios = sorted(grid.ratio.unique())
     rows = [
         [f"beta {beta:g}", *(cell(of_beta[of_beta.ratio == ratio], measure) for ratio in ratios)]
@@ -69,13 +71,13 @@ def grid_table(grid: pd.DataFrame, measure: str) -> str:
 
 
 def rows_table(runs: pd.DataFrame, by: str, measures: Sequence[str]) -> str:
-    """A row for each value of `by`."""
+    """Format measures in a row for each value of `by`."""
     rows = [[f"{value:g}", *(cell(same, measure) for measure in measures)] for value, same in runs.groupby(by)]
     return table([by, *measures], rows)
 
 
 def predictors_table(grid: pd.DataFrame, vaes: pd.DataFrame) -> str:
-    """Spearman's rank correlation of the score with what could tell it beforehand, over the grid of each seed."""
+    """Format Spearman's rank correlations of the score with PREDICTORS, over the grid of each seed."""
     known = grid.merge(vaes[["beta", "seed", "kl", "kl_95"]], on=["beta", "seed"], suffixes=("", "_vae"))
     rows = []
     for name, of in PREDICTORS.items():
@@ -85,7 +87,7 @@ def predictors_table(grid: pd.DataFrame, vaes: pd.DataFrame) -> str:
 
 
 def draw_map(grid: pd.DataFrame, path: Path) -> None:
-    """Mean score over beta and margin ratio."""
+    """Draw the mean score over beta and margin ratio."""
     mean = grid.pivot_table("score", "beta", "ratio").sort_index(ascending=False)
     deviation = grid.pivot_table("score", "beta", "ratio", aggfunc="std").reindex_like(mean)
     text = mean.map("{:.2f}".format) + deviation.map("\n± {:.2f}".format, na_action="ignore").fillna("")

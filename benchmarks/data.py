@@ -1,10 +1,10 @@
-"""The share of a training step that goes into its data, for images on the device and images in a file.
+"""Share of a training step's time that its data take, for images on the device and images in a file.
 
     python benchmarks/data.py [--device NAME] [--steps N]
 
-Trains the default settings (ORL faces, 32 px) in the warm-up, whose steps are the shortest, and times each
-call for a batch, the device made idle before and after it. The streamed set is the same faces written 320
-times into a memory-mapped file.
+The default settings (ORL faces, 32 px) are trained in the warm-up, whose steps are the shortest. Each call for a batch
+is timed, with the device idle before and after it. The streamed set is the same faces, written 320 times into a
+memory-mapped file.
 """
 
 import argparse
@@ -29,7 +29,7 @@ COPIES = 320
 
 
 class TimedBatches(Batches):
-    """Adds up the seconds that its calls take."""
+    """Batches that sum the seconds of their calls."""
 
     seconds = 0.0
 
@@ -51,16 +51,12 @@ class TimedBatches(Batches):
 
 
 def measure(images: ImageSet, steps: int, device: torch.device, folder: Path) -> tuple[float, float]:
-    """Milliseconds of a step, and of these in the data."""
+    """Return the milliseconds of a step, and how many of them its data take."""
     last = WARM + steps
     config = TrainConfig(
-        channels=images.channels,
-        steps=last,
-        warmup_steps=last,
-        log_every=last,
-        checkpoint_every=last,
+        channels=images.channels, steps=last, warmup_steps=last, log_every=last, checkpoint_every=last,
         picture_every=last,
-    )
+    )  # fmt: skip
     trainer = Trainer(config, images, folder, device)
     trainer.batches = batches = TimedBatches(images.train, config, device)
     trainer.run(until=WARM)
@@ -73,7 +69,7 @@ def measure(images: ImageSet, steps: int, device: torch.device, folder: Path) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help=f"{DEVICE_HELP} [auto]")
-    parser.add_argument("--steps", type=int, default=200, help="steps that are timed [200]")
+    parser.add_argument("--steps", type=int, default=200, help="steps to time [200]")
     args = parser.parse_args()
     device = find_device(args.device)
     tune_process(device)

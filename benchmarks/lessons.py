@@ -1,10 +1,10 @@
-"""What a VAE is before it is an IntroVAE: ten trainings on digits, and a table of what came out.
+"""Lessons on the VAE inside an IntroVAE: ten trainings on digits, and a table of their measures.
 
     python benchmarks/lessons.py [--out FOLDER] [--steps N]
-    introvae-report predictions/lessons --open        # pictures, traversals, curves, and how it went as a GIF
+    introvae-report predictions/lessons --open        # pictures, traversals, curves, and a GIF of each training
 
-The lessons of yukunchen113's pages on the VAE and the beta-VAE: an autoencoder (no KL), a VAE, the KL let in by and by,
-an encoder and decoder of low capacity, and rising and falling weights of the KL. The same command goes on after a stop.
+The lessons are those of yukunchen113's pages on the VAE and the beta-VAE: an autoencoder (no KL), a VAE, a KL weight
+that rises slowly, networks of low capacity, and larger and falling weights. The same command resumes them.
 """
 
 import argparse
@@ -49,8 +49,10 @@ def row(run: Run, spectrum: Tensor) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("predictions/lessons"), help="[predictions/lessons]")
-    parser.add_argument("--steps", type=int, default=3000, help="of each training [3000]")
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions/lessons"), help="folder for the runs [predictions/lessons]"
+    )
+    parser.add_argument("--steps", type=int, default=3000, help="steps of each training [3000]")
     args = parser.parse_args()
     for name, (preset, weight) in LESSONS.items():
         weights = [] if weight is None else ["--kl-weight", weight]

@@ -1,9 +1,9 @@
-"""Seconds that a run with 1,000 validation images takes to be measured, part by part.
+"""Seconds that it takes to measure a run with 1,000 validation images, part by part.
 
     python benchmarks/measures.py [--image-size N] [--threads N]
 
-The images are ORL faces in colour and their mirror images, repeated; the networks the default ones of that size with
-their initial weights. CPU seconds hardly depend on what else the machine does; wall seconds do.
+The images are ORL faces in color and their mirror images, repeated; the networks are the default ones of that size,
+with initial weights. CPU seconds hardly depend on what else the machine does; wall seconds do.
 """
 
 import argparse
@@ -26,6 +26,8 @@ PARTS = (
 
 
 def timed(name: str, function: Callable, seconds: dict[str, float]) -> Callable:
+    """Return the function with its CPU time kept in `seconds`."""
+
     def call(*arguments: object) -> object:
         start = time.process_time()
         result = function(*arguments)
@@ -38,7 +40,7 @@ def timed(name: str, function: Callable, seconds: dict[str, float]) -> Callable:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image-size", type=int, default=64, metavar="N", help="pixels [64]")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="[all cores]")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="threads [all cores]")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     faces = load_images("orl-faces", args.image_size, 3)

@@ -1,4 +1,4 @@
-"""The orders of passes that other code runs, with the same losses and the same kind of update, for comparison.
+"""Orders of network passes in other code, with the same losses and the same kind of update, for comparison.
 
 Written from the counts of network passes alone. In units of one batch (forward, weight gradient, input gradient):
 
@@ -20,9 +20,10 @@ from introvae.training.step import Noise, Optimizers
 
 
 class UncheckedAdam(torch.optim.Adam):
-    """Adam that autograd does not see: the authors' order uses weights after their update that it saved before.
+    """Unfused Adam whose updates autograd does not see.
 
-    PyTorch 0.4 let that pass, and so their code ran; today's refuses it. The arithmetic is Adam's, unfused.
+    The authors' order backpropagates through weights that have been updated since. PyTorch 0.4 allowed that, and so
+    their code ran; PyTorch 1.5 and later refuse it.
     """
 
     def __init__(self, network: nn.Module, lr: float) -> None:
@@ -37,7 +38,7 @@ class UncheckedAdam(torch.optim.Adam):
 
 
 def authors_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
-    """hhb072/IntroVAE: both losses are backpropagated through all that they reach. Takes UncheckedAdam."""
+    """Take a step as hhb072/IntroVAE: both losses are backpropagated through all they reach. Needs UncheckedAdam."""
     encoder, decoder = model.encoder, model.decoder
     model.zero_grad()
     mu, logvar = encoder(x)
@@ -57,7 +58,7 @@ def authors_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Nois
 
 
 def soft_introvae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> None:
-    """taldatech/soft-intro-vae-pytorch: encoder and decoder phases that share nothing but z; gamma_r always runs."""
+    """Take a step as taldatech/soft-intro-vae-pytorch: two phases that share z alone; gamma_r's pass always runs."""
     encoder, decoder = model.encoder, model.decoder
     assert noise.fakes is not None
     decoder.requires_grad_(False)

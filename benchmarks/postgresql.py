@@ -1,4 +1,4 @@
-"""A PostgreSQL server in a temporary folder, on 127.0.0.1 and a free port, for as long as it is needed."""
+"""Temporary PostgreSQL server in a folder of its own, on 127.0.0.1 and a free port."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ QUOTED = "s3cret%7Bx%7D%25"  # in a URL
 
 
 class PostgreSQL:
-    """`url(name)` makes a database and gives its URL, with a password; `stop` and `start` are the server's."""
+    """Server for a with statement; its databases have a password."""
 
     def __enter__(self) -> "PostgreSQL":
         self.programs = programs()
@@ -41,6 +41,7 @@ class PostgreSQL:
         self._run("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop")
 
     def url(self, database: str) -> str:
+        """Create a database, and return its URL."""
         self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "tester", database)
         return f"postgresql+psycopg://tester:{QUOTED}@127.0.0.1:{self.port}/{database}"
 
@@ -58,7 +59,7 @@ class PostgreSQL:
 
 
 def free_port() -> int:
-    """Below those that the kernel gives to clients: while no server listens, a client could be given its port."""
+    """Return a port below those that the kernel gives to clients, which could get it while the server is stopped."""
     for port in range(20_000 + os.getpid() % 8_000, 32_000):
         with socket.socket() as free, contextlib.suppress(OSError):
             free.bind(("127.0.0.1", port))
@@ -67,7 +68,7 @@ def free_port() -> int:
 
 
 def programs() -> Path:
-    """Where the server's programs are; fails if PostgreSQL is not installed."""
+    """Return the folder of the server's programs; fail if PostgreSQL is not installed."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     folders = [path.parent for path in debian or map(Path, filter(None, [shutil.which("initdb")]))]
     assert folders, "these tests start a PostgreSQL server; install it (the Debian package postgresql)"

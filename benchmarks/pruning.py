@@ -1,15 +1,15 @@
-"""What pruning saves and costs: 50 quasi-random points trained in full, against the same points pruned.
+"""Price and quality of pruning: 50 quasi-random points trained in full, against the same points pruned.
 
-`benchmarks/sweep.py` runs it. A small setting (ORL faces at 16 px), an hour or so on two cores. Each point is trained
-to its end, and scored every 25 steps. A pruned trial is bit for bit the beginning of the full one, so that what a study
-of the same points would have done follows from these scores and energies, by the study's own pruner and rules:
+`benchmarks/sweep.py` runs it. The setting is small (ORL faces at 16 px), and takes an hour on two cores. Each point is
+trained to its end, and scored every 25 steps. A pruned trial is bit for bit the beginning of the full one, so these
+scores and energies tell, by the study's own pruner and rules, what a study of the same points would have done:
 
-price: the pruned study's training steps, its warm-up counted once, as a share of those of 50 separate trainings, each
-    with its warm-up; and, warm-ups left out, the share of the adversarial steps.
-quality: (found - median) / (best - median) of the full-length scores, found being that of the pruned study's winner.
-rules: how many of the full trainings each one ends, and the best rank of 50 that one of these had at its end.
-orders: the mean quality, and the share of at least 0.9, where the points come in 40 other orders, and where trials are
-    compared by the weights' score alone or by that of their moving average alone, in place of the mean of both.
+price: training steps of the pruned study, with its warm-up counted once, as a share of those of 50 separate trainings,
+    each with its warm-up; and, warm-ups left out, the share of the adversarial steps.
+quality: (found - median) / (best - median) of the full-length scores, where found is that of the pruned study's winner.
+rules: number of the full trainings that each rule ends, and the best rank of 50 that one of these had at its end.
+orders: mean quality, and the share of at least 0.9, if the points come in 40 other orders, and if trials are compared
+    by the score of the weights alone or of their moving average alone, in place of the mean of both.
 """
 
 import functools
@@ -69,7 +69,7 @@ def study_of(seed: int, out: Path, wide: bool) -> Setup:
 
 
 def points(setup: Setup) -> list[dict[str, float]]:
-    """Quasi-random values of alpha, beta and the margin ratio, in the wide space of the learning rate as well."""
+    """Draw quasi-random values of alpha, beta and the margin ratio, in the wide space of the learning rate as well."""
     study = optuna.create_study(sampler=QMCSampler(seed=setup.config.seed, scramble=True))
     drawn = []
     for _ in range(POINTS):
@@ -82,7 +82,7 @@ def points(setup: Setup) -> list[dict[str, float]]:
 
 
 def point_plan(setup: Setup, slot: int) -> Plan:
-    """The run of a slot; a learning rate of its own does not change the warm-up that it starts from."""
+    """Plan the run of a slot; a learning rate of its own does not change the warm-up that it starts from."""
     values = points(setup)[slot]
     lr = values.pop("lr", TRAIN.lr)
     plan = plan_trial(setup, slot, values)
@@ -90,7 +90,7 @@ def point_plan(setup: Setup, slot: int) -> Plan:
 
 
 def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
-    """The run of a slot by step: scores of its weights and of their average, energies, and how its images collapsed."""
+    """Train a slot; keep by step scores of weights and of their average, energies, and collapses of the images."""
     torch.set_num_threads(1)
     setup = study_of(seed, out, wide)
     plan = point_plan(setup, slot)
@@ -122,7 +122,7 @@ def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
 
 
 def rules(training: Point) -> dict[str, int]:
-    """The name of each rule that would have ended the training, and the first step at which."""
+    """Return the rules that would have ended the training, each with the first step at which."""
     found: dict[str, int] = dict(training["collapse"])
     check = Rules(replace(TRAIN, m=training["m"]), training["vae_kl"])
     for row in training["energies"]:
@@ -134,7 +134,7 @@ def rules(training: Point) -> dict[str, int]:
 
 
 def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list[Point]:
-    """All points of a seed, in the order of their slots."""
+    """Train the points of a seed that are missing, and return all in the order of their slots."""
     setup = study_of(seed, out, wide)
     train_warmup(setup, setup.config)
     files = [setup.folder / f"{slot:02d}.json" for slot in range(POINTS)]
@@ -146,14 +146,15 @@ def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list
 
 
 def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> tuple[list[int], list[int]]:
-    """The adversarial steps of each training, had it been pruned, and those that had come to their end.
+    """Return the adversarial steps of each training, had it been pruned, and the indices of those trained to the end.
 
-    `compared` gives the number by which trials are compared, of the scores of the weights and of their average.
+    `compared` maps the scores of the weights and of their average to the number by which trials are compared.
     """
     study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
     steps, complete = [], []
     for index, full in enumerate(trainings):
-        trial, end, ruled_out = study.ask(), TRAIN.steps, min(rules(full).values(), default=TRAIN.steps + 1)
+        trial, end = study.ask(), TRAIN.steps
+        ruled_out = min(rules(full).values(), default=TRAIN.steps + 1)
         for rung in [*rungs(TRAIN), TRAIN.steps]:
             if ruled_out < rung:
                 end = ruled_out
@@ -200,7 +201,7 @@ def report_orders(seeds: Sequence[Sequence[Point]]) -> None:
 
 
 def report_rules(seeds: Sequence[Sequence[Point]]) -> None:
-    """A rule of a single trial is right if what it ends would not have ended among the best."""
+    """Print the ranks of what each rule ends; it is right if none would have ended among the best."""
     ranks: defaultdict[str, list[int]] = defaultdict(list)
     for trainings in seeds:
         final = final_scores(trainings)
@@ -212,7 +213,7 @@ def report_rules(seeds: Sequence[Sequence[Point]]) -> None:
 
 
 def run(out: Path, seeds: int, workers: int, wide: bool = False) -> None:
-    """Train what is missing, and print the figures; of the wide space those of the rules alone."""
+    """Train what is missing, and print the figures; for the wide space those of the rules only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with ProcessPoolExecutor(workers) as pool:
         trainings = [trained(seed, out, wide, pool) for seed in range(seeds)]

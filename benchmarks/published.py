@@ -1,4 +1,4 @@
-"""Published settings and their margin ratios: m over the KL that the faces' covariance predicts of a VAE.
+"""Published settings and their margin ratios: m over the KL of a VAE that the faces' covariance predicts.
 
     python benchmarks/published.py --data celeba:ROOT        # or a folder of faces
 
@@ -16,13 +16,13 @@ SIZE = 64
 
 
 def settings() -> dict[str, TrainConfig]:
-    """The presets of published IntroVAEs."""
+    """Return the presets of published IntroVAEs."""
     configs = {name: TrainConfig.from_dict(load_preset(name)) for name in presets()}
     return {name: c for name, c in configs.items() if c.image_size > SIZE}  # smaller ones are ours
 
 
 def row(name: str, config: TrainConfig, spectrum: list[float]) -> tuple[float, str]:
-    """The margin ratio, and the table's line."""
+    """Return the margin ratio, and the table's line."""
     beta = config.beta
     assert isinstance(beta, float)
     scale = (config.image_size / SIZE) ** 2
@@ -35,7 +35,7 @@ def row(name: str, config: TrainConfig, spectrum: list[float]) -> tuple[float, s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="SET", help="faces in colour")
+    parser.add_argument("--data", required=True, metavar="SET", help="faces in color")
     args = parser.parse_args()
     spectrum = eigenvalues(load_images(args.data, SIZE).train).tolist()
     print("| preset | px | alpha | beta | beta at 256 px | m | predicted KL | m/KL |\n" + "|---" * 8 + "|")

@@ -1,11 +1,10 @@
-"""What introvae-report takes for 250, 500 and 1,000 runs: seconds, memory, and the sizes of what it writes.
+"""Cost of introvae-report for 250, 500 and 1,000 runs: seconds, memory, and the sizes of its files.
 
     python benchmarks/report.py [--counts N ...]
 
-One small run is trained and measured, and copied with settings, scores and a state of its own in each copy, so that
-files, curves and pictures are as a study leaves them, but for checkpoints; no two have a picture in common. The
-command runs in a process of its own: first without a cache, then once more, then with one run in ten written anew.
-Files are in the system's memory.
+One small run is trained and measured, then copied. Each copy has settings, scores, a state and pictures of its own, so
+that files are as a study leaves them, but for checkpoints. The command runs in a process of its own: first without a
+cache, then again, then with one run in ten rewritten. Files are in the system's memory.
 """
 
 import argparse
@@ -47,7 +46,7 @@ def train_one(folder: Path) -> None:
 
 
 def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
-    """A run folder beside others of its study, with values drawn for it."""
+    """Copy a run, with values drawn for the copy."""
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(CHECKPOINT, PREVIOUS, SCORES, PARAMS))
     alpha, beta, m = rng.uniform(0.05, 1), rng.uniform(5, 500), rng.uniform(10, 500)
     config = replace(CONFIG, alpha=alpha, beta=beta, m=m, seed=rng.getrandbits(63))
@@ -55,7 +54,7 @@ def copy_run(source: Path, folder: Path, rng: random.Random) -> None:
     (state,) = rng.choices(list(STATES), list(STATES.values()))
     sheets = [folder / PICTURES[kind] for kind in ("traversals", "interpolations", "plane")]
     for path in filter(None, (last_picture(folder), *sheets)):
-        with Image.open(path) as image:  # darker by some share, as no two runs have a picture in common
+        with Image.open(path) as image:  # darker by some share, because no two runs share a picture
             share = rng.uniform(0.5, 1)
             darker = image.point([round(share * value) for value in range(256)] * len(image.getbands()))
         darker.save(path)
@@ -71,22 +70,21 @@ def write_values(source: Path, folder: Path, state: str, rng: random.Random) -> 
 
 
 def report(root: Path, cache: Path) -> tuple[float, float]:
-    """Seconds and peak MiB of one call of the command."""
+    """Call the command; return its seconds and its peak MiB."""
     start = time.perf_counter()
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "analysis.cli", root], env=environment, stdout=subprocess.DEVNULL
-    ) as p:
-        _, status, usage = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-    if p.returncode:
-        raise SystemExit(p.returncode)
+    command = [sys.executable, "-m", "analysis.cli", str(root)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(process.returncode)
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[250, 500, 1000], metavar="N")
+    parser.add_argument("--counts", type=int, nargs="+", default=[250, 500, 1000], metavar="N", help="runs")
     counts = parser.parse_args().counts
     rng = random.Random(SEED)
     with tempfile.TemporaryDirectory() as name:

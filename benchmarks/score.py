@@ -1,10 +1,10 @@
-"""Does the score fall with the strength of every known failure? A table for the README; exit code 1 if not.
+"""Table of the score as known failures grow stronger; exit code 1 unless it falls with each of them.
 
     python benchmarks/score.py                              # ORL faces, 32 px
     python benchmarks/score.py --data FOLDER --image-size 64
 
 Real faces stand for perfect reconstructions, and other real faces of the same set for perfect samples; then one or
-both are spoilt. The last column says in how many seeds a row falls strictly from left to right.
+both are spoiled. The last column counts the seeds for which a row falls strictly from left to right.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Spoil = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 def blur(images: Tensor, sigma: float, _: torch.Generator) -> Tensor:
-    """Gaussian, sigma in pixels."""
+    """Blur by a Gaussian, sigma in pixels."""
     return torch.from_numpy(gaussian_filter(images.numpy(), (0, 0, sigma, sigma)))
 
 
@@ -34,21 +34,21 @@ def noise(images: Tensor, sigma: float, g: torch.Generator) -> Tensor:
 
 
 def alike(images: Tensor, share: float, g: torch.Generator) -> Tensor:
-    """A share of the images becomes one of them, sharp as it is."""
-    spoilt = images.clone()
+    """Replace a share of the images by one of them, sharp as it is."""
+    spoiled = images.clone()
     chosen = torch.randperm(len(images), generator=g)[: round(share * len(images))]
-    spoilt[chosen] = images[chosen[0]]
-    return spoilt
+    spoiled[chosen] = images[chosen[0]]
+    return spoiled
 
 
 def two_alike(images: Tensor, _: float, g: torch.Generator) -> Tensor:
-    """Two sharp faces, whatever the input: the failure of beta 0.05, m 500 in the original project."""
+    """Replace images by two sharp ones, whatever the input: the failure of the preset seed-256-low-beta."""
     two = torch.randperm(len(images), generator=g)[:2]
     return images[two[torch.randint(2, (len(images),), generator=g)]]
 
 
 def shuffled(images: Tensor, blocks: float, g: torch.Generator) -> Tensor:
-    """Texture without structure: blocks x blocks tiles of each image in an order of its own."""
+    """Shuffle blocks x blocks tiles of each image, which leaves texture without structure."""
     count, side = int(blocks), images.shape[-1] // int(blocks)
     images = images[..., : count * side, : count * side]
     tiles = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
@@ -66,20 +66,20 @@ def black(images: Tensor, share: float, _: torch.Generator) -> Tensor:
 
 
 def blurred_noise(images: Tensor, sigma: float, g: torch.Generator) -> Tensor:
-    """Noise on blurred images: together they can have the Laplacian variance of sharp ones."""
+    """Add noise to blurred images, which together can have the Laplacian variance of sharp ones."""
     return noise(blur(images, 1, g), sigma, g)
 
 
 def broken(images: Tensor, _: float, __: torch.Generator) -> Tensor:
-    """One NaN."""
-    spoilt = images.clone()
-    spoilt[0, 0, 0, 0] = torch.nan
-    return spoilt
+    """Put NaN in one pixel."""
+    spoiled = images.clone()
+    spoiled[0, 0, 0, 0] = torch.nan
+    return spoiled
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure in rising strength, of the reconstructions, the samples or both."""
+    """Failure in rising strength, of the reconstructions, the samples or both."""
 
     name: str
     steps: Sequence[tuple[Spoil, float]]
@@ -108,7 +108,7 @@ FAILURES = (
 
 
 def cards(failure: Failure, real: Tensor, others: Tensor, seed: int) -> list[Scores]:
-    """Of the unspoilt images and of each step; `others` serve as samples."""
+    """Score the images as they are and at each step; `others` serve as samples."""
     found = [score_images(real, real, others)]
     for step in range(len(failure.steps)):
         g = torch.Generator().manual_seed(seed)
@@ -118,7 +118,7 @@ def cards(failure: Failure, real: Tensor, others: Tensor, seed: int) -> list[Sco
 
 
 def halves(images: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Real images and as many others, drawn from uint8 images, float in [0, 1]."""
+    """Draw real images and as many others from uint8 images, as float in [0, 1]."""
     count = min(most, len(images) // 2)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     return to_float(images[order[:count]]), to_float(images[order[count : 2 * count]])
@@ -128,15 +128,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="orl-faces", help="as introvae-train takes it [orl-faces]")
     parser.add_argument("--image-size", type=int, default=32, metavar="N", help="pixels [32]")
-    parser.add_argument("--channels", type=int, default=0, metavar="N", help="1, 3 or 0 as the data are [0]")
-    parser.add_argument("--images", type=int, default=200, metavar="N", help="at most so many of each kind [200]")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="other faces, other noise [3]")
+    parser.add_argument("--channels", type=int, default=0, metavar="N", help="1, 3 or 0: as in the data [0]")
+    parser.add_argument("--images", type=int, default=200, metavar="N", help="at most N of each kind [200]")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of faces and noise [3]")
     args = parser.parse_args()
     data = load_images(args.data, args.image_size, args.channels)
     whole = torch.cat([data.train[:].cpu(), data.validation[:].cpu()])
     sets = [halves(whole, args.images, seed) for seed in range(args.seeds)]
     print(f"{args.data}, {args.image_size} px, {len(sets[0][0])} real images; score, mean of {args.seeds} seeds")
-    print("| failure | unspoilt | 1 | 2 | 3 | in order |\n|---|---|---|---|---|---|")
+    print("| failure | intact | 1 | 2 | 3 | in order |\n|---|---|---|---|---|---|")
     failed = False
     for failure in FAILURES:
         rows = [[card.score for card in cards(failure, *pair, seed)] for seed, pair in enumerate(sets)]

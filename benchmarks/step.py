@@ -1,8 +1,8 @@
-"""What a training step costs against the orders of passes that the authors' and Soft-IntroVAE's code run.
+"""Cost of a training step against the orders of passes in the authors' and Soft-IntroVAE's code.
 
     python benchmarks/step.py [--image-size 64] [--norm group] [--rounds 10]
 
-Same networks, batch and mathematics in float32. Theirs run as they are published, in contiguous layout with unfused
+Networks, batch and mathematics are the same, in float32. Theirs run as published, in contiguous layout with unfused
 Adam; ours as introvae-train runs them. Each has a process of its own, and one works at a time: a round is a step or
 more of each in turn, and the ratio is that of the medians over all rounds. Memory is the peak of what one step saves
 for its backward passes, counted by hooks.
@@ -53,7 +53,7 @@ CONTENDERS = (
 
 
 def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
-    """A function that takes one step, on one batch of random images and noise."""
+    """Return a function that takes one step, on one batch of random images and noise."""
     torch.manual_seed(0)
     model = build(replace(config, activation_checkpointing=contender.recompute))
     x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size)
@@ -75,7 +75,7 @@ def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
 
 @dataclass
 class SavedBytes(saved_tensors_hooks):
-    """The bytes that autograd keeps for backward passes, now and at the peak; a storage saved twice counts once."""
+    """Counter of the bytes that autograd keeps for backward passes, now and at the peak; each storage counts once."""
 
     now: int = 0
     peak: int = 0
@@ -95,7 +95,10 @@ class SavedBytes(saved_tensors_hooks):
     def _hold(self, storage: int, size: int, change: int) -> None:
         before, after = self._holders[storage], self._holders[storage] + change
         self._holders[storage] = after
-        self.now += size * ((after > 0) - (before > 0))
+        if before == 0:
+            self.now += size
+        elif after == 0:
+            self.now -= size
         self.peak = max(self.peak, self.now)
 
 
@@ -112,7 +115,7 @@ def saved_bytes(step: Callable[[], Any]) -> int:
 
 
 def convolution_share(step: Callable[[], Any], steps: int = 5) -> float:
-    """Of the processor time that operators spend themselves."""
+    """Return the share of convolutions in the processor time that operators spend themselves."""
     with profile(activities=[ProfilerActivity.CPU]) as record:
         for _ in range(steps):
             step()
@@ -121,7 +124,7 @@ def convolution_share(step: Callable[[], Any], steps: int = 5) -> float:
 
 
 def serve(contender: Contender, config: TrainConfig, connection: Any) -> None:
-    """Time as many steps as the other end asks for, again and again; "memory" and "share" ask for those."""
+    """Answer requests: the seconds of a step, measured over as many as asked for, "memory" or "share"."""
     step = prepare(contender, config)
     step()
     for request in iter(connection.recv, None):

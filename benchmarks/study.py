@@ -1,11 +1,11 @@
-"""What a trial costs beyond its steps and its scoring, in studies of 10 and of 1,000 trials.
+"""Cost of a trial beyond its steps and its scoring, in studies of 10 and of 1,000 trials.
 
     python benchmarks/study.py [--trials N] [--profile]
 
-The trials do all that a trial of introvae-sweep does with its study (three parameters, four scores, pruning asked,
+The trials do all that a trial of introvae-sweep does with its study (three parameters, four scores, pruning decisions,
 attributes and a constraint; locks, checkpoints of the best, the best so far), but train and score nothing. The study
 is in SQLite on this disk, and in a PostgreSQL server started for it. The first trial, which reads the study, is left
-out. Medians of the others: the time that passed, and the processor time of the worker in it.
+out. Shown are medians of the others: wall time, and the worker's processor time.
 """
 
 import argparse
@@ -38,11 +38,11 @@ SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5
 RUNGS = (100, 400)
 STEPS = 800
-SPACE = Space((0.1, 0.75), (5.0, 500.0), (1.0, 16.0))
+SPACE = Space(alpha=(0.1, 0.75), beta=(5.0, 500.0), margin_ratio=(1.0, 16.0))
 
 
 def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-    """sweeps.objective.run_trial without a run."""
+    """Do what `sweeps.trial.run_trial` does, without a run."""
     score = random.Random(slot).random()
     values = SPACE.suggest(trial)
     trial.set_user_attr(DRAWN, True)
@@ -62,7 +62,7 @@ def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
 
 
 def earlier(slot: int) -> FrozenTrial:
-    """A trial as the above leaves it: one in four complete."""
+    """Return a trial as `trial` leaves it; one in four is complete."""
     rng = random.Random(slot)
     score, complete = rng.random(), slot % 4 == 0
     bounds = SPACE.to_dict()
@@ -77,7 +77,7 @@ def earlier(slot: int) -> FrozenTrial:
 
 
 def fill(folder: Path, url: str | None, before: int, trials: int, profile: bool = False) -> list[tuple[float, float]]:
-    """Milliseconds that each of the trials took, and the worker's processor in it."""
+    """Return the milliseconds that each of the trials took, and the processor time of the worker."""
     study = open_study(folder, {}, url=url)
     for slot in range(before):
         study.add_trial(earlier(slot))
@@ -110,7 +110,7 @@ def profiled(wanted: bool) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials that are timed [30]")
+    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials to time [30]")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, PostgreSQL() as server:

@@ -1,15 +1,16 @@
-"""What a sweep's pruning and its search are worth: the two figures of the README. Hours on a CPU.
+"""Worth of a sweep's pruning and of its search, the two figures of the README. Takes hours on a CPU.
 
     python benchmarks/sweep.py --out FOLDER [--part pruning|rules|search] [--seeds 3] [--workers 2]
 
-pruning: as `benchmarks/pruning.py` says.
-rules: which trainings the rules end, of 50 in a far wider space, learning rates included, and how these end in full.
-search: 50 trials of TPE over alpha, beta and the margin ratio, with the bounds that follow from the images, against
-    random search over absolute alpha, beta and m in the box that holds the published settings (alpha .15 to .5, beta
-    .0125 to 2 at 256x256x3, scaled to the image size, m 90 to 1,000), both pruned, at equal training steps: the best
-    score of a complete trial.
+pruning: see `benchmarks/pruning.py`.
+rules: the trainings that the rules end, of 50 in a far wider space that includes learning rates, and how these end when
+    trained in full.
+search: 50 trials of TPE over alpha, beta and the margin ratio, within bounds that follow from the images, against
+    random search over absolute alpha, beta and m in the box of published settings (alpha .15 to .5, beta .0125 to 2 at
+    256x256x3, scaled to the image size, m 90 to 1,000); both are pruned, and compared by the best score of a complete
+    trial at equal training steps.
 
-What has been trained stays in FOLDER; rerun the same command to resume with it.
+Runs stay in FOLDER, and the same command resumes with them.
 """
 
 import argparse
@@ -34,7 +35,8 @@ def search(seeds: int, config: StudyConfig) -> None:
     for seed in range(seeds):
         train = replace(config.train, seed=seed)
         ours = by_slot(replace(config, train=train, study=f"tpe-{seed}"))
-        budget, others = spent(ours), list[Ended]()
+        budget = spent(ours)
+        others: list[Ended] = []
         asked = replace(config, train=train, study=f"random-{seed}", sampler="random", **PUBLISHED)
         while spent(others) < budget:
             others = by_slot(asked)
@@ -48,19 +50,22 @@ def search(seeds: int, config: StudyConfig) -> None:
 
 
 class Ended(NamedTuple):
-    """A finished trial: its score, 0 if it was pruned, and its steps after the warm-up."""
+    """Score of a finished trial, 0 if it was pruned, and its steps after the warm-up."""
 
     score: float
     steps: int
 
 
 def by_slot(config: StudyConfig) -> list[Ended]:
-    """The finished trials of a study, which is filled first, in the order of their slots."""
+    """Run a study, and return its finished trials in the order of their slots."""
     study = run_study(config)
-    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    complete = {trial.user_attrs["slot"]: trial.state == TrialState.COMPLETE and trial.value for trial in ended}
-    runs = {slot: read_metrics(config.out / study.study_name / f"trial-{slot:03d}", most=2) for slot in complete}
-    return [Ended(complete[slot] or 0.0, int(runs[slot][-1]["step"]) - TRAIN.warmup_steps) for slot in sorted(runs)]
+    found = {}
+    for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        slot = trial.user_attrs["slot"]
+        last = read_metrics(config.out / study.study_name / f"trial-{slot:03d}", most=2)[-1]
+        score = trial.value if trial.state == TrialState.COMPLETE else None
+        found[slot] = Ended(score or 0.0, int(last["step"]) - TRAIN.warmup_steps)
+    return [found[slot] for slot in sorted(found)]
 
 
 def spent(trials: Sequence[Ended]) -> int:
@@ -73,9 +78,9 @@ def best(trials: Sequence[Ended]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="holds what has been trained")
-    parser.add_argument("--part", choices=("pruning", "rules", "search"), help="[all]")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="[3]")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the runs")
+    parser.add_argument("--part", choices=("pruning", "rules", "search"), help="part to run [all]")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds [3]")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     args = parser.parse_args()
     if args.part in (None, "pruning"):

@@ -1,9 +1,9 @@
-"""Is a worker for each core faster than one worker with all cores? Ratio of adversarial steps a second.
+"""Speed of a worker for each core against one worker with all cores: ratio of adversarial steps a second.
 
     python benchmarks/workers.py [--image-size 32] [--steps 30] [--rounds 5]
 
-Interleaved rounds; each side's processes begin a round together and the slowest of them ends it, so that what they
-wait for each other is counted. Default networks, batch 16.
+Rounds are interleaved. All processes of a side begin a round together, and the slowest of them ends it, so that time
+spent waiting for each other counts. Networks are the default ones, with batches of 16.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from introvae.training.trainer import Trainer
 
 
 def work(threads: int, size: int, pipe: Connection) -> None:
-    """Train so many more steps whenever asked, and say when they are done."""
+    """Train as many more steps as the pipe asks for, again and again, and tell when they are done."""
     torch.set_num_threads(threads)
     images = load_images("orl-faces", size, 1)
     config = TrainConfig(image_size=size, channels=1, warmup_steps=0, steps=10**6, log_every=10**6,
@@ -39,6 +39,8 @@ def work(threads: int, size: int, pipe: Connection) -> None:
 
 
 class Side:
+    """Processes that train at once."""
+
     def __init__(self, processes: int, threads: int, size: int) -> None:
         self.processes = processes
         context = multiprocessing.get_context("spawn")
@@ -54,7 +56,7 @@ class Side:
             pipe.recv()
 
     def speed(self, steps: int) -> float:
-        """Steps a second of all processes."""
+        """Return the steps a second of all processes."""
         start = time.perf_counter()
         for pipe in self.pipes:
             pipe.send(steps)
@@ -69,8 +71,8 @@ class Side:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image-size", type=int, default=32, metavar="N", help="pixels [32]")
-    parser.add_argument("--steps", type=int, default=30, metavar="N", help="of each process and round [30]")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="[5]")
+    parser.add_argument("--steps", type=int, default=30, metavar="N", help="steps of each process in a round [30]")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds [5]")
     args = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     sides = [Side(cores, 1, args.image_size), Side(1, cores, args.image_size)]

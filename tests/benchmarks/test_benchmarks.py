@@ -1,4 +1,4 @@
-"""What the benchmarks compare with is what they say."""
+"""Benchmarks: contenders take the same update at the stated cost, and figures are computed as stated."""
 
 import math
 import sys
@@ -38,7 +38,7 @@ def test_the_authors_order_is_the_same_update(norm: str) -> None:
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
 
-def test_soft_introvae_s_order_is_the_same_update() -> None:
+def test_soft_introvaes_order_is_the_same_update() -> None:
     ours, optimizers = make("group")
     theirs, their_optimizers = unchecked("group")
     for step in range(3):
@@ -48,7 +48,7 @@ def test_soft_introvae_s_order_is_the_same_update() -> None:
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
 
-def test_the_orders_cost_the_passes_that_their_code_runs() -> None:
+def test_the_orders_cost_the_passes_that_their_code_takes() -> None:
     for step, weights, expected in (
         (authors_step, INTROVAE, passes((5, 6, 6), (2, 3, 3))),
         (soft_introvae_step, SOFT, passes((5, 3, 5), (8, 4, 7))),
@@ -88,7 +88,7 @@ def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
 
 
 def statements(folder: Path, before: int) -> int:
-    """What a trial asks the database of a study that has so many, signs of life aside."""
+    """Count the statements of a trial in a study that has `before` trials, signs of life aside."""
     asked: list[str] = []
 
     def note(*seen: object) -> None:
@@ -111,15 +111,15 @@ def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> 
 def training(
     score: float, real: float = 30.0, fakes: float = 35.0, collapse: dict[str, int] | None = None
 ) -> pruning.Point:
-    """What is kept of one whose score and energies never change."""
+    """Return what is kept of a training whose score and energies never change."""
     steps = range(625, 1225, 25)
     rows = [{"step": s, "alpha": 0.25, "kl_real": real, "kl_reconstruction": fakes, "kl_sample": 1.0} for s in steps]
     scores = {str(step): (score, score) for step in steps}
     return {"m": 40.0, "vae_kl": 25.0, "scores": scores, "energies": rows, "collapse": collapse or {}}
 
 
-def test_trainings_in_full_tell_what_a_study_would_have_pruned() -> None:
-    """At steps 700 and 900 by halving, or by a rule before."""
+def test_full_trainings_tell_what_a_study_would_have_pruned() -> None:
+    """Halving prunes at steps 700 and 900, rules before."""
     early = training(0.9, collapse={"samples alike": 700})
     assert pruning.rules(early) == {"samples alike": 700}
     assert pruning.rules(training(0.9, fakes=20.0)) == {"margin never reached": 750}
@@ -129,7 +129,7 @@ def test_trainings_in_full_tell_what_a_study_would_have_pruned() -> None:
 
 
 def test_published_settings_by_their_margin_ratio() -> None:
-    """Latent dimensions of variance 4 at 64 px have 16 times as much at 256 px: 1/2 log 3.2 nats each."""
+    """A latent dimension of variance 4 at 64 px has 16 times as much at 256 px: 1/2 log 3.2 nats."""
     rows = {name: row(name, config, [4.0] * 512) for name, config in settings().items()}
     assert {"official-256-a", "official-256-b", "seed-256", "seed-256-low-beta", "paper-128"} <= set(rows)
     ratio, line = rows["seed-256-low-beta"]
@@ -139,7 +139,7 @@ def test_published_settings_by_their_margin_ratio() -> None:
 
 
 @pytest.mark.slow
-def test_the_lessons_are_trained_and_told(
+def test_the_lessons_are_trained_and_tabulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["lessons.py", "--out", str(tmp_path), "--steps", "4"])
