@@ -12,7 +12,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def test_an_example_trains_scores_and_draws(tmp_path: Path) -> None:
-    words = [str(ROOT / "examples" / "train_and_score.py"), "--out", str(tmp_path), "--steps", "100"]
+    words = [str(ROOT / "examples" / "train_and_score.py"), "--out", str(tmp_path), "--steps", "40"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "score 0." in done.stdout

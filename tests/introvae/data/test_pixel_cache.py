@@ -246,11 +246,11 @@ def hang():
     time.sleep(600)
 """
 READ_SLOWLY = """
-import time
+import os, time
 from introvae.data import decode
 read = decode._read
 def slowly(path, form):
-    print("here", flush=True)
+    os.write(1, b"here\\n")  # at once, as other threads write too
     time.sleep(1)
     return read(path, form)
 decode._read = slowly
