@@ -26,7 +26,8 @@ def test_a_step_without_enough_memory_says_to_halve_the_batch(tmp_path: Path) ->
     result = script("-c", MEMORY.format(mebibytes=370), *flags, "--batch-size", "2048", "--out", str(tmp_path / "a"))
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == (
-        "introvae-train: out of memory on cpu in step 5 with --batch-size 2048: halve the batch, or use --precision bf16"
+        "introvae-train: out of memory on cpu in step 5 with --batch-size 2048: "
+        "halve the batch, or use --precision bf16"
     )
     kept = load_checkpoint(tmp_path / "a")
     assert kept and kept["step"] == 4
