@@ -20,6 +20,8 @@ from introvae.runs.folder import CHECKPOINT
 from introvae.runs.record import RunState, read_record
 from introvae.training.state import load_run
 
+KEPT = ("fid", "kid", "lite0_kid")  # beginnings of the names of measures that are computed on request only
+
 
 def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:
     """Measure every run that has ended and has a checkpoint, with a line to stderr for each.
@@ -48,6 +50,7 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
         raise UserError("it has no checkpoint")
     record = read_record(run.folder)
     assert record is not None  # its state has ended
+    kept = {name: value for name, value in record.measures.items() if name.startswith(KEPT)}
     model = load_run(run.folder)
     images, spectrum = _images(run.config.data, run.config.image_size, run.config.channels, run.config.images_seed)
     again = finish(
@@ -59,7 +62,7 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
         reason=record.reason,
         weights=record.weights,
         spectrum=spectrum,
-        further=_distances(model, images, kid, inception),
+        further=kept | _distances(model, images, kid, inception),
     )
     return again.scores.score
 

@@ -15,6 +15,7 @@ import introvae
 from analysis import write_report
 from analysis.evaluate import finish
 from introvae import TrainConfig, Trainer
+from introvae.errors import UserError
 
 
 def main() -> None:
@@ -46,4 +47,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"train_and_score: {error}") from error

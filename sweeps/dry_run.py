@@ -84,7 +84,8 @@ def _source(config: StudyConfig, name: str) -> str:
 
 
 def _latents(setup: Setup) -> tuple[int, int]:
-    low, high = setup.space.search.get("latent", 2 * (setup.config.latent,))
+    latent = setup.config.latent
+    low, high = setup.space.search.get("latent", (latent, latent))
     return int(low), int(high)
 
 

@@ -92,7 +92,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, began: float | No
 def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: Stop) -> None:
     best = best_trial(study.trials)
     if best is None:
-        print("no trial is complete, so that there is no best setting to repeat")
+        print("no trial is complete, so there is no best setting to repeat")
         return
     repeats = repeats_of(config, setup, best)
     if not missing_slots(run_study(repeats, stop), repeats.total):

@@ -87,10 +87,13 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         >>> score_images(real, blurred, samples).score < perfect.score
         True
     """
-    if real.shape != reconstructions.shape or real.shape[1:] != samples.shape[1:] or not len(real) or not len(samples):
-        shapes = ", ".join(str(tuple(x.shape)) for x in (real, reconstructions, samples))
-        raise ValueError(f"real images, reconstructions and samples do not fit together: {shapes}")
-    if not all(bool(x.isfinite().all()) for x in (reconstructions, samples)):
+    sets = real, reconstructions, samples
+    shapes = [tuple(x.shape) for x in sets]
+    if shapes[0] != shapes[1] or shapes[0][1:] != shapes[2][1:] or not all(map(len, sets)):
+        raise ValueError(f"real images, reconstructions and samples do not fit together: {', '.join(map(str, shapes))}")
+    if not all(isinstance(x, Tensor) and x.is_floating_point() for x in sets) or real.ndim != 4 or real.shape[-1] < 8:
+        raise ValueError(f"images are float tensors (N, C, H, W) of 8 pixels and more, not {type(real)} of {shapes[0]}")
+    if not all(bool(x.isfinite().all()) for x in sets):
         return Scores(score=0.0, stderr=0.0, **dict.fromkeys(PARTS, 0.0))
     evidence = _Evidence.of(real, reconstructions, samples)
     parts = evidence.parts()

@@ -234,7 +234,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) is float or (type(value) is int and abs(value) < 2**1023)
 
 
 def _flat(measures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

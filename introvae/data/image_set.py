@@ -8,6 +8,7 @@ from torch import Tensor
 
 from introvae.data import datasets as sources
 from introvae.data.pixel_cache import ImageRows, Images
+from introvae.errors import UserError
 
 SHIPPED = {"orl-faces": sources.orl_faces, "mnist-5k": sources.mnist_5k}
 ROOTED = {"mnist": sources.mnist, "cifar10": sources.cifar10, "celeba": sources.celeba}
@@ -37,7 +38,7 @@ class ImageSet:
         return replace(self, train=self.train.to(device), validation=self.validation.to(device)) if fits else self
 
 
-def load_images(data: str, image_size: int, channels: int = 0, seed: int = 0) -> ImageSet:
+def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int = 0) -> ImageSet:
     """Load an image set, cropped to centered squares and resized.
 
     Args:
@@ -63,6 +64,9 @@ def load_images(data: str, image_size: int, channels: int = 0, seed: int = 0) ->
         >>> images.validation.shape
         torch.Size([80, 1, 16, 16])
     """
+    if image_size < 1 or channels not in (0, 1, 3):
+        raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
+    data = str(data)
     kind, colon, root = data.partition(":")
     if data in SHIPPED:
         return ImageSet(data, *SHIPPED[data](image_size, channels))

@@ -39,6 +39,8 @@ def as_images(images: AnyImages, channels: int, image_size: int) -> Tensor:
             raise ValueError(f"an empty {type(images).__name__} holds no images")
         return torch.cat([as_images(item, channels, image_size) for item in images])
     if isinstance(images, Image.Image):
+        if not all(images.size):
+            raise ValueError(f"an image of {images.width}x{images.height} pixels holds nothing")
         images = fit(images, image_size, channels).transpose(1, 2, 0)
     if isinstance(images, np.ndarray):
         images = _channels_first(images, channels, image_size)
@@ -76,7 +78,7 @@ def _in_range(images: Tensor) -> Tensor:
     if len(images):
         low, high = (value.item() for value in images.aminmax())
         if not (low >= 0 and high <= 1):  # true of NaN, too
-            raise _wrong_values(f"run from {low:g} to {high:g}")
+            raise _wrong_values(f"run from {low:.8g} to {high:.8g}")
     return images
 
 

@@ -94,10 +94,11 @@ class IntroVAE(nn.Module):
         """Decode latent vectors (N, z) to images (N, C, S, S), float in [0, 1].
 
         Raises:
-            ValueError: If `z` has another shape.
+            ValueError: If `z` is not a tensor of this shape.
         """
-        if z.ndim != 2 or z.shape[1] != self.decoder.latent:
-            raise ValueError(f"latent vectors of shape {tuple(z.shape)}; this model takes (N, {self.decoder.latent})")
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.decoder.latent:
+            found = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"latent vectors are {found}; this model takes a tensor (N, {self.decoder.latent})")
         return torch.cat(self._evaluate(self.decoder, z)).clamp(0, 1)
 
     def reconstruct(self, images: AnyImages) -> Tensor:
@@ -115,7 +116,14 @@ class IntroVAE(nn.Module):
 
         Returns:
             Images (count, C, S, S), float in [0, 1].
+
+        Raises:
+            ValueError: If an argument is out of range.
         """
+        if count < 1 or seed < 0 or (truncation is not None and not truncation > 0):
+            raise ValueError(
+                f"count is {count}, seed {seed}, truncation {truncation}; allowed: 1 or more, 0 or more, more than 0"
+            )
         shape, device = (count, self.decoder.latent), next(self.parameters()).device
         if truncation is None:
             return self.decode(normal(shape, seed, "samples", device=device))

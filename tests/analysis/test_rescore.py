@@ -112,6 +112,9 @@ def test_distances_that_need_a_network_come_on_request(
     assert tuple(measures[name] for name in names) == pytest.approx(expected)
     assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
     assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
+    assert main([str(study), "--rescore"]) == 0  # what was computed on request stays
+    again = read_scores(study / "good")["measures"]
+    assert tuple(again[name] for name in names) == pytest.approx(expected)
     with pytest.raises(SystemExit):
         main([str(study), "--kid"])
     assert "--kid and --fid need --rescore" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_without_a_complete_trial_nothing_is_repeated(
 ) -> None:
     monkeypatch.setattr("sweeps.run.summarize", lambda *_: None)
     run_study(study_config(tmp_path, {"lr": 1e30, "warmup_steps": 0}, trials=1, seeds=2, study="faces"))
-    assert capsys.readouterr().out.endswith("so that there is no best setting to repeat\n")
+    assert capsys.readouterr().out.endswith("so there is no best setting to repeat\n")
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 

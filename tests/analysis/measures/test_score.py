@@ -76,7 +76,16 @@ def test_black_images_and_values_that_are_not_finite_score_0(sets: tuple[Tensor,
     assert score_images(real, real, bad).score == 0
     one_pixel = real.clone()
     one_pixel[3, 0, 5, 5] = math.nan
-    assert score_images(real, one_pixel, samples) == Scores(score=0, stderr=0, **dict.fromkeys(PARTS, 0))
+    nothing = Scores(score=0, stderr=0, **dict.fromkeys(PARTS, 0))
+    assert score_images(real, one_pixel, samples) == score_images(one_pixel, real, samples) == nothing
+
+
+@pytest.mark.parametrize("images", [
+    torch.rand(4, 16, 16), torch.rand(4, 1, 4, 4), torch.zeros(4, 1, 16, 16, dtype=torch.uint8),
+])  # fmt: skip
+def test_what_is_not_a_batch_of_float_images_is_refused(images: Tensor) -> None:
+    with pytest.raises(ValueError, match="images are float tensors"):
+        score_images(images, images, images)
 
 
 @pytest.mark.parametrize(

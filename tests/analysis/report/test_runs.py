@@ -181,7 +181,7 @@ def test_odd_measures_are_left_out(tmp_path: Path) -> None:
         {
             "state": "complete",
             "score": 1,
-            "measures": {"a": "x", "b": [1, "y"], "c": None, "d": True, "e": float("nan"), "f": 2},
+            "measures": {"a": "x", "b": [1, "y"], "c": None, "d": True, "e": float("nan"), "f": 2, "g": 10**400},
         },
     )
     (run,) = read_runs(tmp_path)

@@ -145,3 +145,9 @@ def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.Mon
 def test_celeba_without_its_files_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CelebA .* wants ROOT/celeba/ .*list_eval_partition.txt"):
         load_images(f"celeba:{tmp_path}", 32)
+
+
+@pytest.mark.parametrize(("image_size", "channels"), [(0, 1), (16, 2)])
+def test_a_size_out_of_range_is_refused(image_size: int, channels: int) -> None:
+    with pytest.raises(UserError, match="allowed: 1 or more, and 0, 1 or 3"):
+        load_images("orl-faces", image_size, channels)

@@ -141,3 +141,8 @@ def test_another_type_is_refused() -> None:
 
 def test_an_empty_batch_stays_empty() -> None:
     assert as_images(torch.empty(0, 1, SIZE, SIZE), 1, SIZE).shape == (0, 1, SIZE, SIZE)
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="5x0 pixels holds nothing"):
+        as_images(Image.new("L", (5, 0)), 1, 16)
