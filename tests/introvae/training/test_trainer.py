@@ -195,7 +195,7 @@ def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
                     time.sleep(0.005)
                 process.send_signal(signal.SIGKILL)
         ended = subprocess.run([*command, str(cut)], capture_output=True, text=True, check=True)
-        assert ("continuing at step" in ended.stderr) is (cut.name == "cut")
+        assert ("resuming at step" in ended.stderr) is (cut.name == "cut")
     whole, cut_off = (load_checkpoint(tmp_path / name) for name in ("whole", "cut"))
     assert whole and cut_off and whole["step"] == cut_off["step"] == 200
     assert equal(list(whole["model"].values()), list(cut_off["model"].values()))
