@@ -122,7 +122,7 @@ def test_a_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None
     assert Path(run("-c", "import introvae; print(introvae.__file__)").strip()).is_relative_to(site)
     tiny = [*tiny_flags("beta", "m"), "--device", "cpu"]
     assert "trial 1" in run("-m", "sweeps.cli", "--trials", "2", *tiny)
-    assert "complete" in run("-m", "analysis.train", *tiny)
+    assert ", score 0." in run("-m", "analysis.train", *tiny)
     assert "trial-001" in run("-m", "analysis.cli")
 
 
