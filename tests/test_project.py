@@ -71,7 +71,8 @@ def test_no_folder_is_crowded_and_every_module_says_what_lives_there() -> None:
 
 def test_docstrings_can_be_read_alone() -> None:
     """They begin with a verb or a noun phrase, not with a word that needs the name beside it."""
-    for path in (*MODULES.values(), *(ROOT / "benchmarks").glob("*.py")):
+    beside = (path for name in ("benchmarks", "examples", "tests") for path in (ROOT / name).rglob("*.py"))
+    for path in (*MODULES.values(), *beside):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 first = (ast.get_docstring(node) or "A").split()[0]

@@ -1,4 +1,4 @@
-"""What the README says can be typed: each of its commands and scripts is run, with fewer steps and smaller images."""
+"""Commands and scripts of the README work as typed: each is run, with fewer steps and smaller images."""
 
 import importlib
 import os
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    """Of the shell's blocks and the first lines, in their order, as words."""
+    """Return the commands of the shell blocks and the first lines, in their order, as words."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     parts = [part for line in [*INDENTED, *lines] for part in line.split("&&")]
     words = [shlex.split(part, comments=True) for part in parts]
@@ -135,7 +135,7 @@ def test_torchrun_as_written(world: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_inside_a_trial(tmp_path: Path) -> None:
-    """As written, but for the number of trials and processes, and a run of a few seconds."""
+    """Run the script as written, but for the number of trials and processes and the length of runs."""
     (script,) = (code for code in blocks("python") if "torchrun" in code)
     flags = ", ".join(map(repr, [*tiny_flags("beta", "m"), "--device=cpu"]))
     for there, here in {'"--data=/shared/faces"': flags, "per-node=4": "per-node=2", "study, 50": "study, 2"}.items():

@@ -1,4 +1,4 @@
-"""What scores.json holds of a run."""
+"""The record of a run that is measured."""
 
 import json
 import math
@@ -85,7 +85,7 @@ def test_soft_introvae_has_no_margin(trained: Trainer, small_faces: ImageSet, tm
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_few_validation_images_are_enough(small_faces: ImageSet, tmp_path: Path, count: int) -> None:
-    """What they do not define is left out; so is what is not finite, which JSON does not know."""
+    """Measures that so few images do not define, or that are not finite, are left out."""
     config = tiny_config()
     torch.manual_seed(0)
     few = replace(small_faces, validation=small_faces.validation[:count])

@@ -67,7 +67,7 @@ def test_data_that_are_gone_stop_nothing(study: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is killed between two runs has measured the first, and the same command does it again with both."""
+    """Killed between two runs, the command has measured the first and left the second as it was."""
     calls = []
 
     def stopping(*args: Any, **given: Any) -> RunRecord:

@@ -1,4 +1,4 @@
-"""What cannot be done is refused: one line that says what and why, exit code 2, and nothing on disk changes."""
+"""Requests that cannot be met are refused: one line with what and why, exit code 2, and nothing on disk changes."""
 
 import shutil
 from collections.abc import Callable

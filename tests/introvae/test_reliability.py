@@ -1,4 +1,4 @@
-"""What a machine does to a run: killed, disk full, files broken."""
+"""Runs that are killed, meet a full disk or find their files broken."""
 
 import os
 import pickle
@@ -216,7 +216,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(
 
 @pytest.mark.parametrize("name", [CHECKPOINT, "metrics.csv", "images/step-000020.png", "scores.json"])
 def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written to /dev/full gets the error of a full disk."""
+    """Writing to /dev/full gives the error of a full disk."""
     (cut / f"{name}.part").symlink_to("/dev/full")
     error = refused(cut, capsys)
     assert error.endswith(f"{cut / name}: No space left on device; free some space, then rerun the same command")
@@ -226,7 +226,7 @@ def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: 
 
 @pytest.mark.parametrize("kilobytes", [4, 200, 350])
 def test_a_full_disk(kilobytes: int, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As above, on a file system of its own, which only some machines let a test mount."""
+    """Fill a file system of its own, which only some machines let a test mount."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "none", str(disk), "-o"]

@@ -89,7 +89,7 @@ def script(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:
-    """What a command ends with, whether it returns or argparse ends it."""
+    """Return a command's exit code, whether it returns or argparse ends it."""
     try:
         return main(flags)
     except SystemExit as stopped:

@@ -129,7 +129,7 @@ def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
 
 
 def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
-    """Its warm-up is trained again, and nothing else before it."""
+    """The warm-up is trained again, and nothing else before it."""
     slot = max(slot for slot, (_, _, state, _) in slots(whole[0]).items() if state == TrialState.COMPLETE)
     trial = whole[0] / STUDY / f"trial-{slot:03d}"
     assert train(["--config", str(trial / "params.toml"), "--out", str(tmp_path / "alone"), "--device", "cpu"]) == 0

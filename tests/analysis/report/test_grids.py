@@ -33,7 +33,7 @@ def drawn(pictures: list[tuple[str, Path]], path: Path) -> np.ndarray:
 
 
 def tops(grid: np.ndarray, band: np.ndarray, right: int) -> list[int]:
-    """Where the first SHOWN tiles of a band stand, enlarged, their right edge `right` from the grid's."""
+    """Find the rows where the first SHOWN tiles of a band stand, enlarged, their right edge `right` from the grid's."""
     factor = SIDE // band.shape[0]
     tiles = band[:, : SHOWN * band.shape[0]].repeat(factor, 0).repeat(factor, 1)
     area = grid[:, -right - SHOWN * SIDE : -right]
@@ -72,7 +72,7 @@ def test_no_name_reaches_the_tiles(tmp_path: Path) -> None:
 
 
 def test_a_long_label_does_not_run_into_the_next(tmp_path: Path) -> None:
-    """Its row grows: nothing of the next row moves relative to its own tiles."""
+    """The row grows: nothing of the next row moves relative to its own tiles."""
     path, other = picture(tmp_path / "1", 1), picture(tmp_path / "2", 2)
     short, long = (drawn([(name, path), ("end", other)], tmp_path / "g.png") for name in ("a", "W" * 34 * 6))
     assert len(long) - len(short) == 6 * LINE - SIDE

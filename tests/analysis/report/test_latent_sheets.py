@@ -1,4 +1,4 @@
-"""What is drawn of a run's latents."""
+"""Sheets of a run's latents."""
 
 import math
 from pathlib import Path

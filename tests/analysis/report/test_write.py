@@ -1,4 +1,4 @@
-"""What a report writes beside the runs, and which of them it draws."""
+"""Files that a report writes beside the runs, and the runs that it draws."""
 
 from pathlib import Path
 

@@ -43,7 +43,7 @@ def parameters(network: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_takes_a_whole_step_on_meta_tensors(name: str) -> None:
-    """Of the last step's weights, on two images: the schedules have passed their warm-up."""
+    """Take a step with the last step's weights, past the warm-up, on two images."""
     config = preset(name)
     with torch.device("meta"):
         model = build(config)

@@ -25,7 +25,7 @@ from introvae.training.trainer import Trainer
 
 @pytest.fixture(scope="module")
 def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the processes left their results and the names of the threads that they ended with."""
+    """Return the folder with the processes' results and the names of the threads that they ended with."""
     folder = tmp_path_factory.mktemp("gloo")
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (train, (norm, weights, 20, torch.float64)) for norm, weights in CASES.values()

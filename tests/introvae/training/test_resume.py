@@ -111,7 +111,7 @@ def test_a_run_from_a_trial_keeps_the_split_of_its_study(tmp_path: Path, monkeyp
 
 
 def test_a_run_that_was_asked_to_stop_continues_bit_for_bit(small_faces: ImageSet, tmp_path: Path) -> None:
-    """It stops at the log after the request, which is at no other checkpoint."""
+    """The run stops at the log after the request, which is at no other checkpoint."""
     whole = Trainer(tiny_config(), small_faces, tmp_path / "whole", CPU)
     whole.run()
     first = Trainer(tiny_config(), small_faces, tmp_path / "cut", CPU)

@@ -32,7 +32,7 @@ def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
 
 
 def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path: Path) -> None:
-    """Its run can be reproduced from scratch."""
+    """The trial's run can be reproduced from scratch."""
     setup = prepare(study_config(tmp_path, search={"lr": (1e-3, 1e-2), "latent": (4, 16)}))
     assert not setup.shares_warmup(3)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
