@@ -2,18 +2,16 @@
 
 import argparse
 import errno
-import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
 from introvae.errors import StoppedError
-from sweeps.config import FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Range, StudyConfig
+from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Range, StudyConfig
 from sweeps.points import read_points, settings_of
-from sweeps.workers.redact import hide_password
 
 DESCRIPTION = (
     "Search alpha, beta and the margin m of an IntroVAE with Optuna. The same command resumes a study; --trials is its "
@@ -26,31 +24,32 @@ EPILOG = (
 NO_FLAG = (*SET_BY_STUDY, "beta_neg", "gamma_r")  # settings of a training; the last two are of --objective soft
 
 
-class SweepParser(Parser):
-    """Parser whose errors show no password."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(hide_password(message))
-
-
 def command_line() -> Parser:
     """Return the parser of the command line."""
-    parser = SweepParser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
+    parser = Parser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
     parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=29)  # so that the help fits a screen
     add = parser.add_argument
     add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
     add("--study", metavar="NAME", help="name of the study [of data and size, or points]")
     add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="folder that holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
-    add("--workers", type=int, metavar="N", help="processes on this machine [one per core or GPU]")
-    add("--storage", metavar="URL", help="PostgreSQL for many machines [SQLite]")
-    add("--grace", type=int, default=300, metavar="S", help="seconds of silence that end a remote trial [300]")
+    add("--workers", type=int, metavar="N", help="trials at once [one per core or GPU]")
     add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
     add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
     add("--isolate", action="store_true", help="give each trial a process of its own")
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add("--quiet", action="store_true", help="show only the result, and errors")
     add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
+    add = parser.add_argument_group("machines").add_argument
+    add("--engine", choices=ENGINES, default="local", metavar="NAME", help="local, ray or slurm [local]")
+    add("--address", metavar="HOST:PORT", help="Ray cluster, or auto on one of its nodes")
+    add("--gpus-per-trial", type=float, default=0.0, metavar="X", help="GPUs of Ray for each trial, such as 0.25 [0]")
+    jobs = partial(parse_pairs, parse=parse_option, takes="--slurm takes NAME=X,..., such as gpus_per_node=1")
+    add("--slurm", type=jobs, default={}, metavar="NAME=X,...", help="submitit's parameters of each job")
+    text = "processes that train each trial together, a GPU each [1]"
+    add("--processes-per-trial", type=int, default=1, metavar="K", help=text)
+    text = "seconds without a log until a trial is tried again [900]"
+    add("--silence", type=float, default=900.0, metavar="S", help=text)
     add = parser.add_argument_group("search").add_argument
     add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
@@ -98,6 +97,11 @@ def parse_pairs(text: str, parse: Callable[[str], Any], takes: str) -> dict[str,
     return found
 
 
+def parse_option(text: str) -> str | int:
+    """Read a value of --slurm."""
+    return int(text) if text.isdecimal() else text
+
+
 def until_the_disk_is_full(args: argparse.Namespace) -> int:
     """Sweep; raise StoppedError for a full disk, which says what to do."""
     try:
@@ -111,7 +115,6 @@ def until_the_disk_is_full(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """Run the study and return the exit code: 0, or that of the signal that stopped it."""
-    began = time.monotonic()
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     trained = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     asked["points"] = read_points(args.points) if args.points else ()
@@ -126,14 +129,14 @@ def sweep(args: argparse.Namespace) -> int:
         print(describe(config))
         return 0
     from introvae.training.device import find_device, tune_process
+    from sweeps.interrupt import Interrupt
     from sweeps.run import run_study
-    from sweeps.workers.interrupt import Interrupt
-    from sweeps.workers.slots import missing_slots
+    from sweeps.study import missing_trials
 
     tune_process(find_device(config.device))
     with Interrupt() as stop:
-        study = run_study(config, stop, began)
-    unfinished = config.seeds or missing_slots(study, config.total)
+        study = run_study(config, stop)
+    unfinished = config.seeds or missing_trials(study, config.total)
     return 128 + stop.received if stop.received and unfinished else 0
 
 

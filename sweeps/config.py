@@ -14,7 +14,8 @@ from sweeps.points import Point
 
 Range = tuple[float, float]
 TRIALS = 50
-AT_LEAST_1 = ("trials", "workers", "grace", "keep", "trial_timeout")
+AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial")
+ENGINES = ("local", "ray", "slurm")
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("halving", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
@@ -37,16 +38,20 @@ class StudyConfig:
         m: Range of m in nats, searched in place of the margin ratio.
         fix: Fixed values of alpha, beta, m or margin_ratio.
         search: Ranges of further fields of `train`, such as {"lr": (1e-4, 1e-3)}.
-        points: Listed settings, which fill the first slots.
+        points: Listed settings, which the first trials train.
         sampler: "tpe" or "random".
         pruner: "halving" or "none"; by default halving, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
         seeds: Number of seeds over which the best setting is repeated afterwards.
         out: Folder that holds studies.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        workers: Processes on this machine; by default one for each core or GPU.
-        storage: URL of a database that many machines share; by default SQLite in the study's folder.
-        grace: Seconds of silence after which a trial on another machine counts as dead.
+        engine: "local", "ray" or "slurm": where trials run.
+        workers: Trials at once; by default one for each core or GPU that there is, on Slurm it has none.
+        address: Address of a Ray cluster, HOST:PORT or "auto".
+        gpus_per_trial: GPUs of a Ray cluster for each trial, which may be a fraction.
+        slurm: Parameters of submitit for each job, such as {"slurm_partition": "gpu", "gpus_per_node": 1}.
+        processes_per_trial: Processes that train each trial together, one GPU each.
+        silence: Seconds for which a trial's log may not grow, until another attempt at the trial is made.
         keep: Number of best trials whose checkpoints are kept; None keeps all.
         isolate: Give each trial a process of its own.
         trial_timeout: Seconds after which a trial is ended as failed.
@@ -79,9 +84,13 @@ class StudyConfig:
     seeds: int | None = None
     out: Path = PREDICTIONS
     device: str = "auto"
+    engine: str = "local"
     workers: int | None = None
-    storage: str | None = None
-    grace: int = 300
+    address: str | None = None
+    gpus_per_trial: float = 0.0
+    slurm: Mapping[str, str | int] = field(default_factory=dict)
+    processes_per_trial: int = 1
+    silence: float = 900.0
     keep: int | None = 5
     isolate: bool = False
     trial_timeout: float | None = None
@@ -103,6 +112,7 @@ class StudyConfig:
             raise UserError(f"--sampler is {self.sampler!r}; allowed: {', '.join(SAMPLERS)}")
         if self.pruner not in (*PRUNERS, None):
             raise UserError(f"--pruner is {self.pruner!r}; allowed: {', '.join(PRUNERS)}")
+        _check_engine(self)
         _check_fixed(self)
         _check_searched(self)
 
@@ -115,6 +125,23 @@ class StudyConfig:
     def pruned_by(self) -> str:
         """Name of the pruner, one of PRUNERS."""
         return self.pruner or ("none" if self.points and self.trials is None else "halving")
+
+
+def _check_engine(config: StudyConfig) -> None:
+    if config.engine not in ENGINES:
+        raise UserError(f"--engine is {config.engine!r}; allowed: {', '.join(ENGINES)}")
+    if not 0 <= config.gpus_per_trial < math.inf:
+        raise UserError(f"--gpus-per-trial is {config.gpus_per_trial}; allowed: 0 or more")
+    if config.engine == "ray" and config.address is None:
+        raise UserError("--engine ray needs --address HOST:PORT of the cluster, or --address auto on one of its nodes")
+    if config.engine == "slurm" and config.workers is None:
+        raise UserError("--engine slurm needs --workers N, the number of jobs at once")
+    together = config.processes_per_trial
+    if together > 1 and (config.train.batch_size % together or config.train.norm == "batch"):
+        raise UserError(f"--processes-per-trial is {together}; it takes a divisor of --batch-size, and no --norm batch")
+    for name, engine in (("address", "ray"), ("gpus_per_trial", "ray"), ("slurm", "slurm")):
+        if getattr(config, name) and config.engine != engine:
+            raise UserError(f"--{name.replace('_', '-')} is given without --engine {engine}")
 
 
 def _check_fixed(config: StudyConfig) -> None:

@@ -15,7 +15,8 @@ ARTIFACTS = "artifacts"  # a folder of the study's
 
 def constrain(trial: optuna.Trial, name: str, value: float) -> None:
     """Set a named constraint, met if the value is at most 0; also as an attribute, since dashboards show no other."""
-    trial.set_constraint(name, value)
+    if name not in trial.constraints:  # a trial that was cut off may have it
+        trial.set_constraint(name, value)
     trial.set_user_attr(f"constraint {name}", value)
 
 

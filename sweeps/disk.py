@@ -12,12 +12,12 @@ from sweeps.search.pruning import FINISHED
 def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:
     """Remove the checkpoints of the finished trials that are not among the `count` best, complete ones first.
 
-    `removed` are the slots that lost theirs in earlier calls; this one adds to them.
+    `removed` are the numbers of trials that lost theirs in earlier calls; this one adds to them.
     """
     finished = [trial for trial in trials if trial.state in FINISHED]
     finished.sort(key=lambda trial: (trial.state == TrialState.COMPLETE, trial.value or 0.0), reverse=True)
-    spare = {trial.user_attrs["slot"] for trial in finished[count:]} - removed
-    for slot in spare:
+    spare = {trial.number for trial in finished[count:]} - removed
+    for number in spare:
         for name in (CHECKPOINT, PREVIOUS):
-            (folder(slot) / name).unlink(missing_ok=True)
+            (folder(number) / name).unlink(missing_ok=True)
     removed |= spare

@@ -12,14 +12,15 @@ import torch
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
 from introvae.config import TrainConfig, differences
+from introvae.data.image_set import ImageSet
 from introvae.runs.folder import CHECKPOINT
 from introvae.runs.pictures import EARLY_STEPS
+from introvae.training.device import find_device
 from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
 from sweeps.plan import Setup
 from sweeps.run import prepare, worker_count
 from sweeps.search.pruning import KEPT_SHARE, rungs
-from sweeps.workers.redact import hide_password
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
 CONTINUED = {"halving": KEPT_SHARE, "none": 1.0}  # share of the trials at a rung that continue
@@ -34,9 +35,9 @@ def describe(config: StudyConfig) -> str:
         DivergedError: If a few steps diverge.
         OutOfMemoryError: If a few steps need more memory than there is.
     """
-    setup = prepare(config)
+    setup, images = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
-    lines += [*_space(config, setup), *_points(config, setup), *_training(config, setup), *_cost(config, setup)]
+    lines += [*_space(config, setup), *_points(config, setup), *_training(config, setup), *_cost(config, setup, images)]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
 
@@ -57,13 +58,13 @@ def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
 
 def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Show listed settings, also as they are at 256x256x3, and the KL that the spectrum predicts."""
-    for slot, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
+    for number, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
         published = {"beta": point.beta_256, "m": point.m_256}
         unscaled = _list({name: value for name, value in published.items() if value is not None})
         text = (_list(values) or "all drawn") + (f" (at 256x256x3: {unscaled})" if unscaled else "")
         if "beta" in values:
             text += f", predicted KL {predicted_kl(setup.spectrum, values['beta'], _latents(setup)[0]):.3g} nats"
-        yield f"trial {slot}", text
+        yield f"trial {number}", text
 
 
 def _list(values: Mapping[str, float]) -> str:
@@ -109,18 +110,19 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
 
 def _choices(config: StudyConfig) -> Mapping[str, Any]:
     values = {name: getattr(config, name) for name in FIELDS if name not in SHOWN_ELSEWHERE}
-    return {name: hide_password(str(value)) for name, value in values.items() if value is not None}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _cost(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
+def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple[str, str]]:
     """Show steps, minutes and disk: at most, and if each rung passes the share of trials that the pruner aims at."""
-    train, workers, repeats = setup.config, worker_count(config, setup), config.seeds or 0
+    train, device, repeats = setup.config, find_device(config.device), config.seeds or 0
+    workers = worker_count(config, device)
     at_once = 1 if setup.shares_warmup(config.total) else workers  # warm-ups
-    warmup_step, step, checkpoint, picture = _measured(setup, workers)
+    warmup_step, step, checkpoint, picture = _measured(setup, images, device, workers)
     ends = [train.warmup_steps, *rungs(train), train.steps]
     share, whole = CONTINUED[config.pruned_by], train.steps - train.warmup_steps
     one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
-    seeds = {setup.point(slot).get("seed", train.seed) for slot in range(config.total)}
+    seeds = {setup.point(number).get("seed", train.seed) for number in range(config.total)}
     warmups = 0
     if train.warmup_steps:
         warmups = (config.total if setup.varies_warmup else len(seeds)) + repeats
@@ -144,7 +146,7 @@ def _pictures(train: TrainConfig) -> int:
     return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
 
 
-def _measured(setup: Setup, workers: int) -> tuple[float, float, int, int]:
+def _measured(setup: Setup, images: ImageSet, device: torch.device, workers: int) -> tuple[float, float, int, int]:
     """Train a few steps in the middle of the space, with as many threads as a worker has.
 
     Returns:
@@ -158,10 +160,10 @@ def _measured(setup: Setup, workers: int) -> tuple[float, float, int, int]:
     )  # fmt: skip
     rows: list[dict[str, float]] = []
     threads = torch.get_num_threads()
-    if workers > 1 and setup.device.type == "cpu":
+    if workers > 1 and device.type == "cpu":
         torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        Trainer(config, setup.images, Path(name), setup.device).run(on_log=rows.append)
+        Trainer(config, images, Path(name), device).run(on_log=rows.append)
         checkpoint = (Path(name) / CHECKPOINT).stat().st_size
         picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Listed settings that fill the first slots of a study, from a CSV file or by the name of a shipped one."""
+"""Listed settings that begin a study, from a CSV file or by the name of a shipped one."""
 
 import csv
 import dataclasses
@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "points"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One setting. Values that are None are drawn; a seed that is None follows from the slot.
+    """One setting. Values that are None are drawn; a seed that is None follows from the trial's number.
 
     `beta_256` and `m_256` are for images of 256x256x3 numbers. At other sizes beta is scaled, which keeps the share of
     the large-scale structure, and `margin_ratio` takes the place of m. `seed` is that of the run and of its warm-up.

@@ -1,63 +1,108 @@
-"""Studies: created or continued with their settings, sampler and pruner.
+"""Studies: created or continued with their settings, sampler and pruner, in an SQLite database in their folder.
 
-Seeds and the sampler's draws follow from the study's seed and a trial's slot, so a slot whose trial was cut off is
-filled as if nothing had happened.
+Seeds and the sampler's draws follow from the study's seed and a trial's number, so a trial that was cut off continues
+as if nothing had happened.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from introvae.config import differences
 from introvae.data.image_set import ImageSet
-from introvae.errors import UserError
+from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
-from sweeps.config import StudyConfig
-from sweeps.search.pruning import HalvingPruner
-from sweeps.search.samplers import SlotSampler
-from sweeps.workers.storage import open_database
+from sweeps.search.pruning import FINISHED, HalvingPruner
+from sweeps.search.samplers import NumberedSampler
 
 DATABASE = "study.db"
+NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "fuse", "9p")  # of machines that share a disk
 
 
 def open_study(
-    folder: Path,
-    settings: dict[str, Any],
-    sampler: BaseSampler | None = None,
-    pruner: BasePruner | None = None,
-    url: str | None = None,
-    grace: int = StudyConfig.grace,
+    folder: Path, settings: dict[str, Any], sampler: BaseSampler | None = None, pruner: BasePruner | None = None
 ) -> optuna.Study:
-    """Open the study named as its folder, in a database there or at `url`, or create it with these plain settings.
+    """Open the study named as its folder, or create it with these plain settings.
 
     Raises:
-        UserError: If the study has other settings, with the differences; if the database cannot be reached; and if
-            the folder holds runs without their database, as in a repository.
+        UserError: If the study has other settings, with the differences; if an earlier version made it; and if the
+            folder holds runs without their database, as in a repository.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if url is None:
-        if not (folder / DATABASE).exists() and any(folder.glob(f"trial-*/{PARAMS}")):
-            raise UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
-        folder.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{(folder / DATABASE).absolute()}"
+    path = folder / DATABASE
+    if not path.exists() and any(folder.glob(f"trial-*/{PARAMS}")):
+        raise UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
     study = optuna.create_study(
-        storage=open_database(url, grace), study_name=folder.name, direction="maximize", load_if_exists=True,
-        sampler=sampler or SlotSampler(0), pruner=pruner or HalvingPruner(),
+        storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True,
+        sampler=sampler or NumberedSampler(0), pruner=pruner or HalvingPruner(),
     )  # fmt: skip
-    if "settings" not in study.user_attrs:
-        study.set_user_attr("settings", settings)
-    known = study.user_attrs["settings"]  # those of another machine, if two began at once
+    known = study.user_attrs.get("settings", settings)
     if known != settings:
         found = "; ".join(differences(known, settings))
         raise UserError(f"the study {folder} has other settings ({found}); --study NAME begins another one")
+    if any(trial.state == TrialState.FAIL for trial in study.get_trials(deepcopy=False)):
+        raise UserError(f"the study {folder} holds trials that FAILED, which this version never leaves; --study NAME")
+    if "settings" not in study.user_attrs:
+        study.set_user_attr("settings", settings)
     return study
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Connect with a write-ahead log, which lets others read meanwhile and is quick, unless machines share the disk.
+
+    A power cut may then lose the last transactions, whose trials continue from their checkpoints.
+    """
+    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    if not file_system(path).startswith(NETWORK):
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def file_system(path: Path, mounts: str | None = None) -> str:
+    """Return the type of the file system that a path lies on, given the content of /proc/mounts; "" if unknown."""
+    if mounts is None:
+        known = Path("/proc/mounts")
+        mounts = known.read_text() if known.exists() else ""
+    fields = [line.split() for line in mounts.splitlines()]
+    above = [(len(point), kind) for _, point, kind, *_ in fields if path.is_relative_to(point)]
+    return max(above, default=(0, ""))[1]
+
+
+@contextmanager
+def database_errors(folder: Path) -> Iterator[None]:
+    """Raise StoppedError, in one line, where a study's database cannot be used, such as on a full disk."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        path = folder / DATABASE
+        raise StoppedError(f"{path} cannot be used ({cause}); fix it, then rerun the same command") from error
+
+
+def missing_trials(study: optuna.Study, total: int) -> list[int]:
+    """Return the numbers among 0..total-1 of trials that have not ended."""
+    ended = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
+    return [number for number in range(total) if number not in ended]
 
 
 def fingerprint(images: ImageSet) -> str:

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, redirect_stderr
 from datetime import datetime
 from statistics import mean
@@ -13,11 +13,11 @@ from typing import NoReturn, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
+from introvae.training.progress import describe
 from sweeps.search.pruning import FINISHED
 from sweeps.study import best_trial
-from sweeps.workers.slots import finished_slots
-from sweeps.workers.watch import ONCE, SECONDS, Finished, Message, Progress, Said
 
+SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered
@@ -27,7 +27,7 @@ FEWEST = 3  # trials needed to tell it
 
 
 class View:
-    """Shows messages of one machine's workers; nothing else writes to the terminal. Use it in a with statement.
+    """Shows what a driver tells of its workers; nothing else writes to the terminal. Use it in a with statement.
 
     Without a terminal, it prints one line for each trial, and one for the warm-up every ten seconds. If `quiet`, it
     shows only what goes wrong.
@@ -51,25 +51,32 @@ class View:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def show(self, worker: int, message: Message | None) -> None:
-        """Show a message of worker 0, 1, ..., or None once that worker has left."""
-        match message:
-            case Said(text):
-                print(text, file=sys.stderr, flush=True)
-            case Progress(label=label, step=step, steps=steps, text=text) if self.live:
-                self._draw(1 + worker, label, step, steps, text.ljust(WIDTH - len(str(step))))
-            case Progress(label="warm-up", step=step, steps=steps, text=text) if not self.quiet:
-                now = time.monotonic()
-                if now - self.shown >= LINE_EVERY or step == steps:
-                    print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
-                    self.shown = now
-            case Finished(trial, study, done) if self.live:
-                self._print_above(trial, sys.stdout)
-                self._draw(0, "study", done, self.trials, study)
-            case Finished(trial, study) if not self.quiet:
-                print(f"{trial}; {study}", flush=True)
-            case None if self.live:
-                self._draw(1 + worker, "done")
+    def say(self, text: str) -> None:
+        """Show lines that a worker wrote to stderr."""
+        for line in text.splitlines():
+            print(line, file=sys.stderr, flush=True)
+
+    def progress(self, worker: int, label: str, steps: int, row: dict[str, float]) -> None:
+        """Show the last row of metrics.csv of the run of worker 0, 1, ..., a trial or "warm-up"."""
+        step, text = int(row["step"]), describe(row)
+        if self.live:
+            self._draw(1 + worker, label, step, steps, text.ljust(WIDTH - len(str(step))))
+        elif label == "warm-up" and not self.quiet:
+            now = time.monotonic()
+            if now - self.shown >= LINE_EVERY or step == steps:
+                print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
+                self.shown = now
+
+    def finished(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial]) -> None:
+        """Show a trial that a worker has just ended, given all `known` trials of the study."""
+        done = sum(trial.state in FINISHED and trial.number < self.trials for trial in known)
+        leader = _leader(known) + _left(known, self.trials - done)
+        if self.live:
+            self._print_above(_ended(trial), sys.stdout)
+            self._draw(0, "study", done, self.trials, leader)
+            self._draw(1 + worker, "idle")
+        elif not self.quiet:
+            print(f"{_ended(trial)}; {leader}", flush=True)
 
     def _bar(self, position: int) -> "tqdm[NoReturn]":
         columns, rows = _room(self.stderr)
@@ -113,36 +120,32 @@ class Lines(io.TextIOBase):
         return len(text)
 
 
-def finished(trial: FrozenTrial, known: list[FrozenTrial], total: int) -> Finished:
-    """Describe a trial that has just finished, given all `known` trials of a study of `total` slots."""
+def _ended(trial: FrozenTrial) -> str:
+    """Describe how a trial ended, and its values."""
     attributes = trial.user_attrs
     values = trial.params | attributes.get("point", {})
     numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
     if "m" in attributes and "m" not in values:
         numbers += f" m {attributes['m']:.4g}"
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
-    line = f"trial {attributes['slot']}: {score}, {attributes['outcome']}; {numbers}"
-    best = best_trial(known)
-    leader = f"best {best.value:.3f} (trial {best.user_attrs['slot']})" if best else "none complete"
-    done = len(finished_slots(known))
-    return Finished(line, leader + _left(known, total - done), done)
+    return f"trial {trial.number}: {score}, {attributes['outcome']}; {numbers}"
+
+
+def _leader(trials: Iterable[FrozenTrial]) -> str:
+    best = best_trial(trials)
+    return f"best {best.value:.3f} (trial {best.number})" if best else "none complete"
 
 
 def _left(trials: Sequence[FrozenTrial], missing: int) -> str:
-    """Return the time that the missing trials will take the workers of all machines, "" if it is too early to tell."""
+    """Return the time that the missing trials will take the workers, "" if it is too early to tell."""
     timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
     if len(timed) < FEWEST or missing <= 0:
         return ""
     timed.sort(key=lambda trial: trial.datetime_complete or datetime.max)
-    cost = mean(_cost(trial) for trial in timed[-LATEST:])
+    cost = mean(trial.user_attrs[SECONDS] for trial in timed[-LATEST:])
     workers = 1 + sum(trial.state == TrialState.RUNNING for trial in trials)
     none_short = all(trial.state == TrialState.COMPLETE for trial in timed)
     return f", {'at most ' if none_short else ''}{duration(cost * missing / min(workers, missing))} left"
-
-
-def _cost(trial: FrozenTrial) -> float:
-    """Return the seconds of a trial without those that a worker spends only once, before its first trial."""
-    return sum(seconds for phase, seconds in trial.user_attrs[SECONDS].items() if phase not in ONCE)
 
 
 def duration(seconds: float) -> str:

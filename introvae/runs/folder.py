@@ -26,6 +26,7 @@ from introvae.files import sync, write_atomically, write_part
 
 PARAMS, METRICS, CURVES = "params.toml", "metrics.csv", "curves.png"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+LONGEST_ROW = 2048  # bytes of a row of metrics.csv, and of one after it that is not whole
 
 
 def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) -> None:
@@ -146,6 +147,18 @@ def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]
         ]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}; remove {folder} to start over") from error
+
+
+def last_row(folder: Path) -> dict[str, float] | None:
+    """Read the last whole row of a metrics.csv that may be growing; None where there is none yet."""
+    try:
+        with (folder / METRICS).open("rb") as file:
+            names = file.readline().decode().strip().split(",")
+            file.seek(max(file.tell(), file.seek(0, io.SEEK_END) - LONGEST_ROW))
+            cells = file.read().decode().split("\n")[-2].split(",")
+        return {name: float(cell) if cell else math.nan for name, cell in zip(names, cells, strict=True)}
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
 
 
 class MetricsLog:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from introvae.config import TrainConfig
 from introvae.runs.record import RunState
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that fill their slot
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
 RUNG_SHARES = (1 / 6, 1 / 2)  # of the steps after the warm-up
 KEPT_SHARE = 1 / 3  # of the trials that reach a rung
 LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
@@ -41,7 +41,7 @@ def rungs(config: TrainConfig) -> list[int]:
 class HalvingPruner(BasePruner):
     """Successive halving as trials come: a trial continues if it is among the best third of all scores at its rung.
 
-    Optuna's own pruner also counts trials that were cut off, so a continued study would decide differently.
+    Optuna's own pruner also counts trials that still run, so a continued study would decide differently.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:

@@ -1,4 +1,4 @@
-"""Samplers whose draws are functions of the study's seed, the slot and the finished trials."""
+"""Samplers whose draws are functions of the study's seed, the trial's number and the finished trials."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from optuna.trial import FrozenTrial
 from introvae.randomness import derive
 
 
-class SlotSampler(BaseSampler):
-    """One of Optuna's samplers, seeded for each slot, over a space that is known from the start.
+class NumberedSampler(BaseSampler):
+    """One of Optuna's samplers, seeded for each trial by its number, over a space that is known from the start.
 
     Args:
         seed: The study's seed.
         name: "tpe" or "random".
         space: The distributions to draw from.
-        points: Values that the first slots are given. A trial never asks for those outside the space.
+        points: Values that the first trials are given. A trial never asks for those outside the space.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class SlotSampler(BaseSampler):
         self.space = {name: space[name] for name in sorted(space) if not space[name].single()} if space else {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        slot = trial.user_attrs.get("slot", trial.number)  # the number, where a study is not filled by slots
-        self.point = self.points[slot] if slot < len(self.points) else {}
-        self.sampler = self.make(seed=derive(self.seed, "sampler", slot) % 2**32)
+        number = trial.number
+        self.point = self.points[number] if number < len(self.points) else {}
+        self.sampler = self.make(seed=derive(self.seed, "sampler", number) % 2**32)
         return self.space
 
     def sample_relative(

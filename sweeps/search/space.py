@@ -58,7 +58,7 @@ class Space:
         """Return a trial's values: those of its point, and suggestions for the others.
 
         A value of the point that lies in its range is suggested as well, so that the sampler, which knows the point
-        (`SlotSampler`), learns from it.
+        (`NumberedSampler`), learns from it.
         """
         point = {name: value for name, value in (point or {}).items() if name != "seed"}
         drawn: dict[str, float] = {}

@@ -1,0 +1,144 @@
+"""Engines that run tasks on other machines, which share the file system of the driver's: Ray and Slurm."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from introvae.errors import StoppedError, UserError
+from sweeps.tasks import Result, Task, run_task
+
+
+class RayEngine:
+    """Engine on a Ray cluster that is already there.
+
+    Args:
+        address: The cluster's address, HOST:PORT, or "auto" for the one that this machine belongs to.
+        workers: Number of tasks at once; as many as fit the cluster if None.
+        gpus: GPUs for each task, which may be a fraction; none if 0.
+
+    Raises:
+        UserError: If Ray is not installed, or there is no cluster at the address.
+    """
+
+    queues = True
+
+    def __init__(self, address: str, workers: int | None, gpus: float) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--engine ray needs Ray; pip install 'introvae[ray]'") from None
+        self.ray = ray
+        before = signal.getsignal(signal.SIGTERM)  # Ray takes the signal for itself
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"there is no Ray cluster at --address {address} ({reason}); see `ray start`") from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        there = ray.cluster_resources()
+        fitting = int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 0))
+        self.capacity = workers or fitting
+        if not fitting:
+            raise UserError(f"the Ray cluster has no {'GPU' if gpus else 'CPU'}; --gpus-per-trial is {gpus:g}")
+        # with GPUs, Ray would start a process for each task, which imports PyTorch again
+        self.remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=0)(_run_in)
+        self.references: dict[int, Any] = {}
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        """Run a task on any node."""
+        self.references[worker] = self.remote.remote(str(Path.cwd()), task)
+        return self.references[worker].future()
+
+    def kill(self, worker: int) -> None:
+        """End the process that runs the task of a worker."""
+        if reference := self.references.pop(worker, None):
+            self.ray.cancel(reference, force=True)
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        """Name Ray's error."""
+        if isinstance(error, self.ray.exceptions.RayTaskError):
+            raise StoppedError(f"the Ray cluster cannot run tasks: {str(error).splitlines()[-1]}")
+        return type(error).__name__, False
+
+    def close(self) -> None:
+        """End the tasks that run, and leave the cluster."""
+        for worker in list(self.references):
+            self.kill(worker)
+        self.ray.shutdown()
+
+
+def _run_in(folder: str, task: Task) -> Result:
+    """Run a task in the driver's folder, which relative paths begin at."""
+    os.chdir(folder)
+    return run_task(task)
+
+
+class SlurmEngine:
+    """Engine that makes each task a job of Slurm, by submitit.
+
+    Args:
+        folder: Folder for the jobs' files.
+        workers: Number of jobs at once.
+        options: Parameters of submitit, such as {"slurm_partition": "gpu", "gpus_per_node": 1, "timeout_min": 240};
+            "cluster" is "slurm", or "local" to try it without Slurm.
+
+    Raises:
+        UserError: If submitit is not installed, there is no Slurm, or a parameter is not known.
+    """
+
+    queues = True
+
+    def __init__(self, folder: Path, workers: int, options: Mapping[str, Any]) -> None:
+        try:
+            import submitit
+        except ImportError:
+            raise UserError("--engine slurm needs submitit; pip install 'introvae[slurm]'") from None
+        self.capacity = workers
+        self.jobs: dict[int, Any] = {}
+        given = {"name": folder.parent.name, "cluster": "slurm"} | dict(options)
+        cluster = given.pop("cluster")
+        try:
+            self.executor = submitit.AutoExecutor(folder, cluster=cluster)
+            self.executor.update_parameters(**given)
+        except (RuntimeError, ValueError, NameError, TypeError) as error:
+            raise UserError(f"--slurm cannot be used ({' '.join(str(error).split())})") from None
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        """Submit a job that runs a task."""
+        future: Future[Result] = Future()
+        job = self.jobs[worker] = self.executor.submit(run_task, task)
+
+        def watch() -> None:
+            try:
+                future.set_result(job.result())
+            except Exception as error:
+                future.set_exception(error)
+
+        threading.Thread(target=watch, daemon=True).start()  # a job whose end Slurm forgets is waited for in vain
+        return future
+
+    def kill(self, worker: int) -> None:
+        """Cancel the job of a worker."""
+        if job := self.jobs.pop(worker, None):
+            job.cancel(check=False)
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        """Describe the job's state."""
+        import submitit.core.utils
+
+        job = self.jobs.pop(worker)
+        if isinstance(error, submitit.core.utils.FailedJobError):
+            reason = [line for line in str(error).splitlines() if line.strip()][-1]
+            raise StoppedError(f"jobs cannot run tasks ({reason.strip()}); see {job.paths.stderr}")
+        return f"job {job.job_id} {job.state.lower()}", False
+
+    def close(self) -> None:
+        """Cancel the jobs that run."""
+        for worker in list(self.jobs):
+            self.kill(worker)

@@ -1,0 +1,171 @@
+"""Engines: how tasks get to processors. The driver knows nothing else of processes, clusters and queues.
+
+An engine runs at most one task for each worker 0, 1, ..., and hands out a future for it. The future fails only if the
+process that ran the task is gone, for all else is part of the task's result.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any, Protocol
+
+from introvae.errors import StoppedError
+from sweeps.tasks import Result, Task, Worker, prepare_process, run_task
+
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
+STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
+
+
+class Engine(Protocol):
+    """What a driver needs to run tasks."""
+
+    capacity: int
+    """Number of tasks at once."""
+
+    queues: bool
+    """A task may have to wait before it begins."""
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        """Run a task for a worker that has none."""
+
+    def kill(self, worker: int) -> None:
+        """End the process of a worker, whatever it does; its next task gets another one."""
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        """Describe how the process of a worker died, of whose future this is the error; tell whether it crashed.
+
+        Raises:
+            StoppedError: If no process can be had.
+        """
+
+    def close(self) -> None:
+        """End all processes."""
+
+
+class InlineEngine:
+    """Engine without processes: tasks run in `submit`, one after another."""
+
+    capacity, queues = 1, False
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        future: Future[Result] = Future()
+        future.set_result(self.worker.run(task))
+        return future
+
+    def kill(self, worker: int) -> None:
+        pass
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        raise error
+
+    def close(self) -> None:
+        pass
+
+
+class LocalEngine:
+    """Engine on this machine: a pool of one process for each worker, so that no death breaks another worker.
+
+    Args:
+        devices: Name of the device of each worker.
+        threads: Threads of the CPU for each; PyTorch's default if None.
+    """
+
+    queues = False
+
+    def __init__(self, devices: list[str], threads: int | None) -> None:
+        self.devices, self.threads, self.capacity = devices, threads, len(devices)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["sweeps.tasks"])  # slow imports, once for all
+        self.pools: dict[int, _Pool] = {}
+        self.failed_starts = 0
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        task = replace(task, device=self.devices[worker], threads=self.threads)
+        if worker not in self.pools:
+            self.pools[worker] = _Pool(task)
+        return self.pools[worker].executor.submit(run_task, task)
+
+    def kill(self, worker: int) -> None:
+        if pool := self.pools.pop(worker, None):
+            pool.end()
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        pool = self.pools.pop(worker)
+        code = pool.end()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if pool.started():
+            self.failed_starts = 0
+        else:
+            self.failed_starts += 1
+            if self.failed_starts >= STARTS:
+                raise StoppedError(f"workers die before they have a task ({how}); rerun the same command to resume")
+        return how + (", out of memory?" if -code == signal.SIGKILL else ""), -code in CRASHES
+
+    def close(self) -> None:
+        for worker in list(self.pools):
+            self.kill(worker)
+
+
+class _Pool:
+    """Pool of one process, which is told at once what it will be needed for."""
+
+    def __init__(self, task: Task) -> None:
+        if task.threads:
+            os.environ["OMP_NUM_THREADS"] = str(task.threads)
+        self.context = _Context()
+        self.executor = ProcessPoolExecutor(1, self.context, _leave_with_parent)
+        self.ready = self.executor.submit(prepare_process, task.setup, task.device, task.threads)
+
+    def started(self) -> bool:
+        return self.ready.done() and not self.ready.exception()
+
+    def end(self) -> int:
+        """End the process, and return its exit code; negative for a signal."""
+        self.context.only.kill()
+        self.executor.shutdown(cancel_futures=True)
+        return self.context.only.exitcode or 0
+
+
+class _Process(ForkServerProcess):
+    """Process that does not import, and so rerun, the script that started it."""
+
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    """Context that keeps the only process that is made in it."""
+
+    only: _Process
+
+    def Process(self, *args: Any, **kwargs: Any) -> _Process:  # type: ignore[override]
+        self.only = _Process(*args, **kwargs)
+        return self.only
+
+
+def _leave_with_parent() -> None:
+    """Tie this process to its parent, which alone listens to signals."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def watch(parent: BaseProcess = parent) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

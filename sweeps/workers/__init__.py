@@ -1,1 +1,0 @@
-"""Worker processes and the storage that they share."""
