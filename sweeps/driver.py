@@ -19,11 +19,11 @@ from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from sweeps.config import StudyConfig
 from sweeps.dashboard import constrain, upload_picture
 from sweeps.disk import keep_best
-from sweeps.engines import Engine
-from sweeps.fence import Fence
+from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
 from sweeps.search.pruning import rungs
-from sweeps.tasks import Result, Task
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.task import Result, Task
 from sweeps.view import SECONDS, View
 
 DEATHS = 3  # of a trial's processes, before it counts as failed

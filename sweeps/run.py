@@ -17,17 +17,18 @@ from introvae.data.image_set import ImageSet, load_images
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
-from sweeps.clusters import RayEngine, SlurmEngine
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Driver, Stop
-from sweeps.engines import Engine, InlineEngine, LocalEngine
+from sweeps.engines.base import Engine
+from sweeps.engines.clusters import RayEngine, SlurmEngine
+from sweeps.engines.local import InlineEngine, LocalEngine
 from sweeps.plan import Setup
 from sweeps.search.pruning import pruner_of
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
 from sweeps.seeds import repeats_of, write_spread
 from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study
-from sweeps.tasks import Worker
+from sweeps.tasks.task import Worker
 from sweeps.view import View
 
 BEST_SHOWN = 5

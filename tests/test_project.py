@@ -17,9 +17,9 @@ LAYERS = (  # each imports only what stands before it
     "introvae.runs", "introvae.training", "introvae.commands", "introvae",
     "analysis.outputs", "analysis.measures", "analysis.report", "analysis.evaluate", "analysis.rescore",
     "analysis.train", "analysis.cli", "analysis",
-    "sweeps.points", "sweeps.config", "sweeps.search", "sweeps.workers", "sweeps.study", "sweeps.dashboard",
-    "sweeps.disk", "sweeps.plan", "sweeps.trial", "sweeps.view", "sweeps.pool", "sweeps.seeds", "sweeps.run",
-    "sweeps.dry_run", "sweeps.cli", "sweeps",
+    "sweeps.points", "sweeps.config", "sweeps.search", "sweeps.plan", "sweeps.tasks", "sweeps.engines",
+    "sweeps.study", "sweeps.dashboard", "sweeps.disk", "sweeps.view", "sweeps.driver", "sweeps.seeds", "sweeps.run",
+    "sweeps.dry_run", "sweeps.interrupt", "sweeps.cli", "sweeps",
 )  # fmt: skip
 MODULES = {path.relative_to(ROOT): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 NAMES = {".".join(relative.with_suffix("").parts).removesuffix(".__init__"): path for relative, path in MODULES.items()}

@@ -1,8 +1,4 @@
-"""Engines: how tasks get to processors. The driver knows nothing else of processes, clusters and queues.
-
-An engine runs at most one task for each worker 0, 1, ..., and hands out a future for it. The future fails only if the
-process that ran the task is gone, for all else is part of the task's result.
-"""
+"""Engines on this machine: in the driver's own process, or a process for each worker."""
 
 import multiprocessing
 import os
@@ -14,39 +10,13 @@ from dataclasses import replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from introvae.errors import StoppedError
-from sweeps.tasks import Result, Task, Worker, prepare_process, run_task
+from sweeps.tasks.task import Result, Task, Worker, prepare_process, run_task
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
 STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
-
-
-class Engine(Protocol):
-    """What a driver needs to run tasks."""
-
-    capacity: int
-    """Number of tasks at once."""
-
-    queues: bool
-    """A task may have to wait before it begins."""
-
-    def submit(self, worker: int, task: Task) -> "Future[Result]":
-        """Run a task for a worker that has none."""
-
-    def kill(self, worker: int) -> None:
-        """End the process of a worker, whatever it does; its next task gets another one."""
-
-    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
-        """Describe how the process of a worker died, of whose future this is the error; tell whether it crashed.
-
-        Raises:
-            StoppedError: If no process can be had.
-        """
-
-    def close(self) -> None:
-        """End all processes."""
 
 
 class InlineEngine:
@@ -84,7 +54,9 @@ class LocalEngine:
 
     def __init__(self, devices: list[str], threads: int | None) -> None:
         self.devices, self.threads, self.capacity = devices, threads, len(devices)
-        multiprocessing.get_context("forkserver").set_forkserver_preload(["sweeps.tasks"])  # slow imports, once for all
+        multiprocessing.get_context("forkserver").set_forkserver_preload(
+            ["sweeps.tasks.task"]
+        )  # slow imports, once for all
         self.pools: dict[int, _Pool] = {}
         self.failed_starts = 0
 

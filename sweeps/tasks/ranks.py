@@ -16,8 +16,8 @@ from introvae.errors import DivergedError
 from introvae.training.device import find_device, tune_process
 from introvae.training.distributed import is_first, process_group
 from introvae.training.trainer import Trainer
-from sweeps.fence import Fence, Superseded
 from sweeps.plan import Plan
+from sweeps.tasks.fence import Fence, Superseded
 
 DIVERGED = "diverged: "
 

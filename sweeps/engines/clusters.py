@@ -1,4 +1,4 @@
-"""Engines that run tasks on other machines, which share the file system of the driver's: Ray and Slurm."""
+"""Engines on many machines that share a file system: Ray and Slurm."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from introvae.errors import StoppedError, UserError
-from sweeps.tasks import Result, Task, run_task
+from sweeps.tasks.task import Result, Task, run_task
 
 
 class RayEngine:
@@ -117,6 +117,8 @@ class SlurmEngine:
         def watch() -> None:
             try:
                 future.set_result(job.result())
+                for path in (job.paths.submitted_pickle, job.paths.result_pickle):
+                    path.unlink(missing_ok=True)
             except Exception as error:
                 future.set_exception(error)
 

@@ -16,10 +16,10 @@ from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_ou
 from introvae.runs.record import RunRecord, RunState
 from introvae.training.device import find_device, tune_process
 from introvae.training.trainer import Trainer
-from sweeps.fence import Fence
 from sweeps.plan import Plan, Setup
-from sweeps.ranks import train_together
 from sweeps.search.pruning import Rules, Stopped
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.ranks import train_together
 
 MOST_AT_RUNGS = 200  # validation images by which trials are compared; results are of all that are scored
 

@@ -1,0 +1,1 @@
+"""Engines: how tasks get to processors."""

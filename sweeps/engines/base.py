@@ -1,0 +1,35 @@
+"""The interface of an engine, through which alone the driver knows of processes, clusters and queues."""
+
+from concurrent.futures import Future
+from typing import Protocol
+
+from sweeps.tasks.task import Result, Task
+
+
+class Engine(Protocol):
+    """Runs at most one task at a time for each of its workers 0, 1, ....
+
+    The future of a task fails only if the process that ran it is gone, for all else is part of the task's result.
+    """
+
+    capacity: int
+    """Number of tasks at once."""
+
+    queues: bool
+    """A task may have to wait before it begins."""
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        """Run a task for a worker that has none."""
+
+    def kill(self, worker: int) -> None:
+        """End the process of a worker, whatever it does; its next task gets another one."""
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        """Describe how the process of a worker died, of whose future this is the error; tell whether it crashed.
+
+        Raises:
+            StoppedError: If no process can be had.
+        """
+
+    def close(self) -> None:
+        """End all processes."""

@@ -1,0 +1,1 @@
+"""Tasks: the links of the chain that a trial is."""
