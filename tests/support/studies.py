@@ -15,7 +15,6 @@ from introvae.runs.pictures import write_picture
 from introvae.runs.record import SCORES
 from introvae.training.metrics import COLUMNS
 from sweeps.config import StudyConfig
-from sweeps.workers.slots import RETRY
 
 PARTS = {"reconstruction": 0.75, "informativeness": 1.0, "sharpness": 0.5, "structure": 0.9, "diversity": 0.3}
 MEASURES = {
@@ -100,11 +99,6 @@ def would_prune(study: optuna.Study, scores: dict[int, float]) -> bool:
     return decision
 
 
-def finished(
-    study: optuna.Study, slot: int, rungs: dict[int, float], pruned: bool = False, retry: bool = False
-) -> None:
+def finished(study: optuna.Study, rungs: dict[int, float], pruned: bool = False) -> None:
     state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-    attributes = {"slot": slot, RETRY: 0} if retry else {"slot": slot}
-    study.add_trial(
-        optuna.create_trial(state=state, value=rungs[max(rungs)], user_attrs=attributes, intermediate_values=rungs)
-    )
+    study.add_trial(optuna.create_trial(state=state, value=rungs[max(rungs)], intermediate_values=rungs))
