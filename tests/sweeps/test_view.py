@@ -16,17 +16,42 @@ from helpers import tiny_flags
 from optuna.trial import FrozenTrial, TrialState
 from terminal import Terminal
 
+from introvae.training.metrics import COLUMNS
 from sweeps.cli import main
-from sweeps.view import View, duration, finished
-from sweeps.workers.watch import PHASES, Finished, Progress, Said, breakdown
+from sweeps.view import LINE_EVERY, SECONDS, View, duration
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
-FIRST = Finished("trial 0: score 0.304, complete; alpha 0.279", "best 0.304 (trial 0)", 1)
-SECOND = Finished("trial 1: score 0.512, pruned: score 0.512 at step 9", "best 0.304 (trial 0), 24 s left", 2)
+FIRST = "trial 0: score 0.304, complete; alpha 0.279 m 5.25"
+SECOND = "trial 1: score 0.512, pruned: score 0.512 at step 9; alpha 0.279 m 5.25"
+THIRD = "trial 2: no score, diverged; alpha 0.279 m 5.25"
+BEST = "best 0.304 (trial 0)"
 
 
-def at(label: str, step: int, steps: int, text: str = LOSSES) -> Progress:
-    return Progress(label=label, step=step, steps=steps, text=text)
+def row(step: int, loss: float = 122.6, kl: float = 11.7, speed: float = 1140.0) -> dict[str, float]:
+    """Return a row of metrics.csv."""
+    values = {"step": step, "loss_encoder": loss, "kl_real": kl, "kl_reconstruction": 12.1, "kl_sample": 10.8}
+    return dict.fromkeys(COLUMNS, 0.0) | values | {"images_per_second": speed}
+
+
+def ended(
+    number: int, value: float | None, outcome: str, state: TrialState = TrialState.PRUNED, seconds: float = 12.0
+) -> FrozenTrial:
+    """Return an ended trial."""
+    trial = optuna.create_trial(
+        state=state, value=value, params={"alpha": 0.279}, distributions={"alpha": ALPHA},
+        user_attrs={"outcome": outcome, "m": 5.25, SECONDS: seconds},
+    )  # fmt: skip
+    trial.number = number
+    trial.datetime_complete = datetime(2026, 1, 1) + timedelta(seconds=number)
+    return trial
+
+
+ALPHA = optuna.distributions.FloatDistribution(0.1, 1.0)
+KNOWN = [
+    ended(0, 0.304, "complete", TrialState.COMPLETE),
+    ended(1, 0.512, "pruned: score 0.512 at step 9"),
+    ended(2, None, "diverged"),
+]
 
 
 @contextmanager
@@ -40,140 +65,155 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
     with screen() as terminal, View(trials=5, done=0, workers=2) as view:
         first = terminal.lines()
         assert re.fullmatch(r"study +0%\| +\| 0/5", first[0]) and first[1:] == ["starting", "starting"]
-        view.show(0, at("warm-up", 150, 300))
+        view.progress(0, "warm-up", 300, row(150))
         assert terminal.lines()[1].startswith("warm-up    50%|█") and terminal.lines()[2] == "starting"
-        view.show(0, at("trial-000", 300, 600))
-        view.show(1, at("trial-001", 450, 600))
-        view.show(0, FIRST)
-        view.show(0, at("trial-002", 600, 600))
-        view.show(1, SECOND)
+        view.progress(0, "trial-000", 600, row(300))
+        view.progress(1, "trial-001", 600, row(450))
+        view.finished(0, KNOWN[0], KNOWN[:1])
+        assert terminal.lines()[2] == "idle"
+        view.progress(0, "trial-002", 600, row(600))
+        view.finished(1, KNOWN[1], KNOWN[:2])
         lines = terminal.lines()
-        assert lines[:2] == [FIRST.trial, SECOND.trial]
-        assert re.fullmatch(r"study +40%\|█+[^|]*\| 2/5, best 0\.304 \(trial 0\), 24 s left", lines[2])
+        assert lines[:2] == [FIRST, SECOND]
+        assert re.fullmatch(r"study +40%\|█+[^|]*\| 2/5, best 0\.304 \(trial 0\)", lines[2])
         assert re.fullmatch(rf"trial-002 100%\|█+\| 600/600, {LOSSES}", lines[3])
-        assert re.fullmatch(rf"trial-001  75%\|█+[^|]*\| 450/600, {LOSSES}", lines[4])
+        assert lines[4:] == ["idle"]
+        view.progress(1, "trial-003", 600, row(450))
+        view.finished(0, KNOWN[2], KNOWN)
+        lines = terminal.lines()
+        assert lines[2] == THIRD and lines[4] == "idle"
+        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\), 24 s left", lines[3])
+        assert re.fullmatch(rf"trial-003  75%\|█+[^|]*\| 450/600, {LOSSES}", lines[5])
         assert all(len(line) <= 80 for line in lines)
-        view.show(1, None)
-        assert terminal.lines()[3:] == [lines[3], "done"]
 
 
 def test_bars_are_gone_at_the_end() -> None:
     with screen() as terminal:
         with pytest.raises(KeyboardInterrupt), View(trials=5, done=0, workers=3) as view:
-            view.show(1, at("trial-000", 300, 600))
-            view.show(1, FIRST)
+            view.progress(1, "trial-000", 600, row(300))
+            view.finished(1, KNOWN[0], KNOWN[:1])
             raise KeyboardInterrupt
-        assert terminal.lines() == [FIRST.trial]
+        assert terminal.lines() == [FIRST]
         assert (terminal.screen.cursor.y, terminal.screen.cursor.x) == (1, 0)
         assert sys.stderr is terminal.file
 
 
 def test_bars_keep_their_length_whatever_the_numbers() -> None:
     with screen() as terminal, View(trials=5, done=0) as view:
-        view.show(0, at("trial-000", 8, 2600, "loss 9, KL 1.0, 9 images/s"))
+        view.progress(0, "trial-000", 2600, row(8, loss=9.0, kl=1.0, speed=9.0))
         short = terminal.lines()[1].rindex("|")
-        view.show(0, at("trial-000", 2400, 2600))
+        view.progress(0, "trial-000", 2600, row(2400))
         assert terminal.lines()[1].rindex("|") == short
 
 
 @pytest.mark.parametrize("columns", [40, 20])
 def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
     with screen(columns) as terminal:
-        with View(trials=5, done=1, workers=2) as view:
+        with View(trials=5, done=1, workers=3) as view:
             for step in range(1, 20):
-                view.show(0, at("trial-000", step, 20))
-                view.show(1, at("trial-001", step, 20))
-            view.show(0, Finished("trial 1: diverged", "best 0.304 (trial 0)", 2))
+                view.progress(0, "trial-000", 20, row(step))
+                view.progress(1, "trial-001", 20, row(step))
+            view.finished(2, KNOWN[2], KNOWN)
             begun = [line[:10].rstrip() for line in terminal.lines()]
-            assert begun == ["trial 1: d", "study", "trial-000", "trial-001"]
-        assert terminal.lines() == ["trial 1: diverged"]
+            printed = -(-len(THIRD) // columns)
+            assert begun[printed:] == ["study", "trial-000", "trial-001", "idle"]
+        assert "".join(terminal.lines()) == THIRD
 
 
 def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
     with screen(rows=5) as terminal:
         with View(trials=50, done=0, workers=64) as view:
             for worker in range(64):
-                view.show(worker, at(f"trial-{worker:03d}", 1, 20))
-            view.show(0, FIRST)
+                view.progress(worker, f"trial-{worker:03d}", 20, row(1))
+            view.finished(0, KNOWN[0], KNOWN[:1])
             lines = terminal.lines()
-            assert lines[0] == FIRST.trial and lines[1].startswith("study")
+            assert lines[0] == FIRST and lines[1].startswith("study")
             assert "more hidden" in lines[-1]
-        assert terminal.lines() == [FIRST.trial]
+        assert terminal.lines() == [FIRST]
 
 
 def test_other_output_to_stderr_tears_no_bar() -> None:
     with screen() as terminal, View(trials=5, done=0, workers=2) as view:
-        view.show(1, at("trial-001", 5, 10))
-        print("the database does not answer", file=sys.stderr, flush=True)
-        view.show(0, Said("the database answers again"))
+        view.progress(1, "trial-001", 10, row(5))
+        print("a warning of a library", file=sys.stderr, flush=True)
+        view.say("warning: checkpoint.pt cannot be used\nand another line\n")
         lines = terminal.lines()
-        assert lines[:2] == ["the database does not answer", "the database answers again"]
-        assert [line[:9].rstrip() for line in lines[2:]] == ["study", "starting", "trial-001"]
+        assert lines[:3] == ["a warning of a library", "warning: checkpoint.pt cannot be used", "and another line"]
+        assert [line[:9].rstrip() for line in lines[3:]] == ["study", "starting", "trial-001"]
 
 
 def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with View(trials=5, done=0, workers=2) as view:
-        view.show(0, at("warm-up", 10, 20))
-        view.show(0, at("warm-up", 20, 20))
-        view.show(0, at("trial-000", 30, 30))
-        view.show(0, FIRST)
-        view.show(0, Said("the database does not answer"))
-        view.show(0, None)
+        view.progress(0, "warm-up", 20, row(10))
+        view.progress(0, "warm-up", 20, row(20))
+        view.progress(0, "trial-000", 30, row(30))
+        view.finished(0, KNOWN[0], KNOWN[:1])
+        view.say("warning: checkpoint.pt cannot be used\n")
     shown = capsys.readouterr()
-    assert shown.out == f"{FIRST.trial}; {FIRST.study}\n"
-    assert shown.err == f"warm-up: step 20/20, {LOSSES}\nthe database does not answer\n"
+    assert shown.out == f"{FIRST}; {BEST}\n"
+    assert shown.err == f"warm-up: step 20/20, {LOSSES}\nwarning: checkpoint.pt cannot be used\n"
+
+
+def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with View(trials=5, done=0) as view:
+        for step in range(1, 21):
+            now += 0.3 * LINE_EVERY
+            view.progress(0, "warm-up", 20, row(step))
+    shown = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == [f"warm-up: step {step}/20" for step in (4, 8, 12, 16, 20)]
 
 
 def test_quiet_shows_only_what_goes_wrong() -> None:
     with screen() as terminal, View(trials=5, done=0, quiet=True) as view:
-        for message in (at("warm-up", 20, 20), FIRST, None):
-            view.show(0, message)
+        view.progress(0, "warm-up", 20, row(20))
+        view.finished(0, KNOWN[0], KNOWN[:1])
         assert terminal.lines() == []
-        view.show(0, Said("the database does not answer"))
-        assert terminal.lines() == ["the database does not answer"]
+        view.say("warning: checkpoint.pt cannot be used\n")
+        assert terminal.lines() == ["warning: checkpoint.pt cannot be used"]
 
 
-def study_of(seconds: list[float], running: int = 0, pruned: int = 0) -> optuna.Study:
-    """Return a study whose ended trials took these seconds; the last `pruned` of them were pruned."""
-    study = optuna.create_study(direction="maximize")
-    for number, took in enumerate(seconds):
-        end = datetime(2026, 1, 1) + timedelta(seconds=number)
-        state = TrialState.PRUNED if number >= len(seconds) - pruned else TrialState.COMPLETE
-        seconds_of = {"training": took - 1, "scoring": 1, "warm-up": 600 if number == 0 else 0}
-        values = {"slot": number, "outcome": "complete", "m": 5.25, "seconds": seconds_of}
-        trial = optuna.create_trial(state=state, value=0.1, user_attrs=values)
-        trial.datetime_start, trial.datetime_complete = end - timedelta(seconds=took), end
-        study.add_trial(trial)
+def told(
+    capsys: pytest.CaptureFixture[str], seconds: list[float], trials: int, running: int = 0, short: int = 0
+) -> str:
+    """Return what is said of a study whose ended trials took these seconds; the last `short` of them were pruned."""
+    whole = len(seconds) - short
+    states = [TrialState.COMPLETE] * whole + [TrialState.PRUNED] * short
+    known = [
+        ended(number, 0.1, "", state, took) for number, (took, state) in enumerate(zip(seconds, states, strict=True))
+    ]
+    under_way = optuna.create_study()
     for _ in range(running):
-        study.ask()
-    return study
+        under_way.ask()
+    with View(trials=trials, done=0) as view:
+        view.finished(0, known[-1], known + under_way.trials)
+    return capsys.readouterr().out.partition("m 5.25; ")[2].strip()
 
 
-def told(study: optuna.Study, trials: int) -> str:
-    last: FrozenTrial = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))[-1]
-    return finished(last, study.trials, trials).study
-
-
-def test_the_time_left_follows_the_cost_of_a_trial_and_the_workers() -> None:
-    assert told(study_of([60, 60]), 50) == "best 0.100 (trial 0)"  # too early to tell
-    assert told(study_of([60, 60, 60]), 13) == "best 0.100 (trial 0), at most 10 min left"
-    assert told(study_of([60, 60, 12], pruned=1), 13) == "best 0.100 (trial 0), 7 min left"
-    assert told(study_of([60, 60, 12], pruned=1, running=3), 13) == "best 0.100 (trial 0), 2 min left"
-    assert told(study_of([60, 60, 12], pruned=1, running=3), 4) == "best 0.100 (trial 0), 44 s left"
-    assert told(study_of([600.0] * 5 + [12.0] * 20, pruned=20), 30) == "best 0.100 (trial 0), 60 s left"
-    assert told(study_of([60, 60, 60]), 3) == "best 0.100 (trial 0)"
+def test_the_time_left_follows_the_cost_of_a_trial_and_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    best = "best 0.100 (trial 0)"
+    assert told(capsys, [60, 60], 50) == best  # too early to tell
+    assert told(capsys, [60, 60, 60], 13) == f"{best}, at most 10 min left"
+    assert told(capsys, [60, 60, 12], 13, short=1) == f"{best}, 7 min left"
+    assert told(capsys, [60, 60, 12], 13, short=1, running=3) == f"{best}, 2 min left"
+    assert told(capsys, [60, 60, 12], 4, short=1, running=3) == f"{best}, 44 s left"
+    assert told(capsys, [600.0] * 5 + [12.0] * 20, 30, short=20) == f"{best}, 60 s left"
+    assert told(capsys, [60, 60, 60], 3) == best
 
 
 def test_durations() -> None:
     assert [duration(x) for x in (0.4, 89, 91, 60 * 89, 60 * 91)] == ["0 s", "89 s", "2 min", "89 min", "1.5 h"]
 
 
-def test_a_quiet_sweep_prints_its_result_and_keeps_where_its_time_went(
+def test_a_quiet_sweep_prints_its_result_and_keeps_how_long_its_trials_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--trials", "1", "--pruner", "none", "--out", str(tmp_path)]
     start = time.monotonic()
-    assert main([*flags, "--quiet"]) == 0
+    assert main([*flags, "--workers", "1", "--quiet"]) == 0
     took = time.monotonic() - start
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -181,10 +221,7 @@ def test_a_quiet_sweep_prints_its_result_and_keeps_where_its_time_went(
     assert first.startswith("run ") and last.startswith("next: ")
     folder = tmp_path / "orl-faces-16px"
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
-    seconds = study.trials[0].user_attrs["seconds"]
-    assert {name for name, spent in seconds.items() if spent > 0} == set(PHASES)
-    assert 0.3 * took < sum(seconds.values()) < took  # the report comes after it
-    assert breakdown(study) in shown.out
+    assert 0 < study.trials[0].user_attrs[SECONDS] < took  # the warm-up and the report are not the trial's
 
 
 def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -> None:
@@ -202,7 +239,7 @@ def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -
         lines = terminal.lines()
     assert process.returncode == 130
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'orl-faces-16px' / 'study.db'}")
-    assert study.trials[0].user_attrs["seconds"]["training"] > 0
+    assert study.trials[0].state == TrialState.RUNNING
     text = "".join(line.ljust(80) for line in lines if "search" not in line)
     assert "|" not in text and "trial-000" not in text
     assert lines[-3] == "stopping each trial with a checkpoint at its next log; repeat to stop at once"
