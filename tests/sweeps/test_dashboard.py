@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 import pytest
-from postgresql import free_port
 from studies import make_run
 from waiting import wait_until
 
@@ -45,7 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[str]:
     """Address of a dashboard; a warning in it is an error."""
-    port = free_port()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("optuna-dashboard")), f"sqlite:///{folder / 'study.db'}",
                "--artifact-dir", str(folder / ARTIFACTS), "--port", str(port)]  # fmt: skip
     environment = {**os.environ, "PYTHONWARNINGS": "error"}

@@ -28,24 +28,24 @@ def lines(config: StudyConfig) -> dict[str, str]:
 
 def test_a_dry_run_shows_the_space_and_begins_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path / "out"), "--dry-run"]
-    assert main([*flags, "--fix", "alpha=0.25", "--storage", "postgresql+psycopg://me:secret@h/d"]) == 0
+    assert main([*flags, "--fix", "alpha=0.25", "--silence", "60", "--workers", "2"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("study         ") and "\nalpha         0.25 (--fix)\n" in shown
     assert "margin_ratio  1 to 16 (default)" in shown and "latent: 64 -> 8" in shown
-    assert "postgresql+psycopg://me:***@h/d" in shown and "secret" not in shown
+    assert "silence: 900.0 -> 60.0" in shown and "workers: unset -> 2" in shown
     assert not list(tmp_path.iterdir())
 
 
 def test_a_fixed_beta_has_one_predicted_kl(tmp_path: Path) -> None:
     config = study_config(tmp_path, TRAIN, fix={"beta": 50.0})
-    spectrum, shown = prepare(config).spectrum, lines(config)["beta"]
+    spectrum, shown = prepare(config)[0].spectrum, lines(config)["beta"]
     units = predicted_active_units(spectrum, 50.0, 8)
     assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats, active units {units} of 8" in shown
 
 
 def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -> None:
     config = study_config(tmp_path, TRAIN, m=(5.0, 50.0), search={"lr": (1e-4, 1e-3)})
-    setup, shown = prepare(config), lines(config)
+    (setup, _), shown = prepare(config), lines(config)
     (low, high), spectrum = setup.space.beta, setup.spectrum
     assert shown["beta"].startswith(f" {low:.4g} to {high:.4g} (spectrum: low activates a quarter of the units")
     kls, units = ([f(spectrum, beta, 8) for beta in (low, high)] for f in (predicted_kl, predicted_active_units))

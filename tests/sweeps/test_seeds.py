@@ -27,13 +27,13 @@ def test_the_best_setting_is_repeated_over_seeds(
     best = best_trial(study.trials)
     assert best
     folder = tmp_path / "faces-best-0"
-    runs = [read_config(folder / f"trial-00{slot}") for slot in range(2)]
+    runs = [read_config(folder / f"trial-00{number}") for number in range(2)]
     assert [(run.seed, run.warmup_seed, run.images_seed) for run in runs] == [(5, 5, 5), (6, 6, 5)]
     first = read_config(tmp_path / "faces" / "trial-000")
     assert all((run.alpha, run.beta, run.lr) == (0.1, 40.0, best.params["lr"]) for run in runs)
     assert all(run.warmup_beta == first.warmup_beta for run in runs) and runs[0].m != runs[1].m
     assert len(list((folder / ".warmup").iterdir())) == 2
-    scores = [read_scores(folder / f"trial-00{slot}") for slot in range(2)]
+    scores = [read_scores(folder / f"trial-00{number}") for number in range(2)]
     mean = sum(score["score"] for score in scores if score) / 2
     kept = (folder / "seeds.txt").read_text()
     assert f"score            {mean:8.4g}  sd " in kept and "\nKL in nats  " in kept
@@ -51,11 +51,12 @@ def test_without_a_complete_trial_nothing_is_repeated(
 
 def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -> None:
     config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="halving", sampler="random")
-    setup = prepare(config)
+    setup, _ = prepare(config)
     best = optuna.create_trial(
-        value=0.5, params={"alpha": 0.2, "m": 30.0}, user_attrs={"slot": 4, "point": {"beta": 1e6, "seed": 9}},
+        value=0.5, params={"alpha": 0.2, "m": 30.0}, user_attrs={"point": {"beta": 1e6, "seed": 9}},
         distributions={name: FloatDistribution(0.1, 30.0) for name in ("alpha", "m")},
     )  # fmt: skip
+    best.number = 4
     repeats = repeats_of(config, setup, best)
     assert repeats.points == tuple(Point(alpha=0.2, beta=1e6, m=30.0, seed=seed) for seed in range(3))
     assert (repeats.study, repeats.total, repeats.pruned_by) == (f"{setup.folder.name}-best-4", 3, "none")
