@@ -2,20 +2,25 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers import CPU
 from studies import study_config
 
 import sweeps
 from introvae.runs.folder import load_checkpoint, read_config
 from introvae.training.trainer import Trainer
-from sweeps.run import prepare, worker_count
+from sweeps.engines.local import InlineEngine, LocalEngine
+from sweeps.run import make_engine, prepare, worker_count
+
+GPU = torch.device("cuda")
 
 
 def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
     study = sweeps.run_study(study_config(tmp_path, trials=2, pruner="none", quiet=True))
-    assert [trial.user_attrs["slot"] for trial in study.trials] == [0, 1]
+    assert [trial.number for trial in study.trials] == [0, 1]
     assert (tmp_path / study.study_name / "summary.csv").exists()
     assert sweeps.run_study(study_config(tmp_path, trials=2, pruner="none", quiet=True)).trials == study.trials
 
@@ -25,18 +30,63 @@ def test_as_many_workers_as_pytorch_would_use_threads_but_no_more_than_trials(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for asked, trials, expected in ((None, 50, 4), (None, 2, 2), (3, 2, 3)):
-        config = study_config(tmp_path, trials=trials, workers=asked)
-        assert worker_count(config, prepare(config)) == expected
+        assert worker_count(study_config(tmp_path, trials=trials, workers=asked), CPU) == expected
+
+
+def test_as_many_workers_as_gpus_but_no_more_than_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for device, trials, given, expected in (
+        ("auto", 50, {}, 4), ("cuda", 2, {}, 2), ("cuda:1", 50, {}, 1), ("cuda:1", 50, {"workers": 3}, 3),
+        ("cuda", 50, {"processes_per_trial": 4}, 1),
+    ):  # fmt: skip
+        assert worker_count(study_config(tmp_path, trials=trials, device=device, **given), GPU) == expected
+
+
+@pytest.mark.parametrize(("given", "devices", "threads"), [
+    ({"workers": 1}, None, None),
+    ({"workers": 1, "isolate": True}, ["cpu"], None),
+    ({"workers": 1, "trial_timeout": 60.0}, ["cpu"], None),
+    ({"workers": 1, "processes_per_trial": 2}, ["cpu"], None),
+    ({"workers": 2}, ["cpu", "cpu"], 1),
+])  # fmt: skip
+def test_one_worker_on_a_cpu_needs_no_process_unless_it_may_have_to_be_ended(
+    given: dict[str, Any], devices: list[str] | None, threads: int | None, tmp_path: Path
+) -> None:
+    config = study_config(tmp_path, **given)
+    engine = make_engine(config, *prepare(config))
+    if devices is None:
+        assert isinstance(engine, InlineEngine) and engine.worker.images is not None
+    else:
+        assert isinstance(engine, LocalEngine)
+        assert (engine.devices, engine.threads, engine.capacity) == (devices, threads, len(devices))
+
+
+@pytest.mark.parametrize(("given", "devices"), [
+    ({"device": "auto"}, ["cuda:0", "cuda:1"]),
+    ({"device": "cuda", "workers": 3}, ["cuda:0", "cuda:1", "cuda:0"]),
+    ({"device": "cuda:1"}, ["cuda:1"]),
+    ({"device": "cuda:1", "workers": 2}, ["cuda:1", "cuda:1"]),
+    ({"device": "cuda", "processes_per_trial": 2}, ["cuda"]),
+])  # fmt: skip
+def test_workers_take_turns_at_the_gpus(
+    given: dict[str, Any], devices: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = study_config(tmp_path, **given)
+    setup, images = prepare(config)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("sweeps.run.find_device", lambda name: torch.device(name.replace("auto", "cuda")))
+    engine = make_engine(config, setup, images)
+    assert isinstance(engine, LocalEngine) and (engine.devices, engine.threads) == (devices, None)
 
 
 def test_a_trial_of_several_workers_trained_again_alone_has_the_same_bits(tmp_path: Path) -> None:
     config = study_config(tmp_path, trials=2, workers=2, pruner="none", keep=None, quiet=True)
     sweeps.run_study(config)
-    setup = prepare(config)
-    for slot in range(2):
-        run = setup.run_folder(slot)
+    setup, images = prepare(config)
+    for number in range(2):
+        run = setup.run_folder(number)
         assert tomllib.loads((run / "params.toml").read_text())["machine"]["threads"] == torch.get_num_threads() == 1
-        alone = Trainer(read_config(run), setup.images, tmp_path / "alone" / run.name, setup.device)
+        alone = Trainer(read_config(run), images, tmp_path / "alone" / run.name, CPU)
         alone.run()
         checkpoint = load_checkpoint(run)
         assert checkpoint
