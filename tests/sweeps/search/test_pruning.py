@@ -18,8 +18,8 @@ def test_halving_keeps_the_best_third_of_a_rung() -> None:
     study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
     assert not would_prune(study, {})
     assert not would_prune(study, {10: 0.0})  # the first to come
-    for slot, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
-        state = TrialState.PRUNED if slot % 2 else TrialState.COMPLETE
+    for number, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
+        state = TrialState.PRUNED if number % 2 else TrialState.COMPLETE
         study.add_trial(optuna.create_trial(state=state, value=score, intermediate_values={10: score}))
     assert not would_prune(study, {10: 0.5})
     assert not would_prune(study, {10: 0.32})  # third of eight

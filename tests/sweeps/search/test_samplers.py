@@ -1,58 +1,93 @@
-"""Samplers draw by the study's seed, the slot and the finished trials; pruners by name."""
+"""Samplers draw by the study's seed, a trial's number and the finished trials; pruners by name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from driven import Drawing, complete, drawn_study
 from optuna.pruners import BasePruner
 from studies import finished, would_prune
 
+from introvae.runs.record import RunState
 from sweeps.config import PRUNERS
-from sweeps.search.pruning import FINISHED, pruner_of
-from sweeps.search.samplers import SlotSampler
+from sweeps.engines.local import InlineEngine
+from sweeps.search.pruning import pruner_of
 from sweeps.search.space import Space
-from sweeps.study import open_study
-from sweeps.workers.slots import DRAWN, CutOff, Filler
+from sweeps.tasks.task import Result, Task
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0), search={"batch_size": (4, 64)})
 
 
-def fill(path: Path, sampler: str, total: int, cuts: tuple[int, ...] = (), seed: int = 0) -> list[dict[str, float]]:
-    """Return the parameters of slots 0..total-1; the first trials of the slots in `cuts` are cut off.
+class Killed(BaseException):
+    """End of a driver's process."""
 
-    Every third trial is pruned with a score, every fifth is infeasible without one.
-    """
-    study = open_study(path, {}, SlotSampler(seed, sampler, SPACE.distributions))
 
-    def run(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-        drawn = SPACE.suggest(trial)
-        if slot in cuts and trial.number == slot + cuts.index(slot):
-            raise CutOff
-        trial.set_user_attr(DRAWN, True)
-        trial.set_constraint("failed", 1.0 if slot % 5 == 4 else -1.0)
-        if slot % 5 == 4:
-            raise optuna.TrialPruned
-        trial.report(drawn["alpha"], 1)
-        if slot % 3 == 2:
-            raise optuna.TrialPruned
-        return drawn["alpha"]
+def judge(task: Task) -> Result:
+    """Prune every third trial with a score; every fifth is infeasible without one."""
+    number, score = int(task.plan.folder.name.removeprefix("trial-")), float(task.plan.config.alpha)
+    if number % 5 == 4:
+        return complete(task, 0.0, RunState.DIVERGED)
+    return complete(task, score, RunState.PRUNED if number % 3 == 2 else RunState.COMPLETE)
 
-    Filler(study, total, lambda slot: path / str(slot), run).fill(lambda study, trial: None)
-    done = study.get_trials(states=FINISHED)
-    return [trial.params for trial in sorted(done, key=lambda trial: trial.user_attrs["slot"])]
+
+def killing(count: int) -> Callable[[Task], Result]:
+    """Return a judge that ends the process at its task number `count`."""
+    seen = 0
+
+    def run(task: Task) -> Result:
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            raise Killed
+        return judge(task)
+
+    return run
+
+
+def fill(path: Path, sampler: str, total: int, seed: int = 0, killed_at: int = 0) -> list[dict[str, float]]:
+    """Return the parameters of a study's trials."""
+    engine = InlineEngine(Drawing(killing(killed_at)))
+    try:
+        study = drawn_study(path, SPACE, total, engine, sampler=sampler, seed=seed)
+    except Killed:
+        return []
+    return [trial.params for trial in study.trials]
 
 
 @pytest.mark.parametrize(("sampler", "total"), [("tpe", 13), ("random", 5)])
 def test_a_study_that_is_cut_off_draws_the_same(sampler: str, total: int, tmp_path: Path) -> None:
     """TPE draws at random until it has seen ten trials."""
     whole = fill(tmp_path / "whole", sampler, total)
-    fill(tmp_path / "cut", sampler, total - 1, cuts=(0, total - 2))
+    for killed_at in (1, 1, total - 1):
+        assert fill(tmp_path / "cut", sampler, total - 1, killed_at=killed_at) == []
     assert fill(tmp_path / "cut", sampler, total) == whole
     assert fill(tmp_path / "other", sampler, 3, seed=1) != whole[:3]
     for params in whole:
         assert params.keys() == SPACE.distributions.keys() and params["margin_ratio"] == 4
         assert 0.1 <= params["alpha"] <= 1 and 1 <= params["beta"] <= 100 and params["batch_size"] in range(4, 65)
     assert all(len({params[name] for params in whole[:5]}) == 5 for name in ("alpha", "beta"))
+
+
+@pytest.mark.parametrize("drawn", range(3))
+def test_a_trial_that_is_killed_amid_its_draws_draws_the_same(
+    drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fill(tmp_path / "whole", "tpe", 13)
+    fill(tmp_path / "cut", "tpe", 12)
+    suggest, seen = optuna.Trial.suggest_float, 0
+
+    def dying(*arguments: object, **options: object) -> float:
+        nonlocal seen
+        seen += 1
+        if seen > drawn:
+            raise Killed
+        return suggest(*arguments, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Trial, "suggest_float", dying)
+        assert fill(tmp_path / "cut", "tpe", 13) == []
+    assert fill(tmp_path / "cut", "tpe", 13) == whole
 
 
 def study_with(pruner: BasePruner) -> optuna.Study:
@@ -63,7 +98,7 @@ def test_pruners_by_name() -> None:
     decisions = {}
     for name in PRUNERS:
         study = study_with(pruner_of(name))
-        for slot in range(8):
-            finished(study, slot, {10: slot / 10})
+        for number in range(8):
+            finished(study, {10: number / 10})
         decisions[name] = [would_prune(study, {10: score}) for score in (0.0, 0.35, 0.9)]
     assert decisions == {"halving": [True, True, False], "none": [False] * 3}

@@ -1,0 +1,82 @@
+"""Studies that a driver fills in this process, with or without training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import optuna
+import torch
+from helpers import tiny_config
+
+from introvae.data.image_set import ImageSet
+from introvae.runs.record import RunRecord, RunState, Scores
+from sweeps.config import StudyConfig
+from sweeps.driver import Driver, Stop
+from sweeps.engines.base import Engine
+from sweeps.engines.local import InlineEngine
+from sweeps.plan import Setup
+from sweeps.run import prepare
+from sweeps.search.pruning import pruner_of
+from sweeps.search.samplers import NumberedSampler
+from sweeps.search.space import Space
+from sweeps.study import open_study
+from sweeps.tasks.task import Result, Task, Worker
+from sweeps.view import View
+
+
+def drive(setup: Setup, config: StudyConfig, study: optuna.Study, engine: Engine, stop: Stop = lambda: False) -> None:
+    """Fill a study, without a word."""
+    with View(config.total, 0, engine.capacity, quiet=True) as view:
+        driver = Driver(setup, config, study, view, stop)
+        if isinstance(engine, InlineEngine):
+            engine.worker.look = driver.look
+        driver.fill(engine)
+
+
+def study_of(setup: Setup, config: StudyConfig) -> optuna.Study:
+    """Return a new study in memory."""
+    sampler = NumberedSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
+    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner_of(config.pruned_by))
+
+
+def run_trials(config: StudyConfig) -> tuple[Setup, ImageSet, optuna.Study]:
+    """Run a study as `run_study` does with one worker, but in memory and without its report."""
+    setup, images = prepare(config)
+    study = study_of(setup, config)
+    drive(setup, config, study, InlineEngine(Worker(images=images)))
+    return setup, images, study
+
+
+class Drawing(Worker):
+    """Worker that trains nothing: `judge` gives the result of a task, by default a complete run worth its alpha."""
+
+    def __init__(self, judge: Callable[[Task], Result] | None = None) -> None:
+        super().__init__()
+        self.judge = judge or (lambda task: complete(task, float(task.plan.config.alpha)))
+
+    def run(self, task: Task) -> Result:
+        return self.judge(task)
+
+
+def complete(task: Task, score: float, state: RunState = RunState.COMPLETE) -> Result:
+    """Return the result of a task with which its run ends."""
+    record = RunRecord(state=state, scores=Scores(score=score), weights=task.setup.weights, optimized=score)
+    return Result(step=task.until, record=record)
+
+
+def drawn_study(
+    folder: Path,
+    space: Space,
+    trials: int,
+    engine: Engine,
+    points: Sequence[Mapping[str, float]] = (),
+    sampler: str = "tpe",
+    seed: int = 0,
+) -> optuna.Study:
+    """Begin or continue a study whose trials have no warm-up and one task each; return it."""
+    setup = Setup(
+        config=tiny_config(seed=seed, warmup_steps=0, steps=1), space=space, spectrum=torch.ones(8), folder=folder,
+        weights={"score": 1.0}, points=points,
+    )  # fmt: skip
+    study = open_study(folder, {}, NumberedSampler(seed, sampler, space.distributions, points))
+    drive(setup, StudyConfig(trials=trials, out=folder.parent, device="cpu"), study, engine)
+    return study
