@@ -14,14 +14,18 @@ from introvae.errors import UserError
 from introvae.files import lock, write_atomically
 from introvae.runs.folder import (
     CHECKPOINT,
+    LONGEST_ROW,
+    METRICS,
     PREVIOUS,
     MetricsLog,
+    last_row,
     load_checkpoint,
     read_config,
     read_metrics,
     save_checkpoint,
     write_params,
 )
+from introvae.training.metrics import COLUMNS
 
 
 def test_parameters_come_back_and_another_run_is_refused(tmp_path: Path) -> None:
@@ -111,3 +115,50 @@ def test_metrics_come_back_without_a_torn_last_row(tmp_path: Path) -> None:
     assert len(rows) == 2 and math.isnan(rows[1]["kl"])
     MetricsLog(tmp_path, ("step", "kl"), rows[:1])
     assert (tmp_path / "metrics.csv").read_text() == "step,kl\n1,2.5\n"
+
+
+def test_the_last_row_follows_a_growing_log(tmp_path: Path) -> None:
+    assert last_row(tmp_path) is None
+    log = MetricsLog(tmp_path, ("step", "kl"), [])
+    assert last_row(tmp_path) is None  # only names
+    for step in (1, 2, 300):
+        log.append({"step": step, "kl": step / 2})
+        assert last_row(tmp_path) == {"step": step, "kl": step / 2}
+    log.append({"step": 301, "kl": math.nan})
+    row = last_row(tmp_path)
+    assert row and row["step"] == 301 and math.isnan(row["kl"])
+
+
+def test_the_last_row_is_the_last_whole_one_wherever_the_log_is_cut_off(tmp_path: Path) -> None:
+    path, header, first = tmp_path / METRICS, "step,kl\n", "1,0.25\n"
+    text = f"{header}{first}12,0.5\n"
+    for length in range(len(text) + 1):
+        path.write_text(text[:length])
+        whole = text[:length].count("\n") - 1
+        assert last_row(tmp_path) == (None, {"step": 1, "kl": 0.25}, {"step": 12, "kl": 0.5})[max(whole, 0)], length
+
+
+@pytest.mark.parametrize("columns", [2, 20])
+def test_the_last_row_of_a_long_log_is_found_from_its_end(columns: int, tmp_path: Path) -> None:
+    names = ("step", *(f"column_{index}" for index in range(columns)))
+    log = MetricsLog(tmp_path, names, [])
+    rows = read_all = 0
+    while (tmp_path / METRICS).stat().st_size < 3 * LONGEST_ROW:
+        rows += 1
+        log.append(dict.fromkeys(names, 1 / 3) | {"step": rows})
+        read_all += last_row(tmp_path) == dict.fromkeys(names, 0.333333333) | {"step": rows}
+    assert read_all == rows
+    with (tmp_path / METRICS).open("a") as file:
+        file.write("9" * (LONGEST_ROW // 2))  # of a row that is being written
+    assert last_row(tmp_path) == dict.fromkeys(names, 0.333333333) | {"step": rows}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "step,kl\n1\n", "step,kl\n1,2,3\n", "step,kl\n1,x\n", "\xff\xfe\n1\n"])
+def test_a_log_that_is_no_table_has_no_last_row(text: str, tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_bytes(text.encode("latin-1"))
+    assert last_row(tmp_path) is None
+
+
+def test_rows_of_a_training_are_no_longer_than_the_last_one_is_looked_for() -> None:
+    longest = ",".join(["-1.23456789e-308"] * len(COLUMNS))
+    assert 2 * len(longest) < LONGEST_ROW
