@@ -51,10 +51,16 @@ class Drawing(Worker):
 
     def __init__(self, judge: Callable[[Task], Result] | None = None) -> None:
         super().__init__()
-        self.judge = judge or (lambda task: complete(task, float(task.plan.config.alpha)))
+        self.judge = judge or (lambda task: complete(task, alpha_of(task)))
 
     def run(self, task: Task) -> Result:
         return self.judge(task)
+
+
+def alpha_of(task: Task) -> float:
+    alpha = task.plan.config.alpha
+    assert isinstance(alpha, float)
+    return alpha
 
 
 def complete(task: Task, score: float, state: RunState = RunState.COMPLETE) -> Result:

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import optuna
 import pytest
-from driven import Drawing, complete, drawn_study, run_trials
+from driven import Drawing, alpha_of, complete, drawn_study, run_trials
 from helpers import CPU, save_image
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
@@ -104,7 +104,7 @@ class Study:
             self.drawn[int(task.plan.folder.name.removeprefix("trial-"))] = task.plan.config
             if len(self.drawn) == killed_at:
                 raise Killed
-            return complete(task, float(task.plan.config.alpha))
+            return complete(task, alpha_of(task))
 
         try:
             drawn_study(path, SPACE, total, engine(Drawing(judge)), values(), seed=3)

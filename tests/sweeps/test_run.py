@@ -35,11 +35,13 @@ def test_as_many_workers_as_pytorch_would_use_threads_but_no_more_than_trials(
 
 def test_as_many_workers_as_gpus_but_no_more_than_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    for device, trials, given, expected in (
-        ("auto", 50, {}, 4), ("cuda", 2, {}, 2), ("cuda:1", 50, {}, 1), ("cuda:1", 50, {"workers": 3}, 3),
-        ("cuda", 50, {"processes_per_trial": 4}, 1),
-    ):  # fmt: skip
-        assert worker_count(study_config(tmp_path, trials=trials, device=device, **given), GPU) == expected
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"device": "auto", "trials": 50}, 4), ({"device": "cuda", "trials": 2}, 2),
+        ({"device": "cuda:1"}, 1), ({"device": "cuda:1", "workers": 3}, 3),
+        ({"device": "cuda", "processes_per_trial": 4}, 1),
+    ]  # fmt: skip
+    for given, expected in cases:
+        assert worker_count(study_config(tmp_path, **given), GPU) == expected
 
 
 @pytest.mark.parametrize(("given", "devices", "threads"), [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from driven import Drawing, complete, drawn_study
+from driven import Drawing, alpha_of, complete, drawn_study
 from optuna.pruners import BasePruner
 from studies import finished, would_prune
 
@@ -25,7 +25,7 @@ class Killed(BaseException):
 
 def judge(task: Task) -> Result:
     """Prune every third trial with a score; every fifth is infeasible without one."""
-    number, score = int(task.plan.folder.name.removeprefix("trial-")), float(task.plan.config.alpha)
+    number, score = int(task.plan.folder.name.removeprefix("trial-")), alpha_of(task)
     if number % 5 == 4:
         return complete(task, 0.0, RunState.DIVERGED)
     return complete(task, score, RunState.PRUNED if number % 3 == 2 else RunState.COMPLETE)

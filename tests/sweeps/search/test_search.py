@@ -16,7 +16,7 @@ from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_config, rea
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.engines.local import InlineEngine
-from sweeps.plan import Setup, plan_warmup, warmup_config
+from sweeps.plan import Plan, Setup, plan_warmup, warmup_config
 from sweeps.run import opening, prepare
 from sweeps.tasks.task import Worker
 
@@ -82,17 +82,13 @@ def test_a_warm_up_that_diverges_makes_its_trial_infeasible(tmp_path: Path) -> N
 def test_a_warm_up_is_planned_until_it_is_trained(tmp_path: Path) -> None:
     setup, images = prepare(study_config(tmp_path))
     assert plan_warmup(setup, replace(setup.config, warmup_steps=0)) is None
-    for until in (None, 4, 6):
-        plan = plan_warmup(setup, setup.config)
-        assert plan and plan.vae_kl is None and plan.config == warmup_config(setup.config)
-        assert plan.folder == setup.warmup_folder(setup.config)
-        if until:
-            Trainer(plan.config, images, plan.folder, CPU).run(until)
-    Trainer(plan.config, images, plan.folder, CPU).run()
-    assert plan_warmup(setup, setup.config) is None
-    assert read_metrics(plan.folder)[-1]["step"] == setup.config.warmup_steps == 8
-    (plan.folder / CHECKPOINT).unlink()
-    assert plan_warmup(setup, setup.config) == plan
+    planned = Plan(config=warmup_config(setup.config), folder=setup.warmup_folder(setup.config))
+    for until in (4, 6, 8):
+        assert plan_warmup(setup, setup.config) == planned
+        Trainer(planned.config, images, planned.folder, CPU).run(until)
+    assert setup.config.warmup_steps == 8 and plan_warmup(setup, setup.config) is None
+    (planned.folder / CHECKPOINT).unlink()
+    assert plan_warmup(setup, setup.config) == planned
 
 
 def test_a_warm_up_that_is_stopped_resumes(tmp_path: Path) -> None:
