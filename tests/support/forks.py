@@ -49,10 +49,14 @@ class Command:
         self.stdout, self.stderr = shown
         return self
 
+    def shown(self, number: int) -> str:
+        """Return what has gone to file descriptor 1 or 2 up to now."""
+        return os.pread(self.files[number - 1].fileno(), 2**20, 0).decode()
+
     def _run(self) -> int:
         for number, file in enumerate(self.files, start=1):
             os.dup2(file.fileno(), number)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         code = self.main(self.words)
         sys.stdout.flush()
         sys.stderr.flush()
