@@ -1,6 +1,7 @@
 """Real faces, and settings small enough for seconds."""
 
 import os
+import shutil
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of tiny networks; two threads wait for each other longer than they compute
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CPU, tiny_config
+from helpers import CPU, forgive, tiny_config
 from hypothesis import settings
 from postgresql import PostgreSQL
 
@@ -54,16 +55,22 @@ def postgres() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture
-def trained(small_faces: ImageSet, tmp_path: Path) -> Trainer:
-    """A run of `tiny_config`, trained to its end."""
-    trainer = Trainer(tiny_config(), small_faces, tmp_path / "run", CPU)
+@pytest.fixture(scope="session")
+def trained_once(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run of `tiny_config`, trained to its end, for all tests to look at."""
+    trainer = Trainer(tiny_config(), small_faces, tmp_path_factory.mktemp("trained") / "run", CPU)
     trainer.run()
     return trainer
 
 
 @pytest.fixture
+def trained(trained_once: Trainer, small_faces: ImageSet, tmp_path: Path) -> Trainer:
+    """A copy of that run, opened again, for one test to change."""
+    shutil.copytree(trained_once.folder, tmp_path / "run")
+    return Trainer(tiny_config(), small_faces, tmp_path / "run", CPU)
+
+
+@pytest.fixture
 def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of a few steps count as complete, although their images say that they have collapsed."""
-    monkeypatch.setattr("analysis.measures.collapse.LEAST_RETRIEVED", 0.0)
-    monkeypatch.setattr("analysis.measures.collapse.LEAST_VARIANCE", 0.0)
+    forgive(monkeypatch)

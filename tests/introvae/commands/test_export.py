@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import exit_code, tiny_flags
+from helpers import exit_code, forgive, tiny_flags
 from studies import read_scores
 
 import introvae
@@ -17,11 +17,20 @@ from introvae.runs.folder import load_checkpoint, read_config, read_metrics
 Captured = pytest.CaptureFixture[str]
 
 
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "trial-000"
+    with pytest.MonkeyPatch.context() as patch:
+        forgive(patch)
+        assert exit_code(train, [*tiny_flags("ema_decay"), "--ema-decay", "0.5", "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(run_once: Path, tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a run that has ended, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    assert exit_code(train, [*tiny_flags("ema_decay"), "--ema-decay", "0.5", "--out", "study/trial-000"]) == 0
-    return Path("study/trial-000")
+    return shutil.copytree(run_once, Path("study/trial-000"))
 
 
 def test_a_copy_holds_the_weights_that_are_evaluated_and_all_small_files(run: Path, capsys: Captured) -> None:

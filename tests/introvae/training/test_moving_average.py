@@ -32,32 +32,34 @@ def test_the_average_is_the_formula(norm: str) -> None:
             torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-12, msg=name)
 
 
-def test_pictures_and_scores_see_the_average(small_faces: ImageSet, tmp_path: Path) -> None:
-    trainer = Trainer(tiny_config(ema_decay=0.9), small_faces, tmp_path, CPU)
+@pytest.fixture(scope="module")
+def averaged(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run with a moving average, trained to its end."""
+    trainer = Trainer(tiny_config(ema_decay=0.9), small_faces, tmp_path_factory.mktemp("averaged"), CPU)
     trainer.run()
+    return trainer
+
+
+def test_pictures_and_scores_see_the_average(averaged: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     images = to_float(small_faces.validation[:4])
-    assert trainer.evaluated is not trainer.model
-    assert not torch.equal(trainer.evaluated.reconstruct(images), trainer.model.reconstruct(images))
+    assert averaged.evaluated is not averaged.model
+    assert not torch.equal(averaged.evaluated.reconstruct(images), averaged.model.reconstruct(images))
     without = Trainer(tiny_config(ema_decay=0.0), small_faces, tmp_path / "without", CPU)
     assert without.evaluated is without.model
 
 
-def test_training_is_the_same_with_and_without(small_faces: ImageSet, tmp_path: Path) -> None:
-    ends = []
-    for decay in (0.0, 0.9):
-        trainer = Trainer(tiny_config(ema_decay=decay), small_faces, tmp_path / str(decay), CPU)
-        trainer.run()
-        ends.append(trainer.model.state_dict())
+def test_training_is_the_same_with_and_without(averaged: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
+    without = Trainer(tiny_config(ema_decay=0.0), small_faces, tmp_path, CPU)
+    without.run()
+    ends = [trainer.model.state_dict() for trainer in (averaged, without)]
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_average_resumes_exactly_and_not_without_its_state(
-    kept: bool, small_faces: ImageSet, tmp_path: Path
+    kept: bool, averaged: Trainer, small_faces: ImageSet, tmp_path: Path
 ) -> None:
-    config = tiny_config(ema_decay=0.9)
-    whole = Trainer(config, small_faces, tmp_path / "whole", CPU)
-    whole.run()
+    config = averaged.config
     Trainer(config, small_faces, tmp_path / "cut", CPU).run(8)
     if not kept:
         state = load_checkpoint(tmp_path / "cut")
@@ -65,7 +67,7 @@ def test_the_average_resumes_exactly_and_not_without_its_state(
         save_checkpoint(tmp_path / "cut", state | {"average": state["model"]})
     cut = Trainer(config, small_faces, tmp_path / "cut", CPU)
     cut.run()
-    ends = [trainer.evaluated.state_dict() for trainer in (whole, cut)]
+    ends = [trainer.evaluated.state_dict() for trainer in (averaged, cut)]
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items()) == kept
 
 

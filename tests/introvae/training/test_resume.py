@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CPU, equal_states, exit_code, save_image, tiny_config, tiny_flags
+from helpers import CPU, equal_states, exit_code, forgive, save_image, tiny_config, tiny_flags
 from studies import read_scores
 
 from analysis.train import main
@@ -16,11 +16,20 @@ from introvae.training.trainer import Trainer
 from sweeps.cli import main as sweep
 
 
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "short"
+    with pytest.MonkeyPatch.context() as patch:
+        forgive(patch)
+        assert exit_code(main, [*tiny_flags(), "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def finished(forgiving: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def finished(finished_once: Path, forgiving: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a run that has ended, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    assert exit_code(main, [*tiny_flags(), "--out", "study/short"]) == 0
-    return Path("study/short")
+    return shutil.copytree(finished_once, Path("study/short"))
 
 
 def end(folder: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,5 @@
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,8 +37,8 @@ def equal(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_a_run_writes_its_log_checkpoints_and_pictures(trained: Trainer) -> None:
-    rows = read_metrics(trained.folder)
+def test_a_run_writes_its_log_checkpoints_and_pictures(trained_once: Trainer) -> None:
+    rows = read_metrics(trained_once.folder)
     assert [row["step"] for row in rows] == list(range(2, 21, 2))
     assert tuple(rows[0]) == COLUMNS
     warm, adversarial = rows[0], rows[-1]
@@ -48,8 +49,8 @@ def test_a_run_writes_its_log_checkpoints_and_pictures(trained: Trainer) -> None
     assert all(row["kl_real_p95"] >= row["kl_real"] > 0 for row in rows)
     assert all(row["mu_lowest"] <= row["mu_mean"] <= row["mu_highest"] for row in rows)
     assert all(0 < row["sigma_lowest"] <= row["sigma_mean"] <= row["sigma_highest"] for row in rows)
-    assert list(images(trained.folder)) == [f"step-{step:06d}.png" for step in (0, 1, 3, 7, 10, 16, 20)]
-    state = load_checkpoint(trained.folder)
+    assert list(images(trained_once.folder)) == [f"step-{step:06d}.png" for step in (0, 1, 3, 7, 10, 16, 20)]
+    state = load_checkpoint(trained_once.folder)
     assert state and state["step"] == 20
 
 
@@ -107,27 +108,36 @@ def uninterrupted(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactor
     return load_checkpoint(folder)
 
 
-def continued(images: ImageSet, folder: Path) -> Trainer:
-    Trainer(SCHEDULED, images, folder, CPU).run(CUT)
-    trainer = Trainer(SCHEDULED, images, folder, CPU)
+@pytest.fixture(scope="module")
+def interrupted(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of SCHEDULED that stopped at CUT."""
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    Trainer(SCHEDULED, small_faces, folder, CPU).run(CUT)
+    return folder
+
+
+@pytest.fixture
+def continued(interrupted: Path, small_faces: ImageSet, tmp_path: Path) -> Trainer:
+    """A copy of that run, opened again."""
+    shutil.copytree(interrupted, tmp_path / "run")
+    trainer = Trainer(SCHEDULED, small_faces, tmp_path / "run", CPU)
     assert trainer.step == CUT
     return trainer
 
 
-def test_resume_is_exact(small_faces: ImageSet, uninterrupted: Any, tmp_path: Path) -> None:
-    continued(small_faces, tmp_path).run()
-    assert equal_states(load_checkpoint(tmp_path), uninterrupted)
+def test_resume_is_exact(continued: Trainer, uninterrupted: Any) -> None:
+    continued.run()
+    assert equal_states(load_checkpoint(continued.folder), uninterrupted)
 
 
 @pytest.mark.parametrize("part", LEFT_OUT)
 def test_resume_with_a_part_left_out_differs(
-    part: str, small_faces: ImageSet, uninterrupted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: str, continued: Trainer, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison above can fail, and each part matters."""
-    trainer = continued(small_faces, tmp_path)
-    LEFT_OUT[part](trainer, monkeypatch)
-    trainer.run()
-    state = load_checkpoint(tmp_path)
+    LEFT_OUT[part](continued, monkeypatch)
+    continued.run()
+    state = load_checkpoint(continued.folder)
     assert state and state["step"] == uninterrupted["step"]
     assert not equal_states(state["model"], uninterrupted["model"])
 
