@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_runs_killed_at_random_moments_continue_bit_for_bit(kills: int, tmp_path: Path) -> None:
     result = script(str(ROOT / "tests/support/killed.py"), str(tmp_path), str(kills), *FLAGS)
     assert result.returncode == 0, result.stderr
@@ -62,14 +62,20 @@ def whole(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@pytest.fixture
-def cut(small_faces: ImageSet, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def cut_once(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run cut off at step 12, with its checkpoint before that at step 8."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("cut") / "run"
     with lock(folder):
         Trainer(CONFIG, small_faces, folder, CPU).run(12)
     (folder / "images" / "step-000012.png").unlink()  # a run that is cut off leaves none at that step
     return folder
+
+
+@pytest.fixture
+def cut(cut_once: Path, tmp_path: Path) -> Path:
+    """A copy of that run, for one test to break."""
+    return shutil.copytree(cut_once, tmp_path / "run")
 
 
 @pytest.mark.parametrize("count", [10, pytest.param(50, marks=pytest.mark.slow)])

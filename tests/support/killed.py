@@ -4,24 +4,24 @@
 
 FOLDER/whole/run is never killed; FOLDER/0/run, FOLDER/1/run and so on are killed once and continued by the same
 command. The moments are lines drawn at random: in turn of all that writes, of the whole trainer, and of a file that is
-half written, so that a temporary file is left behind. Each command is a process forked from this one, which has done
-the slow imports.
+half written, so that a temporary file is left behind. Each killed command is a process forked from this one, which has
+done the slow imports and the whole run; two of them run at a time.
 """
 
+import gc
 import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import matplotlib.backends.backend_agg  # noqa: F401  imported here once, not in every process
-import seaborn  # noqa: F401
-import torch._dynamo  # noqa: F401
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # with a GPU, PyTorch's backward pass starts threads, which no fork inherits
 
-import analysis.measures.score  # noqa: F401
-import introvae.training.progress  # noqa: F401
+from forks import ended, forked
+
 from analysis.train import main
 from introvae import files
 from introvae.runs import folder
@@ -47,33 +47,33 @@ class Moments:
         return self if kinds[0] or kinds[1] else None
 
 
-def train(flags: list[str], out: Path, kind: int = 0, last: int = -1) -> tuple[int, list[int]]:
-    """Train in a process; return its status, as os.waitpid does, and its number of moments of each kind."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        moments = Moments(kind, last)
-        sys.settrace(moments)
-        code = main([*flags, "--out", str(out)])
-        os.write(writer, " ".join(map(str, moments.seen)).encode())
-        os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        seen = [int(count) for count in pipe.read().split()]
-    return os.waitpid(child, 0)[1], seen
+def train(flags: list[str], out: Path, moments: Moments | None = None) -> int:
+    """Train, and return the command's exit code."""
+    sys.settrace(moments)
+    try:
+        return main([*flags, "--out", str(out)])
+    finally:
+        sys.settrace(None)
 
 
-def kill_and_continue(root: Path, kills: int, flags: list[str]) -> None:
-    draws = random.Random(0)
-    status, moments = train(flags, root / "whole" / "run")
-    assert status == 0
-    for number in range(kills):
-        out, kind = root / str(number) / "run", number % 3
-        status, _ = train(flags, out, kind, draws.randint(1, moments[kind]))
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+def kill_and_continue(root: Path, flags: list[str], kills: Sequence[tuple[int, Moments]]) -> None:
+    """Kill and continue runs one after another, with their numbers and moments."""
+    for number, moments in kills:
+        out = root / str(number) / "run"
+        assert ended(forked(lambda out=out, moments=moments: train(flags, out, moments))) == -signal.SIGKILL
         print(f"killed {number}:", *sorted(path.name for path in out.rglob("*")), flush=True)
-        assert train(flags, out)[0] == 0
+        assert ended(forked(lambda out=out: train(flags, out))) == 0
+
+
+def run(root: Path, kills: int, flags: list[str]) -> None:
+    draws, whole = random.Random(0), Moments(0, -1)
+    assert train(flags, root / "whole" / "run", whole) == 0
+    moments = [Moments(number % 3, draws.randint(1, whole.seen[number % 3])) for number in range(kills)]
+    numbered = list(enumerate(moments))
+    gc.freeze()  # or each process would copy what it only searches for garbage
+    halves = [forked(lambda half=half: kill_and_continue(root, flags, numbered[half::2])) for half in range(2)]
+    assert [ended(half) for half in halves] == [0, 0]
 
 
 if __name__ == "__main__":
-    kill_and_continue(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    run(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
