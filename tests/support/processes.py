@@ -1,12 +1,24 @@
-"""Two processes that train one model on slices of the same batches."""
+"""Two processes that train one model on slices of the same batches: a script for test_distributed.py.
 
+    python processes.py FOLDER
+
+The processes are forked from this one, which has done the slow imports. Each leaves its results and the names of the
+threads that it ended with in FOLDER.
+"""
+
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from steps import INTROVAE, SOFT, VAE, draws, make
 from torch import Tensor
 
@@ -49,11 +61,23 @@ def first_gradients(norm: str, weights: Weights) -> dict[str, Tensor]:
     }
 
 
-def work(rank: int, folder: Path, jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> None:
+JOBS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+    *((train, (norm, weights, 20, torch.float64)) for norm, weights in CASES.values()),
+    *((first_gradients, (norm, INTROVAE)) for norm in ("group", "none")),
+]
+
+
+def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=PROCESSES)
-    results = [job(*arguments) for job, arguments in jobs]
+    results = [job(*arguments) for job, arguments in JOBS]
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
     threads = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
     (folder / f"{rank}.threads").write_text("".join(threads))
+
+
+if __name__ == "__main__":
+    import torch._dynamo  # which Adam imports, here once
+
+    mp.start_processes(work, (Path(sys.argv[1]),), PROCESSES, start_method="fork")

@@ -4,15 +4,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from helpers import CPU, tiny_config, tiny_flags
-from processes import CASES, PROCESSES, first_gradients, train, work
+import torch.distributed.run
+from forks import Command
+from helpers import CPU, ROOT, script, tiny_config, tiny_flags
+from processes import CASES, PROCESSES, first_gradients, train
 from steps import INTROVAE
 from torch import Tensor
 
@@ -27,11 +27,8 @@ from introvae.training.trainer import Trainer
 def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the processes' results and the names of the threads that they ended with."""
     folder = tmp_path_factory.mktemp("gloo")
-    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-        (train, (norm, weights, 20, torch.float64)) for norm, weights in CASES.values()
-    ]
-    jobs += [(first_gradients, (norm, INTROVAE)) for norm in ("group", "none")]
-    mp.spawn(work, (folder, jobs), PROCESSES)
+    done = script(str(ROOT / "tests/support/processes.py"), str(folder))
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -87,17 +84,16 @@ def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_torchrun_trains_one_model_and_only_the_first_process_writes(small_faces: ImageSet, tmp_path: Path) -> None:
-    done = finish(torchrun(tmp_path / "run", "--steps", "20"))
-    assert done.returncode == 0, done.stderr
+def test_torchrun_trains_one_model_and_only_the_first_process_writes(trained_once: Trainer, tmp_path: Path) -> None:
+    _, _, _, *words = torchrun(tmp_path / "run", "--steps", "20")
+    done = Command(torch.distributed.run.main, words).wait()  # without importing PyTorch once more
+    assert done.code == 0, done.stderr
     assert done.stdout.count(", score ") == 1 and "Warning" not in done.stderr
-    alone = Trainer(tiny_config(), small_faces, tmp_path / "alone", CPU)
-    alone.run()
     state = load_checkpoint(tmp_path / "run")
     assert state is not None
-    for name, value in alone.model.state_dict().items():
+    for name, value in trained_once.model.state_dict().items():
         torch.testing.assert_close(state["model"][name], value, rtol=0, atol=2e-3, msg=name)  # float32, Adam at 1e-3
-    rows, expected = read_metrics(tmp_path / "run"), read_metrics(tmp_path / "alone")
+    rows, expected = read_metrics(tmp_path / "run"), read_metrics(trained_once.folder)
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
     for name in ("kl_real", "kl_real_p95", "mu_lowest", "sigma_highest", "loss_encoder"):  # over the global batch
         assert rows[0][name] == pytest.approx(expected[0][name], rel=1e-3)
