@@ -50,7 +50,9 @@ def test_score_falls_with_the_strength_of_every_failure(
     assert all(a > b for a, b in pairwise(compared)), found
 
 
-@pytest.mark.parametrize(("size", "channels"), [(16, 1), (16, 3), (64, 3), (256, 1)])
+@pytest.mark.parametrize(
+    ("size", "channels"), [(16, 1), (16, 3), (64, 3), (128, 1), pytest.param(256, 1, marks=pytest.mark.slow)]
+)
 def test_score_falls_with_every_failure_for_16_images_of_any_size(size: int, channels: int) -> None:
     data = load_images("orl-faces", size, channels)
     sets = halves(torch.cat([data.train[::10], data.validation[::10]]), 16, seed=0)
