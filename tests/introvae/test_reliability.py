@@ -161,7 +161,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_checkpoint_gives_way_to_the_one_before(
-    kind: str, small_faces: ImageSet, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, small_faces: ImageSet, cut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     break_it, reason = BROKEN[kind]
     break_it(cut / CHECKPOINT)
@@ -169,9 +169,20 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before(
     warning = capsys.readouterr().err
     assert warning.startswith(f"warning: {cut / CHECKPOINT} cannot be used (") and warning.count("\n") == 1
     assert reason in warning and f"continuing from step 8 in {PREVIOUS}" in warning
-    trainer.run()
-    assert equal_states(*(torch.load(folder / CHECKPOINT, weights_only=True) for folder in (cut, whole)))
+    assert equal_states(trainer.state.as_dict(), torch.load(cut / PREVIOUS, weights_only=True))
+    assert [row["step"] for row in read_metrics(cut)] == [2, 4, 6, 8]
     assert not (cut / "trace").exists()
+
+
+@pytest.mark.parametrize("kind", ["a flipped bit", "a model that lacks a weight", "an optimizer of another model"])
+def test_a_run_whose_checkpoint_is_broken_ends_as_any_other(
+    kind: str, small_faces: ImageSet, cut: Path, whole: Path
+) -> None:
+    """Nothing of the broken checkpoint stays, be it refused as a file, by the model or by Adam."""
+    break_it, _ = BROKEN[kind]
+    break_it(cut / CHECKPOINT)
+    Trainer(CONFIG, small_faces, cut, CPU).run()
+    assert equal_states(*(torch.load(folder / CHECKPOINT, weights_only=True) for folder in (cut, whole)))
 
 
 @pytest.mark.parametrize("kind", BROKEN)
