@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import chromium
 from helpers import CPU, forgive, tiny_config
 from hypothesis import settings
 from postgresql import PostgreSQL
+from selenium.webdriver import Chrome
 
 from introvae.data.image_set import ImageSet, load_images, to_float
 from introvae.training.trainer import Trainer
@@ -53,6 +55,12 @@ def postgres() -> Iterator[PostgreSQL]:
     """A PostgreSQL server of the tests' own."""
     with PostgreSQL() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """A real browser; each test opens its own page."""
+    yield from chromium()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forks import Command
 from helpers import ROOT
 from permissions import bound_by_permissions
 from studies import make_run, make_study
@@ -102,13 +103,13 @@ def test_a_folder_that_only_can_be_read_is_still_printed(study: Path, capsys: Ca
     assert "Permission denied" in printed.err and printed.err.count("\n") == 1
 
 
-def test_the_page_is_opened_in_the_user_s_browser(study: Path, tmp_path: Path) -> None:
+def test_the_page_is_opened_in_the_user_s_browser(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {browser}.asked\n')
     browser.chmod(0o700)
-    environment = ENVIRONMENT | {"BROWSER": f"{browser} %s"}
-    result = subprocess.run([*COMMAND, str(study), "--open"], env=environment, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    ended = Command(main, [str(study), "--open"]).wait()
+    assert (ended.code, ended.stderr) == (0, "")
     assert (tmp_path / "browser.asked").read_text().strip() == (study / "report.html").as_uri()
 
 

@@ -1,12 +1,11 @@
 """Tests of report.html in a real browser, from the file system."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import chromium, one, opened, texts
+from browser import one, opened, texts
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -19,11 +18,6 @@ from analysis.report.runs import read_runs
 from introvae.runs.record import RunState
 
 NASTY = "<img src=x onerror=alert(1)> 'ünï' \"q\""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    yield from chromium()
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Tests that a real browser draws the charts of report.html to scale and legibly."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
-from browser import chromium, one, opened, set_width, texts
+from browser import one, opened, set_width, texts
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from studies import MEASURES, make_run, read_scores, write_scores
@@ -16,11 +15,6 @@ from waiting import wait_until
 from analysis.report.page import page_html
 from analysis.report.runs import read_runs
 from introvae.runs.record import RunState
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    yield from chromium()
 
 
 @pytest.fixture(scope="module")
