@@ -36,11 +36,12 @@ from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images
 from analysis.outputs import outputs_of, scored_images
 from introvae.config import TrainConfig
+from introvae.data.image_set import ImageSet
 from introvae.errors import DivergedError
 from introvae.files import write_atomically
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
-from sweeps.plan import Plan, Setup, plan_trial, train_warmup
+from sweeps.plan import Plan, Setup, plan_trial, plan_warmup
 from sweeps.run import prepare
 from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
 from sweeps.search.space import Space
@@ -49,6 +50,7 @@ TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,
     checkpoint_every=600, picture_every=600,
 )  # fmt: skip
+CPU = torch.device("cpu")
 POINTS = 50
 WIDE = Space(alpha=(0.02, 10.0), beta=(0.5, 5000.0), margin_ratio=(0.3, 100.0))  # where rules find more to end
 WIDE_LR = (3e-4, 3e-2)
@@ -63,9 +65,9 @@ COMPARED: dict[str, Compared] = {
 }
 
 
-def study_of(seed: int, out: Path, wide: bool) -> Setup:
-    setup = prepare(StudyConfig(train=replace(TRAIN, seed=seed), study=f"seed-{seed}", out=out, device="cpu"))
-    return replace(setup, space=WIDE) if wide else setup
+def study_of(seed: int, out: Path, wide: bool) -> tuple[Setup, ImageSet]:
+    setup, images = prepare(StudyConfig(train=replace(TRAIN, seed=seed), study=f"seed-{seed}", out=out))
+    return replace(setup, space=WIDE) if wide else setup, images
 
 
 def points(setup: Setup) -> list[dict[str, float]]:
@@ -81,23 +83,23 @@ def points(setup: Setup) -> list[dict[str, float]]:
     return drawn
 
 
-def point_plan(setup: Setup, slot: int) -> Plan:
-    """Plan the run of a slot; a learning rate of its own does not change the warm-up that it starts from."""
-    values = points(setup)[slot]
+def point_plan(setup: Setup, number: int) -> Plan:
+    """Plan the run of a point; a learning rate of its own does not change the warm-up that it starts from."""
+    values = points(setup)[number]
     lr = values.pop("lr", TRAIN.lr)
-    plan = plan_trial(setup, slot, values)
+    plan = plan_trial(setup, number, values)
     return replace(plan, config=replace(plan.config, lr=lr))
 
 
-def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
-    """Train a slot; keep by step scores of weights and of their average, energies, and collapses of the images."""
+def train_in_full(seed: int, out: Path, wide: bool, number: int) -> Point:
+    """Train a point; keep by step scores of weights and of their average, energies, and collapses of the images."""
     torch.set_num_threads(1)
-    setup = study_of(seed, out, wide)
-    plan = point_plan(setup, slot)
+    setup, images = study_of(seed, out, wide)
+    plan = point_plan(setup, number)
     config = plan.config
-    real = scored_images(setup.images)
+    real = scored_images(images)
     point: Point = {name: getattr(config, name) for name in ("alpha", "beta", "m", "lr")}
-    point |= {"slot": slot, "vae_kl": plan.vae_kl, "scores": {}, "energies": [], "collapse": {}}
+    point |= {"number": number, "vae_kl": plan.vae_kl, "scores": {}, "energies": [], "collapse": {}}
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"])
@@ -112,7 +114,7 @@ def train_in_full(seed: int, out: Path, wide: bool, slot: int) -> Point:
             point["collapse"].setdefault(collapse.partition(" (")[0], step)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, setup.images, Path(folder), setup.device, plan.warmup)
+        trainer = Trainer(config, images, Path(folder), CPU, plan.warmup)
         try:
             trainer.run(on_log=on_log)
         except DivergedError:
@@ -134,14 +136,15 @@ def rules(training: Point) -> dict[str, int]:
 
 
 def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list[Point]:
-    """Train the points of a seed that are missing, and return all in the order of their slots."""
-    setup = study_of(seed, out, wide)
-    train_warmup(setup, setup.config)
-    files = [setup.folder / f"{slot:02d}.json" for slot in range(POINTS)]
-    missing = [slot for slot, file in enumerate(files) if not file.exists()]
+    """Train the points of a seed that are missing, and return all in the order of their numbers."""
+    setup, images = study_of(seed, out, wide)
+    if warmup := plan_warmup(setup, setup.config):
+        Trainer(warmup.config, images, warmup.folder, CPU).run()
+    files = [setup.folder / f"{number:02d}.json" for number in range(POINTS)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
     for point in pool.map(functools.partial(train_in_full, seed, out, wide), missing):
-        write_atomically(files[point["slot"]], json.dumps(point).encode())
-        print(f"seed {seed}, point {point['slot']}: {list(point['scores'].values())[-1][1]:.3f}", flush=True)
+        write_atomically(files[point["number"]], json.dumps(point).encode())
+        print(f"seed {seed}, point {point['number']}: {list(point['scores'].values())[-1][1]:.3f}", flush=True)
     return [json.loads(file.read_text()) for file in files]
 
 

@@ -1,11 +1,14 @@
-"""Cost of a trial beyond its steps and its scoring, in studies of 10 and of 1,000 trials.
+"""Cost of a trial beyond its steps and its scores, in studies of 10 and of 1,000 trials, and of a rung as a task.
 
     python benchmarks/study.py [--trials N] [--profile]
 
-The trials do all that a trial of introvae-sweep does with its study (three parameters, four scores, pruning decisions,
-attributes and a constraint; locks, checkpoints of the best, the best so far), but train and score nothing. The study
-is in SQLite on this disk, and in a PostgreSQL server started for it. The first trial, which reads the study, is left
-out. Shown are medians of the others: wall time, and the worker's processor time.
+trial: a driver fills the study, in SQLite on this disk, as that of introvae-sweep does: three parameters, three tasks,
+    three scores, pruning decisions, attributes, a constraint, a picture for dashboards, checkpoints of the best, the
+    best so far. The worker trains and scores nothing; it leaves a record, a checkpoint of no content and a picture. The
+    first trial, which reads the study, is left out. Shown are medians of the others: wall time, and processor time.
+rung: a worker that holds nothing but the images runs a task whose step a checkpoint has reached already, with the
+    default networks at 32 px and one thread; and the same task again, with the run in memory, so that its score alone
+    is left.
 """
 
 import argparse
@@ -21,81 +24,102 @@ from itertools import pairwise
 from pathlib import Path
 
 import optuna
+import torch
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
-from postgresql import PostgreSQL
 
-from sweeps.dashboard import constrain
-from sweeps.disk import keep_best
-from sweeps.search.samplers import SlotSampler
-from sweeps.search.space import Space
+from introvae.config import TrainConfig
+from introvae.runs.folder import CHECKPOINT, MetricsLog
+from introvae.runs.pictures import write_picture
+from introvae.runs.record import RunRecord, RunState, Scores, write_record
+from introvae.training.metrics import COLUMNS
+from introvae.training.trainer import Trainer
+from sweeps.config import StudyConfig
+from sweeps.driver import Driver
+from sweeps.engines.local import InlineEngine
+from sweeps.plan import Plan, Setup
+from sweeps.run import prepare
+from sweeps.search.pruning import rungs
+from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
-from sweeps.view import finished
-from sweeps.workers.slots import DRAWN, Filler, given_up
-from sweeps.workers.watch import SECONDS
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.task import Result, Task, Worker
+from sweeps.view import SECONDS, View
 
 SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5
-RUNGS = (100, 400)
-STEPS = 800
-SPACE = Space(alpha=(0.1, 0.75), beta=(5.0, 500.0), margin_ratio=(1.0, 16.0))
+REACHED = 20  # steps of the run at whose rung the score is taken
+TILES = torch.rand(12, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def trial(trial: optuna.Trial, slot: int, reported: dict[int, float]) -> float:
-    """Do what `sweeps.trial.run_trial` does, without a run."""
-    score = random.Random(slot).random()
-    values = SPACE.suggest(trial)
-    trial.set_user_attr(DRAWN, True)
-    given_up(trial.study, slot)
-    trial.set_user_attr("m", values["margin_ratio"] * 10)
-    asked = []
-    for rung in (*RUNGS, STEPS):
-        trial.report(score * rung / STEPS, rung)
-        asked.append(rung < STEPS and trial.should_prune())
-    pruned = asked[-2]
-    trial.set_user_attr("outcome", "pruned" if pruned else "complete")
-    constrain(trial, "failed", -1.0)
-    trial.set_user_attr(SECONDS, {"training": 1.0})
-    if pruned:
-        raise optuna.TrialPruned
-    return score
+class Idle(Worker):
+    """Worker that leaves what a task leaves, and trains nothing."""
+
+    def run(self, task: Task) -> Result:
+        folder, config = task.plan.folder, task.plan.config
+        Fence(folder, task.attempt)()
+        self.look()
+        score = random.Random(folder.name).random()
+        if task.until < config.steps and not task.pruned:
+            return Result(step=task.until, score=score * task.until / config.steps)
+        state = RunState.PRUNED if task.pruned else RunState.COMPLETE
+        record = RunRecord(
+            state=state, reason=task.pruned, scores=Scores(score=score), weights=task.setup.weights, optimized=score
+        )
+        (folder / CHECKPOINT).touch()
+        write_picture(folder, task.until, (TILES, TILES, TILES))
+        write_record(folder, record)
+        return Result(step=task.until, record=record)
 
 
-def earlier(slot: int) -> FrozenTrial:
-    """Return a trial as `trial` leaves it; one in four is complete."""
-    rng = random.Random(slot)
-    score, complete = rng.random(), slot % 4 == 0
-    bounds = SPACE.to_dict()
+class Times(View):
+    """Quiet view that notes when trials end, in seconds and in those of the processor."""
+
+    def __init__(self, trials: int, done: int) -> None:
+        super().__init__(trials, done, quiet=True)
+        self.ends: list[tuple[float, float]] = []
+
+    def finished(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial]) -> None:
+        super().finished(worker, trial, known)
+        self.ends.append((time.perf_counter(), time.process_time()))
+
+
+def earlier(setup: Setup, number: int) -> FrozenTrial:
+    """Return a trial as a driver leaves it; one in four is complete."""
+    rng = random.Random(number)
+    score, complete = rng.random(), number % 4 == 0
+    bounds, steps = setup.space.to_dict(), setup.config.steps
     return optuna.create_trial(
         state=TrialState.COMPLETE if complete else TrialState.PRUNED,
         value=score,
         params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
         distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
-        user_attrs={"slot": slot, "m": 50.0, "outcome": "complete", SECONDS: {"training": 1.0}},
-        intermediate_values={rung: score * rung / STEPS for rung in (*RUNGS, STEPS)},
+        user_attrs={"m": 50.0, "outcome": "complete", SECONDS: 1.0, "constraint failed": -1.0},
+        intermediate_values={rung: score * rung / steps for rung in (*rungs(setup.config), steps)},
     )
 
 
-def fill(folder: Path, url: str | None, before: int, trials: int, profile: bool = False) -> list[tuple[float, float]]:
-    """Return the milliseconds that each of the trials took, and the processor time of the worker."""
-    study = open_study(folder, {}, url=url)
-    for slot in range(before):
-        study.add_trial(earlier(slot))
-    ends: list[tuple[float, float]] = []
-    removed: set[int] = set()
+def setup_of(out: Path, before: int, trials: int) -> tuple[Setup, StudyConfig]:
+    """Return a study of the default settings whose warm-up has left its log."""
+    config = StudyConfig(trials=before + trials, keep=KEPT, out=out, study=f"study-{before}", device="cpu", quiet=True)
+    setup, _ = prepare(config)
+    warmup, train = setup.warmup_folder(setup.config), setup.config
+    warmup.mkdir(parents=True)
+    steps = range(train.log_every, train.warmup_steps + 1, train.log_every)
+    MetricsLog(warmup, COLUMNS, [dict.fromkeys(COLUMNS, 10.0) | {"step": step} for step in steps])
+    (warmup / CHECKPOINT).touch()
+    return setup, config
 
-    def on_trial(trial: FrozenTrial, known: list[FrozenTrial]) -> None:
-        keep_best(known, run_folder, KEPT, removed)
-        finished(trial, known, before + trials)  # what the command says of it
-        ends.append((1000 * time.perf_counter(), 1000 * time.process_time()))
 
-    def run_folder(slot: int) -> Path:
-        return folder / f"trial-{slot:03d}"
-
-    study = open_study(folder, {}, SlotSampler(0, "tpe", SPACE.distributions), url=url)  # as a new process would
-    with profiled(profile):
-        Filler(study, before + trials + 1, run_folder, trial, one_machine=url is None).fill(on_trial)
-    return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(ends)]
+def fill(out: Path, before: int, trials: int, profile: bool = False) -> list[tuple[float, float]]:
+    """Return the seconds that each of the trials after the first took, and those of the processor."""
+    setup, config = setup_of(out, before, trials + 1)
+    open_study(setup.folder, {}).add_trials([earlier(setup, number) for number in range(before)])
+    study = open_study(setup.folder, {}, NumberedSampler(0, "tpe", setup.space.distributions))  # as a new process would
+    view = Times(config.total, before)
+    with view, profiled(profile):
+        Driver(setup, config, study, view).fill(InlineEngine(Idle()))
+    return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(view.ends)]
 
 
 @contextmanager
@@ -108,21 +132,48 @@ def profiled(wanted: bool) -> Iterator[None]:
     pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
 
 
+def rung(out: Path, rounds: int) -> tuple[float, float]:
+    """Return the median seconds of a task at a rung that is reached: with the run on disk, and in memory."""
+    torch.set_num_threads(1)
+    train = TrainConfig(channels=1, warmup_steps=0, log_every=1, checkpoint_every=REACHED, picture_every=REACHED)
+    setup, images = prepare(StudyConfig(train=train, pruner="none", out=out, device="cpu", study="rung"))
+    plan = Plan(config=setup.config, folder=setup.run_folder(0), vae_kl=20.0)
+    Trainer(plan.config, images, plan.folder, torch.device("cpu")).run(REACHED)
+    attempt = Fence.claim(plan.folder).attempt
+    first, again = (
+        Task(setup=setup, plan=plan, until=REACHED, attempt=attempt, device="cpu", since=since)
+        for since in (0, REACHED)
+    )
+    pairs = []
+    for _ in range(rounds):
+        worker = Worker(images=images)
+        pairs.append((timed(worker, first), timed(worker, again)))
+    on_disk, in_memory = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return on_disk, in_memory
+
+
+def timed(worker: Worker, task: Task) -> float:
+    start = time.perf_counter()
+    result = worker.run(task)
+    assert result.step == REACHED and result.score is not None, result
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials to time [30]")
+    parser.add_argument("--trials", type=int, default=30, metavar="N", help="trials, and rungs, to time [30]")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, PostgreSQL() as server:
-        for kind in ("SQLite", "PostgreSQL"):
-            medians = []
-            for before in SIZES:
-                url = server.url(f"study{before}") if kind == "PostgreSQL" else None
-                times = fill(Path(name) / f"{kind}-{before}", url, before, args.trials, args.profile)
-                wall, processor = (statistics.median(column) for column in zip(*times, strict=True))
-                medians.append(wall)
-                print(f"{kind:<10} {before:5d} trials: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
-            print(f"{kind:<10} growth: {medians[1] / medians[0]:.1f}x")
+    with tempfile.TemporaryDirectory() as name:
+        medians = []
+        for before in SIZES:
+            times = fill(Path(name), before, args.trials, args.profile)
+            wall, processor = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+            medians.append(wall)
+            print(f"trial, {before:5d} known: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
+        print(f"growth: {medians[1] / medians[0]:.1f}x")
+        milliseconds = [1000 * seconds for seconds in rung(Path(name), args.trials)]
+        print("rung as a task: {:.0f} ms from a checkpoint, {:.0f} ms with the run in memory".format(*milliseconds))
 
 
 if __name__ == "__main__":

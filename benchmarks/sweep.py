@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import pruning
 from optuna.trial import TrialState
 
-from introvae.runs.folder import read_metrics
+from introvae.runs.folder import last_row
 from sweeps import StudyConfig, run_study
+from sweeps.search.pruning import FINISHED
 
 TRAIN = pruning.TRAIN
 BETA_SCALE = 256 * 256 * 3 / (TRAIN.image_size**2 * TRAIN.channels)
@@ -34,12 +35,12 @@ PUBLISHED: dict[str, Any] = {"alpha": (0.15, 0.5), "beta": (0.0125 * BETA_SCALE,
 def search(seeds: int, config: StudyConfig) -> None:
     for seed in range(seeds):
         train = replace(config.train, seed=seed)
-        ours = by_slot(replace(config, train=train, study=f"tpe-{seed}"))
+        ours = ended_trials(replace(config, train=train, study=f"tpe-{seed}"))
         budget = spent(ours)
         others: list[Ended] = []
         asked = replace(config, train=train, study=f"random-{seed}", sampler="random", **PUBLISHED)
         while spent(others) < budget:
-            others = by_slot(asked)
+            others = ended_trials(asked)
             asked = replace(asked, trials=asked.total + 10)
         within = [ended for index, ended in enumerate(others) if spent(others[: index + 1]) <= budget]
         print(
@@ -56,16 +57,16 @@ class Ended(NamedTuple):
     steps: int
 
 
-def by_slot(config: StudyConfig) -> list[Ended]:
-    """Run a study, and return its finished trials in the order of their slots."""
+def ended_trials(config: StudyConfig) -> list[Ended]:
+    """Run a study, and return its finished trials in the order of their numbers."""
     study = run_study(config)
-    found = {}
-    for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        slot = trial.user_attrs["slot"]
-        last = read_metrics(config.out / study.study_name / f"trial-{slot:03d}", most=2)[-1]
+    found = []
+    for trial in study.get_trials(states=FINISHED):
+        row = last_row(config.out / study.study_name / f"trial-{trial.number:03d}")
+        assert row
         score = trial.value if trial.state == TrialState.COMPLETE else None
-        found[slot] = Ended(score or 0.0, int(last["step"]) - TRAIN.warmup_steps)
-    return [found[slot] for slot in sorted(found)]
+        found.append(Ended(score or 0.0, int(row["step"]) - TRAIN.warmup_steps))
+    return found
 
 
 def spent(trials: Sequence[Ended]) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pruning
@@ -14,7 +15,7 @@ from orders import UncheckedAdam, authors_step, soft_introvae_step
 from published import row, settings
 from step import CONTENDERS, prepare, saved_bytes
 from steps import INTROVAE, SOFT, PassCounter, draws, inner_convolution, make, passes
-from study import fill
+from study import fill, rung
 from torch import Tensor
 
 from introvae.config import TrainConfig
@@ -87,25 +88,34 @@ def test_saved_bytes_are_those_of_what_autograd_saves() -> None:
     assert saved_bytes(together) == 800
 
 
-def statements(folder: Path, before: int) -> int:
-    """Count the statements of a trial in a study that has `before` trials, signs of life aside."""
+def statements(folder: Path, before: int) -> dict[int, int]:
+    """Count the statements of trials in a study that has `before` trials, by the number of their scores."""
     asked: list[str] = []
 
     def note(*seen: object) -> None:
-        if "trial_heartbeats" not in str(seen[2]):
-            asked.append(str(seen[2]))
+        asked.append(str(seen[2]))
 
     sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
     try:
-        fill(folder / str(before), None, before, 2)
+        fill(folder, before, 6)
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
-    *_, second, third = (index for index, text in enumerate(asked) if text.startswith("INSERT INTO trials "))
-    return third - second
+    begun = [index for index, text in enumerate(asked) if text.startswith("INSERT INTO trials ")]
+    counts: dict[int, int] = {}
+    for begin, end in pairwise(begun[before + 1 :]):  # the first of the driver's trials reads the study
+        scores = sum(text.startswith("INSERT INTO trial_intermediate_values ") for text in asked[begin:end])
+        assert counts.setdefault(scores, end - begin) == end - begin
+    return counts
 
 
 def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> None:
-    assert statements(tmp_path, 100) == statements(tmp_path, 10) <= 115
+    small, large = statements(tmp_path, 10), statements(tmp_path, 100)
+    assert small == large and max(small.values()) <= 107
+
+
+def test_a_rung_is_scored_from_its_checkpoint_and_from_memory(tmp_path: Path) -> None:
+    on_disk, in_memory = rung(tmp_path, 1)
+    assert on_disk > 0 and in_memory > 0
 
 
 def training(
