@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,19 +48,24 @@ def lock(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The lock ends with the process, however that ends.
 
     Raises:
-        InUseError: If another process holds it.
+        InUseError: If another process holds it, with its number and machine.
         UserError: If the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = (folder / ".lock").open("a+")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InUseError(f"{folder} is in use by another process; wait for it or choose another --out") from error
+            file.seek(0)
+            holder = file.read() or "another process"
+            raise InUseError(f"{folder} is in use by {holder}; wait for it or choose another --out") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
         yield
 
 

@@ -55,8 +55,8 @@ class LocalEngine:
     def __init__(self, devices: list[str], threads: int | None) -> None:
         self.devices, self.threads, self.capacity = devices, threads, len(devices)
         multiprocessing.get_context("forkserver").set_forkserver_preload(
-            ["sweeps.tasks.task"]
-        )  # slow imports, once for all
+            ["sweeps.tasks.task"]  # slow imports, once for all
+        )
         self.pools: dict[int, _Pool] = {}
         self.failed_starts = 0
 
@@ -74,12 +74,12 @@ class LocalEngine:
         pool = self.pools.pop(worker)
         code = pool.end()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if pool.started():
-            self.failed_starts = 0
-        else:
+        if not pool.started():
             self.failed_starts += 1
             if self.failed_starts >= STARTS:
                 raise StoppedError(f"workers die before they have a task ({how}); rerun the same command to resume")
+            return how, False
+        self.failed_starts = 0
         return how + (", out of memory?" if -code == signal.SIGKILL else ""), -code in CRASHES
 
     def close(self) -> None:

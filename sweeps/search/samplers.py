@@ -30,22 +30,27 @@ class NumberedSampler(BaseSampler):
     ) -> None:
         self.seed, self.points = seed, points
         self.make = TPESampler if name == "tpe" else RandomSampler
-        self.space = {name: space[name] for name in sorted(space) if not space[name].single()} if space else {}
+        self.space = {name: one for name, one in (space or {}).items() if not one.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        number = trial.number
-        self.point = self.points[number] if number < len(self.points) else {}
-        self.sampler = self.make(seed=derive(self.seed, "sampler", number) % 2**32)
         return self.space
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        drawn = self.sampler.sample_relative(study, trial, search_space)
-        return drawn | {name: value for name, value in self.point.items() if name in search_space}
+        """Draw all values at once, so that a trial draws the same ones if some of them are stored already."""
+        sampler = self._sampler(trial)
+        drawn = sampler.sample_relative(study, trial, dict(sorted(search_space.items())))
+        for name, distribution in search_space.items():
+            if name not in drawn:
+                drawn[name] = sampler.sample_independent(study, trial, name, distribution)
+        point = self.points[trial.number] if trial.number < len(self.points) else {}
+        return drawn | {name: value for name, value in point.items() if name in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        drawn = self.sampler.sample_independent(study, trial, param_name, param_distribution)
-        return self.point.get(param_name, drawn)
+        return self._sampler(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
+        return self.make(seed=derive(self.seed, "sampler", trial.number) % 2**32)

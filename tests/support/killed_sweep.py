@@ -22,11 +22,11 @@ import analysis.report.write  # noqa: F401
 from introvae import files
 from introvae.runs import folder
 from introvae.training import trainer
-from sweeps import plan, pool, study, trial
+from sweeps import driver, plan, study
 from sweeps.cli import main
-from sweeps.workers import slots, storage
+from sweeps.tasks import fence, task
 
-SWEEP = {module.__file__ for module in (plan, pool, slots, storage, study, trial, optuna_storage)}
+SWEEP = {module.__file__ for module in (driver, fence, plan, study, task, optuna_storage)}
 FILES = (  # every second moment is one of the sweep's own
     SWEEP | {files.__file__, folder.__file__, trainer.__file__},
     SWEEP,

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,13 +39,11 @@ def sweep(out: Path, flags: list[str], trials: int) -> Command:
     return Command(main, words(out, flags, trials)).wait()
 
 
-def slots(out: Path) -> dict[int, tuple[dict[str, float], float | None, TrialState, dict[int, float]]]:
-    """Return parameters, value, state and reports of each finished slot."""
+def ended(out: Path) -> dict[int, tuple[dict[str, float], float | None, TrialState, dict[int, float]]]:
+    """Return parameters, value, state and reports of each trial that has ended."""
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{out / 'orl-faces-16px' / 'study.db'}")
-    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    found = {t.user_attrs["slot"]: (t.params, t.value, t.state, t.intermediate_values) for t in ended}
-    assert len(found) == len(ended), "a slot was filled twice"
-    return found
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return {t.number: (t.params, t.value, t.state, t.intermediate_values) for t in trials}
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +62,21 @@ def with_warmup(whole: tuple[Path, str], out: Path) -> None:
 
 
 def first(whole: tuple[Path, str], trials: int) -> dict[int, Any]:
-    return {slot: found for slot, found in slots(whole[0]).items() if slot < trials}
+    return {number: found for number, found in ended(whole[0]).items() if number < trials}
 
 
 def test_a_sweep_leaves_a_table_pictures_and_the_next_command(whole: tuple[Path, str]) -> None:
     out, printed = whole
     study = out / STUDY
-    ended = [line.split(":")[0] for line in printed.splitlines() if line.startswith("trial ")]
-    assert ended == ["trial 0", "trial 1", "trial 2"]
+    lines = [line.split(":")[0] for line in printed.splitlines() if line.startswith("trial ")]
+    assert lines == ["trial 0", "trial 1", "trial 2"]
     assert f"next: introvae-report {out}" in printed
     assert str(study / "comparison.png") in printed and (study / "comparison.png").exists()
     with (study / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["run"] for row in rows} == {"trial-000", "trial-001", "trial-002"}
-    assert sorted(slots(out)) == [0, 1, 2]
-    drawn = [params["margin_ratio"] for params, *_ in slots(out).values()]
+    assert sorted(ended(out)) == [0, 1, 2]
+    drawn = [params["margin_ratio"] for params, *_ in ended(out).values()]
     assert len(set(drawn)) == 3 and all(1 <= ratio <= 16 for ratio in drawn)
 
 
@@ -87,10 +86,10 @@ def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
     with_warmup(whole, tmp_path)
     for _ in range(2):
         assert sweep(tmp_path, LONG, 1).code == 0
-        assert sorted(slots(tmp_path)) == [0]
+        assert sorted(ended(tmp_path)) == [0]
     continued = sweep(tmp_path, LONG, 2)
     assert "continuing with trial 1" in continued.stdout
-    assert slots(tmp_path) == first(whole, 2)
+    assert ended(tmp_path) == first(whole, 2)
 
 
 def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
@@ -109,7 +108,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
     continued = sweep(tmp_path, LONG, 2)
     assert continued.code == 0, continued.stderr
     assert "continuing with trial 0, from its last checkpoint\n" in continued.stdout
-    assert slots(tmp_path) == first(whole, 2)
+    assert ended(tmp_path) == first(whole, 2)
 
 
 def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
@@ -119,19 +118,20 @@ def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait().code == -signal.SIGKILL
     assert second.code == 2
-    assert "in use by another process" in second.stderr and second.stderr.count("\n") == 1
+    holder = f"in use by process {process.pid} on {socket.gethostname()}"
+    assert holder in second.stderr and second.stderr.count("\n") == 1
 
 
 def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "--workers", "2", *words(tmp_path, SHORT, 3)]
     assert subprocess.run(command).returncode == 0
-    assert sorted(slots(tmp_path)) == [0, 1, 2]
+    assert sorted(ended(tmp_path)) == [0, 1, 2]
 
 
 def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
     """The warm-up is trained again, and nothing else before it."""
-    slot = max(slot for slot, (_, _, state, _) in slots(whole[0]).items() if state == TrialState.COMPLETE)
-    trial = whole[0] / STUDY / f"trial-{slot:03d}"
+    number = max(number for number, (_, _, state, _) in ended(whole[0]).items() if state == TrialState.COMPLETE)
+    trial = whole[0] / STUDY / f"trial-{number:03d}"
     assert train(["--config", str(trial / "params.toml"), "--out", str(tmp_path / "alone"), "--device", "cpu"]) == 0
     assert equal_states(load_checkpoint(tmp_path / "alone"), load_checkpoint(trial))
     alone, before = read_scores(tmp_path / "alone") or {}, read_scores(trial) or {}
@@ -154,20 +154,20 @@ def test_a_full_disk_stops_the_command_until_there_is_room(tmp_path: Path) -> No
     assert stopped.stderr.splitlines()[-1] == f"introvae-sweep: {end}"
     continued = sweep(tmp_path, wide, 2)
     assert continued.code == 0 and "continuing with trial 1" in continued.stdout
-    assert sorted(slots(tmp_path)) == [0, 1]
+    assert sorted(ended(tmp_path)) == [0, 1]
 
 
 def test_changed_settings_are_refused_with_the_difference(
     whole: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, _ = whole
-    before = slots(out)
+    before = ended(out)
     changed = ["--trials", "3", "--out", str(out), *LONG, "--alpha", "0.1:0.5", "--latent", "9"]
     assert main(changed) == 2
     message = capsys.readouterr().err
     for part in ("latent: 8 -> 9", "search.alpha: [0.1, 0.75] -> [0.1, 0.5]", "--study NAME"):
         assert part in message
-    assert slots(out) == before
+    assert ended(out) == before
 
 
 def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
@@ -186,4 +186,4 @@ def test_sweeps_killed_at_random_moments_continue_bit_for_bit(
 ) -> None:
     kill_and_continue(tmp_path, kills, ["--trials", "3", *LONG])
     outs = list(tmp_path.iterdir())
-    assert outs and all(slots(out) == slots(whole[0]) for out in outs)
+    assert outs and all(ended(out) == ended(whole[0]) for out in outs)

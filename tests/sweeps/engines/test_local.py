@@ -1,0 +1,149 @@
+"""Worker processes: replaced when they die, ended when they hang, stopped when asked."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from helpers import tiny_flags
+from optuna.trial import TrialState
+from studies import read_scores, study_config
+from waiting import wait_until
+from worker_processes import beside, is_amid, send_amid, worker_pids
+
+from introvae.errors import StoppedError
+from introvae.runs.folder import load_checkpoint, read_metrics
+from sweeps.interrupt import Interrupt
+from sweeps.run import run_study
+
+LENGTH: dict[str, Any] = {"steps": 300, "warmup_steps": 100, "checkpoint_every": 20}
+STUDY = "orl-faces-16px"
+
+
+def sweep(out: Path, stop: Any = lambda: False, **values: Any) -> optuna.Study:
+    """Run a study of two trials with one worker, in a process of its own."""
+    given: dict[str, Any] = {"trials": 2, "workers": 1, "isolate": True, "pruner": "none", "quiet": True}
+    return run_study(study_config(out, LENGTH, **given | values), stop)
+
+
+def results(study: optuna.Study) -> list[Any]:
+    return [(trial.params, trial.value, trial.state, trial.intermediate_values) for trial in study.trials]
+
+
+def outcomes(study: optuna.Study) -> list[str]:
+    return [trial.user_attrs["outcome"].split(":")[-1].strip() for trial in study.trials]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Results of the study, trained in one process without any."""
+    return results(sweep(tmp_path_factory.mktemp("whole"), isolate=False))
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_continued(tmp_path: Path, whole: list[Any]) -> None:
+    run = tmp_path / STUDY / "trial-000"
+    with beside(lambda: send_amid(run, 150, signal.SIGKILL)):
+        study = sweep(tmp_path, isolate=False, trial_timeout=600)
+    assert results(study) == whole
+    assert len(read_metrics(run)) == len({row["step"] for row in read_metrics(run)})
+
+
+def test_a_trial_that_crashes_its_process_fails_and_the_study_goes_on(tmp_path: Path) -> None:
+    with beside(lambda: send_amid(tmp_path / STUDY / "trial-000", 110, signal.SIGSEGV)):
+        study = sweep(tmp_path)
+    assert outcomes(study) == ["its process died (SIGSEGV)", "complete"]
+    assert study.trials[0].state == TrialState.PRUNED and study.trials[0].constraints == {"failed": 1.0}
+    scores = read_scores(tmp_path / STUDY / "trial-000")
+    assert scores["state"] == "failed" and scores["optimized"] == scores["score"] == 0
+
+
+def test_a_trial_whose_processes_are_killed_again_and_again_fails(tmp_path: Path) -> None:
+    def kill() -> None:
+        for step in (110, 150, 190):
+            send_amid(tmp_path / STUDY / "trial-000", step, signal.SIGKILL)
+
+    with beside(kill):
+        study = sweep(tmp_path, trials=1)
+    assert outcomes(study) == ["its process died (SIGKILL, out of memory?)"]
+
+
+def test_a_trial_that_hangs_for_too_long_fails(tmp_path: Path) -> None:
+    with beside(lambda: send_amid(tmp_path / STUDY / "trial-000", 110, signal.SIGSTOP)):
+        study = sweep(tmp_path, trial_timeout=30)
+    assert outcomes(study) == ["not done after 30 s", "complete"]
+
+
+def test_a_trial_whose_log_does_not_grow_is_tried_again(tmp_path: Path, whole: list[Any]) -> None:
+    with beside(lambda: send_amid(tmp_path / STUDY / "trial-000", 150, signal.SIGSTOP)):
+        study = sweep(tmp_path, silence=10)
+    assert results(study) == whole
+
+
+def test_workers_that_cannot_begin_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.engines.local._leave_with_parent", os.abort)
+    with pytest.raises(StoppedError, match=r"workers die before they have a task \(SIGABRT\)"):
+        sweep(tmp_path)
+
+
+def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
+    seen: set[int] = set()
+
+    def watch() -> None:
+        wait_until(lambda: seen.update(worker_pids()) or (tmp_path / STUDY / "trial-001" / "scores.json").exists())
+
+    with beside(watch):
+        sweep(tmp_path)
+    assert len(seen) == 2
+    assert not worker_pids()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_workers_with_checkpoints(number: signal.Signals, tmp_path: Path, whole: list[Any]) -> None:
+    runs = [tmp_path / STUDY / f"trial-00{index}" for index in (0, 1)]
+
+    def interrupt() -> None:
+        wait_until(lambda: all(is_amid(run, 110) for run in runs), 120)
+        os.kill(os.getpid(), number)
+
+    with Interrupt() as stop, beside(interrupt):
+        study = sweep(tmp_path, stop, workers=2)
+    assert stop.received == number
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 2
+    for run in runs:
+        checkpoint = load_checkpoint(run)
+        assert checkpoint and 110 < checkpoint["step"] == read_metrics(run)[-1]["step"] < 300
+    assert results(sweep(tmp_path, workers=2)) == whole
+
+
+def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        send_amid(tmp_path / STUDY / "trial-000", 110, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: stop.received)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Interrupt() as stop, pytest.raises(KeyboardInterrupt), beside(interrupt):
+        sweep(tmp_path, stop)
+    wait_until(lambda: not worker_pids())
+
+
+def test_workers_leave_with_a_driver_that_is_killed(tmp_path: Path, whole: list[Any]) -> None:
+    """The same study then continues at once."""
+    words = [
+        *tiny_flags(*LENGTH, "beta", "m"),
+        *(f"--{name.replace('_', '-')}={value}" for name, value in LENGTH.items()),
+    ]
+    flags = ["--lr=3e-3", "--trials=2", "--workers=2", "--pruner=none", "--device=cpu", f"--out={tmp_path}"]
+    driver = subprocess.Popen([sys.executable, "-m", "sweeps.cli", *words, *flags])
+    wait_until(lambda: is_amid(tmp_path / STUDY / "trial-000", 110), 120)
+    pids = worker_pids(driver.pid)
+    assert len(pids) == 2
+    driver.kill()
+    driver.wait()
+    study = sweep(tmp_path, workers=2)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert results(study) == whole

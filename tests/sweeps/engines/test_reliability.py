@@ -1,0 +1,122 @@
+"""Studies whose processes are killed, on each engine: exactly N trials, none twice, none lost, each as if undisturbed.
+
+Draws are random and nothing is pruned, so that the whole study does not hang on the order in which trials end.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from cluster import two_nodes
+from helpers import tiny_flags
+from optuna.trial import TrialState
+from waiting import wait_until
+from worker_processes import is_amid, processes, worker_pids
+
+from introvae.runs.folder import read_metrics
+from sweeps.cli import main
+
+FLAGS = [
+    *tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every", "log_every", "picture_every"),
+    *("--steps=60", "--warmup-steps=20", "--log-every=5", "--checkpoint-every=5", "--picture-every=60"),
+    *("--lr=3e-3", "--sampler=random", "--pruner=none", "--keep-all", "--device=cpu"),
+]  # fmt: skip
+TRIALS, FEW = 40, 6
+STUDY = "orl-faces-16px"
+
+pytestmark = pytest.mark.slow
+
+
+def results(out: Path, trials: int) -> list[Any]:
+    """Return how each trial of a study ended, and its log but for speed."""
+    storage = f"sqlite:///{out / STUDY / 'study.db'}"
+    study = optuna.load_study(study_name=STUDY, storage=storage)
+    assert [trial.number for trial in study.trials[:trials]] == list(range(trials)) and len(study.trials) <= TRIALS
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in study.trials)
+    rows = [read_metrics(out / STUDY / f"trial-{number:03d}") for number in range(trials)]
+    logs = [[str(dict(row, images_per_second=0)) for row in log] for log in rows]
+    ended = [(t.params, t.value, t.state, t.intermediate_values, t.user_attrs["outcome"]) for t in study.trials]
+    return list(zip(ended[:trials], logs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The study, trained in one process that nobody disturbs."""
+    out = tmp_path_factory.mktemp("whole")
+    assert main([*FLAGS, "--workers=1", "--quiet", f"--trials={TRIALS}", f"--out={out}"]) == 0
+    return results(out, TRIALS)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Function that starts the command, which is killed if the test fails."""
+    with ExitStack() as stack:
+
+        def sweep(*words: str) -> "subprocess.Popen[bytes]":
+            command = [sys.executable, "-m", "sweeps.cli", *FLAGS, "--quiet", f"--out={tmp_path}", *words]
+            process = stack.enter_context(subprocess.Popen(command, start_new_session=True))
+            stack.callback(process.kill)
+            return process
+
+        yield sweep
+
+
+def wait_for(out: Path, ended: int) -> None:
+    """Wait until some trials have ended, and another is amid its steps."""
+    wait_until(lambda: len(list(out.glob(f"{STUDY}/trial-*/scores.json"))) >= ended, 600)
+    wait_until(lambda: any(is_amid(run, 30) for run in out.glob(f"{STUDY}/trial-*")), 300)
+
+
+def test_on_this_machine_two_workers_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
+    words = ["--engine=local", "--workers=4", f"--trials={TRIALS}"]
+    process = sweep(*words)
+    for ended in (2, 10):
+        wait_for(tmp_path, ended)
+        os.kill(worker_pids(process.pid)[0], signal.SIGKILL)
+    wait_for(tmp_path, 20)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert sweep(*words).wait() == 0
+    assert results(tmp_path, TRIALS) == whole
+
+
+def test_on_ray_a_node_is_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
+    with two_nodes() as (address, second):
+        process = sweep("--engine=ray", f"--address={address}", f"--trials={TRIALS}")
+        wait_for(tmp_path, 5)
+        second.kill()
+        assert process.wait() == 0
+    assert results(tmp_path, TRIALS) == whole
+
+
+def test_ray_runs_many_tasks_in_one_process_though_each_has_a_share_of_a_gpu(tmp_path: Path, sweep: Any) -> None:
+    """Two trials share the only GPU that the cluster says it has."""
+    with two_nodes(gpus=1) as (address, _):
+        words = ["--engine=ray", f"--address={address}", "--gpus-per-trial=0.5", f"--trials={FEW}"]
+        process = sweep(*words)
+        seen: set[int] = set()
+        wait_until(lambda: seen.update(processes("ray::_run_in")) or process.poll() is not None, 600)
+        assert process.wait() == 0
+    results(tmp_path, FEW)
+    assert 0 < len(seen) <= 3  # of 3 tasks for each trial; one process more may have been started in advance
+
+
+def test_on_slurm_two_jobs_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
+    """Jobs of submitit's own cluster on this machine."""
+    words = ["--engine=slurm", "--slurm=cluster=local,timeout_min=10", "--workers=2", f"--trials={FEW}"]
+    process = sweep(*words)
+    for ended in (0, 1):
+        wait_for(tmp_path, ended)
+        os.kill(processes("submitit.core._submit")[-1], signal.SIGKILL)
+    wait_for(tmp_path, 2)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert sweep(*words).wait() == 0
+    assert results(tmp_path, FEW) == whole[:FEW]

@@ -1,0 +1,41 @@
+"""Trials that two processes train together."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from studies import study_config
+
+from introvae.runs.folder import read_metrics
+from sweeps.run import run_study
+
+LENGTH = {"steps": 40, "warmup_steps": 20, "checkpoint_every": 10}
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_run_that_one_does(tmp_path: Path) -> None:
+    """Up to rounding, since they add up gradients in another order."""
+    studies = {
+        processes: run_study(
+            study_config(tmp_path / str(processes), LENGTH, trials=1, workers=1, processes_per_trial=processes)
+        )
+        for processes in (1, 2)
+    }
+    run = Path("orl-faces-16px", "trial-000")
+    machine = tomllib.loads((tmp_path / "2" / run / "params.toml").read_text())["machine"]
+    assert machine["processes"] == 2
+    one, two = (read_metrics(tmp_path / str(processes) / run) for processes in studies)
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    for name in ("loss_encoder", "loss_decoder", "kl_real"):
+        assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=1e-3)
+    trials = [study.trials[0] for study in studies.values()]
+    assert trials[1].intermediate_values == pytest.approx(trials[0].intermediate_values, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_among_two_processes_says_so(tmp_path: Path) -> None:
+    config = study_config(
+        tmp_path, {**LENGTH, "warmup_steps": 0, "lr": 1e30}, trials=1, workers=1, processes_per_trial=2
+    )
+    (trial,) = run_study(config).trials
+    assert "diverged: step " in trial.user_attrs["outcome"] and trial.constraints == {"failed": 1.0}

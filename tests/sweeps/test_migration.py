@@ -1,0 +1,64 @@
+"""A study that an earlier version trained, trained again: the same draws, reports, outcomes, scores and logs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kept_study import FLAGS, KEPT, STUDY, machine, read_study
+from waiting import wait_until
+from worker_processes import is_amid, send_amid
+
+from sweeps.cli import main
+
+
+def holds_the_kept_study(out: Path, trials: int = 14) -> None:
+    """Compare all bits on the type of processor that the study was trained on; elsewhere what does not hang on them."""
+    kept, found = (json.loads(text) for text in (KEPT.read_text(), json.dumps(read_study(out / STUDY))))
+    names = list(kept["trials"])[:trials]
+    assert list(found["trials"]) == names
+    if machine() == kept["machine"] and kept["settings"] == found["settings"]:
+        for name in names:
+            assert found["trials"][name] == kept["trials"][name], name
+    for name in names[:10]:  # which TPE draws at random
+        old, new = kept["trials"][name], found["trials"][name]
+        assert new["params"] == pytest.approx(old["params"], rel=1e-6) and new["m"] == pytest.approx(old["m"], rel=0.02)
+
+
+def test_a_study_is_what_it_was(tmp_path: Path) -> None:
+    """The first four trials, of which two complete, one collapses and one is pruned."""
+    assert main([*FLAGS, "--trials", "4", "--quiet", "--out", str(tmp_path)]) == 0
+    assert torch.get_num_threads() == 1
+    holds_the_kept_study(tmp_path, 4)
+
+
+@pytest.mark.slow
+def test_a_study_is_what_it_was_though_two_workers_and_two_drivers_are_killed(tmp_path: Path) -> None:
+    words = [*FLAGS, "--isolate", "--out", str(tmp_path)]
+
+    def driver() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "sweeps.cli", *words])
+
+    def run(number: int) -> Path:
+        return tmp_path / STUDY / f"trial-{number:03d}"
+
+    for worker_of, driver_of in ((1, 2), (8, 13)):
+        process = driver()
+        send_amid(run(worker_of), 110, signal.SIGKILL, process.pid)
+        wait_until(lambda amid=driver_of: is_amid(run(amid), 110), 300)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert driver().wait() == 0
+    holds_the_kept_study(tmp_path)
+
+
+def test_the_kept_study_holds_what_can_differ() -> None:
+    trials: list[dict[str, Any]] = list(json.loads(KEPT.read_text())["trials"].values())
+    assert len(trials) == 14 > 10  # the last of which TPE draws by what it has seen
+    assert {trial["outcome"].split(":")[0] for trial in trials} == {"complete", "pruned", "collapsed"}
+    assert {len(trial["reports"]) for trial in trials} == {1, 2, 3}
