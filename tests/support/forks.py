@@ -33,7 +33,7 @@ def ended(child: int) -> int:
 class Command:
     """Process that runs a command's main function with these words."""
 
-    def __init__(self, main: Callable[[list[str]], int], words: list[str]) -> None:
+    def __init__(self, main: Callable[[list[str]], object], words: list[str]) -> None:
         self.main, self.words = main, words
         self.files = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
         self.pid = forked(self._run)
@@ -53,7 +53,7 @@ class Command:
         """Return what has gone to file descriptor 1 or 2 up to now."""
         return os.pread(self.files[number - 1].fileno(), 2**20, 0).decode()
 
-    def _run(self) -> int:
+    def _run(self) -> object:
         for number, file in enumerate(self.files, start=1):
             os.dup2(file.fileno(), number)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))

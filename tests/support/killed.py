@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,9 +61,9 @@ def kill_and_continue(root: Path, flags: list[str], kills: Sequence[tuple[int, M
     """Kill and continue runs one after another, with their numbers and moments."""
     for number, moments in kills:
         out = root / str(number) / "run"
-        assert ended(forked(lambda out=out, moments=moments: train(flags, out, moments))) == -signal.SIGKILL
+        assert ended(forked(partial(train, flags, out, moments))) == -signal.SIGKILL
         print(f"killed {number}:", *sorted(path.name for path in out.rglob("*")), flush=True)
-        assert ended(forked(lambda out=out: train(flags, out))) == 0
+        assert ended(forked(partial(train, flags, out))) == 0
 
 
 def run(root: Path, kills: int, flags: list[str]) -> None:
@@ -71,7 +72,7 @@ def run(root: Path, kills: int, flags: list[str]) -> None:
     moments = [Moments(number % 3, draws.randint(1, whole.seen[number % 3])) for number in range(kills)]
     numbered = list(enumerate(moments))
     gc.freeze()  # or each process would copy what it only searches for garbage
-    halves = [forked(lambda half=half: kill_and_continue(root, flags, numbered[half::2])) for half in range(2)]
+    halves = [forked(partial(kill_and_continue, root, flags, numbered[half::2])) for half in range(2)]
     assert [ended(half) for half in halves] == [0, 0]
 
 

@@ -36,7 +36,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     commands = [[*flags, "--out", str(root / name)] for name, flags in COMMANDS.items()]
     result = script(str(ROOT / "tests/support/limited.py"), MEBIBYTES, json.dumps(commands))
     assert result.returncode == 0, result.stderr
-    return {name: Ended(*found, root / name) for name, found in zip(COMMANDS, json.loads(result.stdout), strict=True)}
+    found = zip(COMMANDS, json.loads(result.stdout), strict=True)
+    return {name: Ended(code, stderr, root / name) for name, (code, stderr) in found}
 
 
 def test_a_step_without_enough_memory_says_to_halve_the_batch(ended: dict[str, Ended]) -> None:
