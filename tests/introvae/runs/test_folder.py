@@ -1,8 +1,8 @@
 import math
 import pickle
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,13 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path: Path) ->
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout and holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="in use by another process"), lock(tmp_path):
-            pass
-        holder.kill()
-    time.sleep(0.1)
+        try:
+            with pytest.raises(UserError) as refused, lock(tmp_path):
+                pass
+        finally:
+            holder.kill()
+    who = f"process {holder.pid} on {socket.gethostname()}"
+    assert str(refused.value) == f"{tmp_path} is in use by {who}; wait for it or choose another --out"
     with lock(tmp_path):
         pass
 
