@@ -250,7 +250,7 @@ def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothin
 
 @pytest.mark.parametrize("step", [300, 310, 320])
 def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(step: int, setup: Setup, run: Run) -> None:
-    """It is stopped in its first steps, and at either rung."""
+    """Stops in its first steps, and at either rung."""
 
     def stop() -> bool:
         row = last_row(setup.run_folder(0))
@@ -279,13 +279,14 @@ def test_a_trial_whose_driver_died_between_asking_and_drawing_is_drawn_later(set
     assert trial.state == TrialState.COMPLETE and trial.params.keys() == {"alpha", "beta", "margin_ratio"}
 
 
-def test_a_driver_that_died_before_it_told_the_study_tells_it_later(setup: Setup, run: Run) -> None:
+def test_a_driver_that_died_before_it_told_the_study_tells_it_later(
+    setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = new_study()
-    tell, study.tell = study.tell, refuse(KeyboardInterrupt())  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(study, "tell", refuse(KeyboardInterrupt()))
         run(setup, study=study)
     assert study.trials[0].state == TrialState.RUNNING and study.trials[0].user_attrs["outcome"] == "complete"
-    study.tell = tell  # type: ignore[method-assign]
     trial = run(setup, study=study)
     assert trial.state == TrialState.COMPLETE and list(trial.intermediate_values) == [310, 320, 330]
 

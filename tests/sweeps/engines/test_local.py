@@ -92,8 +92,12 @@ def test_workers_that_cannot_begin_end_the_study(tmp_path: Path, monkeypatch: py
 def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
     seen: set[int] = set()
 
+    def is_done() -> bool:
+        seen.update(worker_pids())
+        return (tmp_path / STUDY / "trial-001" / "scores.json").exists()
+
     def watch() -> None:
-        wait_until(lambda: seen.update(worker_pids()) or (tmp_path / STUDY / "trial-001" / "scores.json").exists())
+        wait_until(is_done, 120)
 
     with beside(watch):
         sweep(tmp_path)

@@ -102,7 +102,12 @@ def test_ray_runs_many_tasks_in_one_process_though_each_has_a_share_of_a_gpu(tmp
         words = ["--engine=ray", f"--address={address}", "--gpus-per-trial=0.5", f"--trials={FEW}"]
         process = sweep(*words)
         seen: set[int] = set()
-        wait_until(lambda: seen.update(processes("ray::_run_in")) or process.poll() is not None, 600)
+
+        def is_done() -> bool:
+            seen.update(processes("ray::_run_in"))
+            return process.poll() is not None
+
+        wait_until(is_done, 600)
         assert process.wait() == 0
     results(tmp_path, FEW)
     assert 0 < len(seen) <= 3  # of 3 tasks for each trial; one process more may have been started in advance

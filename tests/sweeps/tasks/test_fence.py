@@ -38,7 +38,7 @@ def test_nobody_holds_the_folder_of_a_run_that_has_ended(tmp_path: Path) -> None
 
 
 def test_a_superseded_worker_leaves_at_its_next_log_and_writes_nothing(small_faces: ImageSet, tmp_path: Path) -> None:
-    """It has been taken for dead in the midst of its steps, and comes back."""
+    """Another attempt begins amid its steps."""
     space = Space(alpha=(0.1, 0.3), beta=(50.0, 80.0), margin_ratio=(1.0, 2.0))
     setup = Setup(
         config=tiny_config(warmup_steps=0), space=space, spectrum=eigenvalues(small_faces.train), folder=tmp_path,
