@@ -133,7 +133,8 @@ def sweep(args: argparse.Namespace) -> int:
     from sweeps.run import run_study
     from sweeps.study import missing_trials
 
-    tune_process(find_device(config.device))
+    if config.engine == "local":
+        tune_process(find_device(config.device))
     with Interrupt() as stop:
         study = run_study(config, stop)
     unfinished = config.seeds or missing_trials(study, config.total)

@@ -139,6 +139,8 @@ def _check_engine(config: StudyConfig) -> None:
     together = config.processes_per_trial
     if together > 1 and (config.train.batch_size % together or config.train.norm == "batch"):
         raise UserError(f"--processes-per-trial is {together}; it takes a divisor of --batch-size, and no --norm batch")
+    if together > 1 and config.engine == "local" and (config.workers or 1) > 1:
+        raise UserError(f"--processes-per-trial is {together}; it takes --workers 1, or another engine")
     for name, engine in (("address", "ray"), ("gpus_per_trial", "ray"), ("slurm", "slurm")):
         if getattr(config, name) and config.engine != engine:
             raise UserError(f"--{name.replace('_', '-')} is given without --engine {engine}")

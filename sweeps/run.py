@@ -132,11 +132,11 @@ def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, A
 
 def worker_count(config: StudyConfig, device: torch.device) -> int:
     """Return the number of workers here: as configured, or one for each GPU or CPU thread, but no more than trials."""
-    if config.workers:
-        return config.workers
+    if config.workers or config.processes_per_trial > 1:
+        return config.workers or 1
     if device.type == "cpu":
         return min(torch.get_num_threads(), config.total)
-    every_gpu = device.type == "cuda" and config.device in ("auto", "cuda") and config.processes_per_trial == 1
+    every_gpu = device.type == "cuda" and config.device in ("auto", "cuda")
     return min(torch.cuda.device_count(), config.total) if every_gpu else 1
 
 

@@ -13,7 +13,6 @@ import torch
 from browser import chromium
 from helpers import CPU, forgive, tiny_config
 from hypothesis import settings
-from postgresql import PostgreSQL
 from selenium.webdriver import Chrome
 
 from introvae.data.image_set import ImageSet, load_images, to_float
@@ -48,13 +47,6 @@ def real(faces: ImageSet) -> torch.Tensor:
 def small_faces() -> ImageSet:
     """ORL faces at 16 px, for training."""
     return load_images("orl-faces", 16)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server of the tests' own."""
-    with PostgreSQL() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

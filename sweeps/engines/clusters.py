@@ -63,7 +63,7 @@ class RayEngine:
     def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
         """Name Ray's error."""
         if isinstance(error, self.ray.exceptions.RayTaskError):
-            raise StoppedError(f"the Ray cluster cannot run tasks: {str(error).splitlines()[-1]}")
+            raise StoppedError(f"the Ray cluster cannot run tasks ({_last_line(error)})")
         return type(error).__name__, False
 
     def close(self) -> None:
@@ -111,8 +111,15 @@ class SlurmEngine:
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         """Submit a job that runs a task."""
+        import submitit.core.utils
+
         future: Future[Result] = Future()
-        job = self.jobs[worker] = self.executor.submit(run_task, task)
+        try:
+            job = self.jobs[worker] = self.executor.submit(run_task, task)
+        except submitit.core.utils.FailedSubmissionError as error:
+            raise StoppedError(
+                f"Slurm takes no job ({_last_line(error)}); fix it, then rerun the same command"
+            ) from None
 
         def watch() -> None:
             try:
@@ -136,11 +143,14 @@ class SlurmEngine:
 
         job = self.jobs.pop(worker)
         if isinstance(error, submitit.core.utils.FailedJobError):
-            reason = [line for line in str(error).splitlines() if line.strip()][-1]
-            raise StoppedError(f"jobs cannot run tasks ({reason.strip()}); see {job.paths.stderr}")
+            raise StoppedError(f"jobs cannot run tasks ({_last_line(error)}); see {job.paths.stderr}")
         return f"job {job.job_id} {job.state.lower()}", False
 
     def close(self) -> None:
         """Cancel the jobs that run."""
         for worker in list(self.jobs):
             self.kill(worker)
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2]
