@@ -14,19 +14,15 @@ from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Rang
 from sweeps.points import read_points, settings_of
 
 DESCRIPTION = (
-    "Search alpha, beta and the margin m of an IntroVAE with Optuna. The same command resumes a study; --trials is its "
-    "total, pruned trials included."
-)
-EPILOG = (
-    "Ranges are LO:HI, searched on a log scale. By default, that of beta follows from the images, and that of m from a "
-    "VAE's KL in nats at this beta."
+    "Search alpha, beta and the margin m of an IntroVAE with Optuna, in ranges LO:HI on a log scale. The same command "
+    "resumes a study; --trials is its total, pruned trials included."
 )
 NO_FLAG = (*SET_BY_STUDY, "beta_neg", "gamma_r")  # settings of a training; the last two are of --objective soft
 
 
 def command_line() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser("introvae-sweep", "[options]", DESCRIPTION, EPILOG)
+    parser = Parser("introvae-sweep", "[options]", DESCRIPTION)
     parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=29)  # so that the help fits a screen
     add = parser.add_argument
     add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
@@ -34,22 +30,19 @@ def command_line() -> Parser:
     add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="folder that holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add("--workers", type=int, metavar="N", help="trials at once [one per core or GPU]")
+    add("--engine", choices=ENGINES, default="local", metavar="NAME", help="local, ray or slurm [local]")
+    add("--address", metavar="HOST:PORT", help="Ray cluster, or auto on one of its nodes")
+    add("--gpus-per-trial", type=float, default=0.0, metavar="X", help="GPUs of Ray for each trial, such as 0.25 [0]")
+    jobs = partial(parse_pairs, parse=parse_option, takes="--slurm takes NAME=X,..., such as gpus_per_node=1")
+    add("--slurm", type=jobs, default={}, metavar="NAME=X,...", help="submitit's parameters of each job")
+    add("--processes-per-trial", type=int, default=1, metavar="K", help="torchrun K processes for each [1]")
+    add("--silence", type=float, default=900.0, metavar="S", help="try again after S seconds without a log [900]")
     add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
     add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
     add("--isolate", action="store_true", help="give each trial a process of its own")
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add("--quiet", action="store_true", help="show only the result, and errors")
     add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
-    add = parser.add_argument_group("machines").add_argument
-    add("--engine", choices=ENGINES, default="local", metavar="NAME", help="local, ray or slurm [local]")
-    add("--address", metavar="HOST:PORT", help="Ray cluster, or auto on one of its nodes")
-    add("--gpus-per-trial", type=float, default=0.0, metavar="X", help="GPUs of Ray for each trial, such as 0.25 [0]")
-    jobs = partial(parse_pairs, parse=parse_option, takes="--slurm takes NAME=X,..., such as gpus_per_node=1")
-    add("--slurm", type=jobs, default={}, metavar="NAME=X,...", help="submitit's parameters of each job")
-    text = "processes that train each trial together, a GPU each [1]"
-    add("--processes-per-trial", type=int, default=1, metavar="K", help=text)
-    text = "seconds without a log until a trial is tried again [900]"
-    add("--silence", type=float, default=900.0, metavar="S", help=text)
     add = parser.add_argument_group("search").add_argument
     add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
@@ -59,7 +52,7 @@ def command_line() -> Parser:
     searched = partial(parse_pairs, parse=parse_range, takes="--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3")
     text = "search further settings, such as lr=1e-4:1e-3"
     add("--search", type=searched, default={}, metavar="NAME=LO:HI,...", help=text)
-    add("--points", metavar="FILE|NAME", help="first train a CSV of settings, beta-comparison, claims or low-beta")
+    add("--points", metavar="FILE|NAME", help="first train a CSV of settings, or a shipped one")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")

@@ -52,7 +52,9 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
             choices = field.metadata["choices"] or None
-            metavar = None if choices else _metavar(hints[field.name])
+            long = choices and len(choices) > 3
+            metavar = "NAME" if long else None if choices else _metavar(hints[field.name])
+            text = f"{', '.join(choices)} {text[text.rindex('[') :]}" if long else text
             parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
 
 

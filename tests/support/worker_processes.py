@@ -48,11 +48,17 @@ def send_amid(run: Path, step: int, number: signal.Signals, driver: int | None =
 
     The process is stopped first, to be sure of where it is.
     """
-    wait_until(lambda: is_amid(run, step), 120)
-    (pid,) = worker_pids(driver)
-    os.kill(pid, signal.SIGSTOP)
-    assert is_amid(run, step), "the run ended too soon"
-    os.kill(pid, number)
+
+    def sent() -> bool:
+        pids = worker_pids(driver)
+        if len(pids) != 1 or not is_amid(run, step):
+            return False
+        os.kill(pids[0], signal.SIGSTOP)
+        amid = is_amid(run, step)
+        os.kill(pids[0], number if amid else signal.SIGCONT)
+        return amid
+
+    wait_until(sent, 120)
 
 
 @contextmanager

@@ -122,6 +122,7 @@ def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
     assert holder in second.stderr and second.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "--workers", "2", *words(tmp_path, SHORT, 3)]
     assert subprocess.run(command).returncode == 0
