@@ -52,9 +52,9 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
             choices = field.metadata["choices"] or None
-            long = choices and len(choices) > 3
-            metavar = "NAME" if long else None if choices else _metavar(hints[field.name])
-            text = f"{', '.join(choices)} {text[text.rindex('[') :]}" if long else text
+            metavar = None if choices else _metavar(hints[field.name])
+            if choices and len(choices) > 3:
+                metavar, text = "NAME", f"{', '.join(choices)} [{field.default}]"
             parser.add_argument(flag, type=_parser(hints[field.name]), choices=choices, metavar=metavar, help=text)
 
 
