@@ -24,7 +24,7 @@ STREAMS = (  # a name's position is part of its seeds, so new ones go to the end
 
 
 def derive(seed: int, stream: str, index: int = 0) -> int:
-    """Derive a 63-bit seed for one of STREAMS at one index, such as a step, an epoch or a slot of a study."""
+    """Derive a 63-bit seed for one of STREAMS at one index, such as a step, an epoch or a trial of a study."""
     entropy = np.random.SeedSequence((seed, STREAMS.index(stream), index))
     return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
 

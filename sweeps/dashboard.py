@@ -3,6 +3,7 @@
 optuna-dashboard sqlite:///predictions/STUDY/study.db --artifact-dir predictions/STUDY/artifacts
 """
 
+from collections.abc import Container
 from pathlib import Path
 
 import optuna
@@ -13,9 +14,12 @@ from introvae.runs.pictures import last_picture
 ARTIFACTS = "artifacts"  # a folder of the study's
 
 
-def constrain(trial: optuna.Trial, name: str, value: float) -> None:
-    """Set a named constraint, met if the value is at most 0; also as an attribute, since dashboards show no other."""
-    if name not in trial.constraints:  # a trial that was cut off may have it
+def constrain(trial: optuna.Trial, name: str, value: float, known: Container[str] = ()) -> None:
+    """Set a named constraint, unless it is known, met if the value is at most 0.
+
+    It becomes an attribute as well, since dashboards show no other.
+    """
+    if name not in known:
         trial.set_constraint(name, value)
     trial.set_user_attr(f"constraint {name}", value)
 

@@ -21,7 +21,7 @@ from sweeps.dashboard import constrain, upload_picture
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
-from sweeps.search.pruning import rungs
+from sweeps.search.pruning import FINISHED, rungs
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 from sweeps.view import SECONDS, View
@@ -39,6 +39,7 @@ class _Run:
 
     trial: optuna.Trial
     reported: set[int]  # steps whose scores the study knows
+    constraints: Mapping[str, float]  # that it knows from an earlier driver
     values: Mapping[str, float]
     worker: int
     plan: Plan | None = None  # once its warm-up is trained
@@ -72,6 +73,7 @@ class Driver:
     ) -> None:
         self.setup, self.config, self.study, self.view, self.stop = setup, config, study, view, stop
         known = study.get_trials(deepcopy=False)
+        self.ended = {trial.number: trial for trial in known if trial.state in FINISHED}
         self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
         self.running: dict[int, _Run] = {}  # by worker
@@ -91,7 +93,7 @@ class Driver:
         """
         self.engine, self.idle = engine, list(range(engine.capacity))
         try:
-            while self._begin() or self.running:
+            while self._busy():
                 futures = {run.future: run for run in self.running.values() if run.future}
                 for future in wait(futures, LOOK_EVERY, FIRST_COMPLETED).done:
                     self._task_ended(futures[future], future)
@@ -137,14 +139,11 @@ class Driver:
             run.silent += elapsed
         run.lasted += elapsed * run.begun
 
-    def _begin(self) -> bool:
-        """Give idle workers trials, those that were cut off first; tell whether one began."""
-        begun = False
+    def _busy(self) -> bool:
+        """Give idle workers trials, those that were cut off first; tell whether any worker has one."""
         while self.idle and not self.stopping and (self.cut_off or self.asked < self.config.total):
-            reported = set[int]()
-            if self.cut_off:
-                known = self.cut_off.pop(0)
-                reported = set(known.intermediate_values)
+            known = self.cut_off.pop(0) if self.cut_off else None
+            if known:
                 trial = optuna.Trial(self.study, known._trial_id)  # no public call goes on with a trial
             else:
                 trial, self.asked = self.study.ask(), self.asked + 1
@@ -152,9 +151,9 @@ class Driver:
             values = self.setup.space.suggest(trial, point)
             if point:
                 trial.set_user_attr("point", dict(point))
-            self._advance(_Run(trial, reported, values, self.idle.pop(0)))
-            begun = True
-        return begun
+            reported, constraints = (set(known.intermediate_values), known.constraints) if known else (set(), {})
+            self._advance(_Run(trial, reported, constraints, values, self.idle.pop(0)))
+        return bool(self.running)
 
     def _advance(self, run: _Run) -> None:
         """Submit the next task of a trial, unless another trial trains its warm-up."""
@@ -274,11 +273,12 @@ class Driver:
         trial.set_user_attr(SECONDS, round(run.seconds, 4))
         trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
         upload_picture(trial, folder)
-        constrain(trial, "failed", 1.0 if record.state.failed else -1.0)
+        constrain(trial, "failed", 1.0 if record.state.failed else -1.0, run.constraints)
         if record.state is RunState.COMPLETE:
-            self.study.tell(trial, record.optimized)
+            told = self.study.tell(trial, record.optimized)
         else:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            told = self.study.tell(trial, state=TrialState.PRUNED)
+        self.ended[told.number] = told
         if run.plan is None:
             self._leave_warmup(run)
         elif run.fence:
@@ -286,10 +286,9 @@ class Driver:
         if self.config.isolate:
             self.engine.kill(run.worker)
         self.idle.append(run.worker)
-        trials = self.study.get_trials(deepcopy=False)
         if self.config.keep is not None:
-            keep_best(trials, self.setup.run_folder, self.config.keep, self.removed)
-        self.view.finished(run.worker, trials[trial.number], trials)
+            keep_best(self.ended.values(), self.setup.run_folder, self.config.keep, self.removed)
+        self.view.finished(run.worker, told, list(self.ended.values()))
 
 
 def _size(path: Path) -> tuple[int, float] | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from analysis.measures.spectrum import vae_kl
 from introvae.config import TrainConfig, dump_toml
 from introvae.randomness import derive
-from introvae.runs.folder import CHECKPOINT, last_row, read_metrics
+from introvae.runs.folder import CHECKPOINT, last_row
 from sweeps.config import searched
 from sweeps.search.space import OTHER, Space, rounded
 
@@ -113,7 +113,8 @@ def plan_trial(setup: Setup, number: int, values: Mapping[str, float]) -> Plan:
     """
     config = run_config(setup, number, values)
     warmup = setup.warmup_folder(config) if config.warmup_steps else None
-    kl = vae_kl(config, setup.spectrum, read_metrics(warmup) if warmup else [])
+    row = last_row(warmup) if warmup else None
+    kl = vae_kl(config, setup.spectrum, [row] if row else [])
     m = rounded(values["m"] if "m" in values else values["margin_ratio"] * kl)
     return Plan(config=replace(config, m=m), folder=setup.run_folder(number), warmup=warmup, vae_kl=kl)
 

@@ -68,9 +68,9 @@ class View:
                 self.shown = now
 
     def finished(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial]) -> None:
-        """Show a trial that a worker has just ended, given all `known` trials of the study."""
+        """Show a trial that a worker has just ended, given all `known` ones of the study that have."""
         done = sum(trial.state in FINISHED and trial.number < self.trials for trial in known)
-        leader = _leader(known) + _left(known, self.trials - done)
+        leader = _leader(known) + _left(known, self.trials - done, self.workers)
         if self.live:
             self._print_above(_ended(trial), sys.stdout)
             self._draw(0, "study", done, self.trials, leader)
@@ -136,14 +136,13 @@ def _leader(trials: Iterable[FrozenTrial]) -> str:
     return f"best {best.value:.3f} (trial {best.number})" if best else "none complete"
 
 
-def _left(trials: Sequence[FrozenTrial], missing: int) -> str:
+def _left(trials: Sequence[FrozenTrial], missing: int, workers: int) -> str:
     """Return the time that the missing trials will take the workers, "" if it is too early to tell."""
     timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
     if len(timed) < FEWEST or missing <= 0:
         return ""
     timed.sort(key=lambda trial: trial.datetime_complete or datetime.max)
     cost = mean(trial.user_attrs[SECONDS] for trial in timed[-LATEST:])
-    workers = 1 + sum(trial.state == TrialState.RUNNING for trial in trials)
     none_short = all(trial.state == TrialState.COMPLETE for trial in timed)
     return f", {'at most ' if none_short else ''}{duration(cost * missing / min(workers, missing))} left"
 

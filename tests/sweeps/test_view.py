@@ -82,7 +82,7 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
         view.finished(0, KNOWN[2], KNOWN)
         lines = terminal.lines()
         assert lines[2] == THIRD and lines[4] == "idle"
-        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\), 24 s left", lines[3])
+        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\), 12 s left", lines[3])
         assert re.fullmatch(rf"trial-003  75%\|█+[^|]*\| 450/600, {LOSSES}", lines[5])
         assert all(len(line) <= 80 for line in lines)
 
@@ -177,7 +177,7 @@ def test_quiet_shows_only_what_goes_wrong() -> None:
 
 
 def told(
-    capsys: pytest.CaptureFixture[str], seconds: list[float], trials: int, running: int = 0, short: int = 0
+    capsys: pytest.CaptureFixture[str], seconds: list[float], trials: int, workers: int = 1, short: int = 0
 ) -> str:
     """Return what is said of a study whose ended trials took these seconds; the last `short` of them were pruned."""
     whole = len(seconds) - short
@@ -185,11 +185,8 @@ def told(
     known = [
         ended(number, 0.1, "", state, took) for number, (took, state) in enumerate(zip(seconds, states, strict=True))
     ]
-    under_way = optuna.create_study()
-    for _ in range(running):
-        under_way.ask()
-    with View(trials=trials, done=0) as view:
-        view.finished(0, known[-1], known + under_way.trials)
+    with View(trials=trials, done=0, workers=workers) as view:
+        view.finished(0, known[-1], known)
     return capsys.readouterr().out.partition("m 5.25; ")[2].strip()
 
 
@@ -198,8 +195,8 @@ def test_the_time_left_follows_the_cost_of_a_trial_and_the_workers(capsys: pytes
     assert told(capsys, [60, 60], 50) == best  # too early to tell
     assert told(capsys, [60, 60, 60], 13) == f"{best}, at most 10 min left"
     assert told(capsys, [60, 60, 12], 13, short=1) == f"{best}, 7 min left"
-    assert told(capsys, [60, 60, 12], 13, short=1, running=3) == f"{best}, 2 min left"
-    assert told(capsys, [60, 60, 12], 4, short=1, running=3) == f"{best}, 44 s left"
+    assert told(capsys, [60, 60, 12], 13, short=1, workers=4) == f"{best}, 2 min left"
+    assert told(capsys, [60, 60, 12], 4, short=1, workers=4) == f"{best}, 44 s left"
     assert told(capsys, [600.0] * 5 + [12.0] * 20, 30, short=20) == f"{best}, 60 s left"
     assert told(capsys, [60, 60, 60], 3) == best
 
