@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -62,8 +63,12 @@ class LocalEngine:
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         task = replace(task, device=self.devices[worker], threads=self.threads)
-        if worker not in self.pools:
-            self.pools[worker] = _Pool(task)
+        try:
+            if worker in self.pools:
+                return self.pools[worker].executor.submit(run_task, task)
+        except BrokenProcessPool:  # it died between two tasks
+            self.kill(worker)
+        self.pools[worker] = _Pool(task)
         return self.pools[worker].executor.submit(run_task, task)
 
     def kill(self, worker: int) -> None:

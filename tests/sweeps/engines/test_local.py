@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from worker_processes import beside, is_amid, send_amid, worker_pids
 
 from introvae.errors import StoppedError
 from introvae.runs.folder import load_checkpoint, read_metrics
+from sweeps.engines.local import LocalEngine
 from sweeps.interrupt import Interrupt
-from sweeps.run import run_study
+from sweeps.plan import plan_trial
+from sweeps.run import prepare, run_study
+from sweeps.tasks.fence import Superseded
+from sweeps.tasks.task import Task
 
 LENGTH: dict[str, Any] = {"steps": 240, "warmup_steps": 60, "checkpoint_every": 20}
 STUDY = "orl-faces-16px"
@@ -89,6 +94,22 @@ def test_workers_that_cannot_begin_end_the_study(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("sweeps.engines.local._leave_with_parent", os.abort)
     with pytest.raises(StoppedError, match=r"workers die before they have a task \(SIGABRT\)"):
         sweep(tmp_path)
+
+
+def test_a_worker_that_dies_between_two_tasks_is_replaced(tmp_path: Path) -> None:
+    setup, _ = prepare(study_config(tmp_path))
+    task = Task(
+        setup=setup, plan=plan_trial(setup, 0, {"alpha": 1, "beta": 1, "m": 1}), until=1, attempt="none", device=""
+    )
+    engine = LocalEngine(["cpu"], 1)
+    try:
+        assert isinstance(engine.submit(0, task).result().error, Superseded)
+        (pid,) = worker_pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: all(type(thread).__name__ != "_ExecutorManagerThread" for thread in threading.enumerate()))
+        assert isinstance(engine.submit(0, task).result().error, Superseded)
+    finally:
+        engine.close()
 
 
 @pytest.mark.slow
