@@ -207,7 +207,8 @@ class Driver:
             self.error = self.error or result.error
         elif result.reason:
             self.engine.kill(run.worker)  # after an error of CUDA its process is of no further use
-            self._fail(run, result.reason)
+            if not self.stopping:  # by which its processes may have been hit
+                self._fail(run, result.reason)
         elif run.plan is None:
             if not self.stopping:
                 self.warm.add(run.task.plan.folder)

@@ -34,7 +34,9 @@ def train_together(plan: Plan, until: int, attempt: str, device: str, processes:
     reader, writer = os.pipe()  # which closes once this process is gone
     try:
         command = [sys.executable, "-m", *torchrun, *map(str, words)]
-        done = subprocess.run(command, stdin=reader, capture_output=True, text=True)
+        done = subprocess.run(
+            command, stdin=reader, capture_output=True, text=True, start_new_session=True
+        )  # no Ctrl-C
     finally:
         os.close(reader)
         os.close(writer)

@@ -1,12 +1,19 @@
 """Trials that two processes train together."""
 
+import os
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers import tiny_flags
 from studies import study_config
+from waiting import wait_until
+from worker_processes import is_amid
 
-from introvae.runs.folder import read_metrics
+from introvae.runs.folder import load_checkpoint, read_metrics
 from sweeps.run import run_study
 
 LENGTH = {"steps": 40, "warmup_steps": 20, "checkpoint_every": 10}
@@ -39,3 +46,17 @@ def test_a_run_that_diverges_among_two_processes_says_so(tmp_path: Path) -> None
     )
     (trial,) = run_study(config).trials
     assert "diverged: step " in trial.user_attrs["outcome"] and trial.constraints == {"failed": 1.0}
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_processes_as_a_request_to_stop(tmp_path: Path) -> None:
+    """A terminal sends the signal to all of its processes."""
+    flags = [*tiny_flags("beta", "m", "steps"), "--steps=100000", "--lr=3e-3", "--device=cpu", f"--out={tmp_path}"]
+    words = ["--trials=1", "--workers=1", "--processes-per-trial=2", "--pruner=none"]
+    run = tmp_path / "orl-faces-16px" / "trial-000"
+    process = subprocess.Popen([sys.executable, "-m", "sweeps.cli", *words, *flags], start_new_session=True)
+    wait_until(lambda: is_amid(run, 20), 120)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 128 + signal.SIGINT
+    checkpoint = load_checkpoint(run)
+    assert checkpoint and checkpoint["step"] == read_metrics(run)[-1]["step"] and is_amid(run, 20)
