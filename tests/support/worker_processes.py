@@ -55,7 +55,11 @@ def send_amid(run: Path, step: int, number: signal.Signals, driver: int | None =
             return False
         os.kill(pids[0], signal.SIGSTOP)
         amid = is_amid(run, step)
-        os.kill(pids[0], number if amid else signal.SIGCONT)
+        if amid:
+            os.kill(pids[0], number)
+        if not amid or number != signal.SIGSTOP:
+            with suppress(ProcessLookupError):  # where the signal has ended it
+                os.kill(pids[0], signal.SIGCONT)  # without which it would get none but SIGKILL
         return amid
 
     wait_until(sent, 120)
