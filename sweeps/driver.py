@@ -182,7 +182,6 @@ class Driver:
         )  # fmt: skip
         run.log, run.silent, run.since = _size(plan.folder / METRICS), 0.0, time.monotonic()
         run.begun = not self.engine.queues
-        run.future = None
         self.running[run.worker] = run
         run.future = self.engine.submit(run.worker, run.task)
 
@@ -238,7 +237,8 @@ class Driver:
         assert run.task and run.fence
         run.fence.remove()
         for waiter in self.waiting.pop(run.task.plan.folder, []):
-            self._advance(waiter)
+            if not self.stopping:
+                self._advance(waiter)
 
     def _report(self, run: _Run, step: int, score: float) -> None:
         if step not in run.reported:

@@ -123,11 +123,13 @@ class SlurmEngine:
 
         def watch() -> None:
             try:
-                future.set_result(job.result())
+                result = job.result()
                 for path in (job.paths.submitted_pickle, job.paths.result_pickle):
                     path.unlink(missing_ok=True)
             except Exception as error:
                 future.set_exception(error)
+            else:
+                future.set_result(result)
 
         threading.Thread(target=watch, daemon=True).start()  # a job whose end Slurm forgets is waited for in vain
         return future

@@ -24,7 +24,6 @@ from introvae.runs.pictures import last_picture
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.dashboard import ARTIFACTS
-from sweeps.disk import keep_best
 from sweeps.driver import Driver
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Setup, plan_trial, plan_warmup
@@ -289,21 +288,6 @@ def test_a_driver_that_died_before_it_told_the_study_tells_it_later(
     assert study.trials[0].state == TrialState.RUNNING and study.trials[0].user_attrs["outcome"] == "complete"
     trial = run(setup, study=study)
     assert trial.state == TrialState.COMPLETE and list(trial.intermediate_values) == [310, 320, 330]
-
-
-def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
-    study = optuna.create_study(direction="maximize")
-    for number, value in enumerate((0.1, 0.4, 0.3, 0.2)):
-        state = TrialState.PRUNED if number == 1 else TrialState.COMPLETE
-        study.add_trial(optuna.create_trial(state=state, value=value))
-        for name in ("checkpoint.pt", "checkpoint.previous.pt", "metrics.csv"):
-            (tmp_path / str(number)).mkdir(exist_ok=True)
-            (tmp_path / str(number) / name).touch()
-    keep_best(study.trials, lambda number: tmp_path / str(number), 4, set())
-    assert len(list(tmp_path.glob("*/checkpoint*.pt"))) == 8  # what did not end well too, while there is room
-    keep_best(study.trials, lambda number: tmp_path / str(number), 2, set())
-    assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
-    assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
 
 
 def test_at_rungs_the_weights_and_their_average_count_half_each(
