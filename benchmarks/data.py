@@ -10,6 +10,7 @@ memory-mapped file.
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def main() -> None:
             for _ in range(COPIES):
                 file.write(faces.tobytes())
         pixels = np.memmap(folder / "faces.u8", np.uint8, "r", shape=(COPIES * len(faces), *faces.shape[1:]))
-        streamed = ImageSet("faces", ImageRows(pixels), resident.validation)
+        streamed = replace(resident, train=ImageRows(pixels))
         for kind, images in (("on the device", resident.to(device)), ("streamed", streamed)):
             step, data = measure(images, args.steps, device, folder / kind)
             print(f"{kind}: {step:.2f} ms a step, {data:.3f} ms of it for data ({data / step:.2%})")

@@ -44,9 +44,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     faces = load_images("orl-faces", args.image_size, 3)
-    whole = torch.cat([faces.train[:], faces.validation[:]])
+    whole = torch.cat([faces.train[:], faces.validation[:], faces.test[:]])
     whole = torch.cat([whole, whole.flip(-1), whole])[:MOST_SCORED]
-    images = ImageSet("faces", whole, whole)
+    images = ImageSet("faces", whole, whole, whole)
     config = TrainConfig(image_size=args.image_size, channels=3)
     model = build_model(config, torch.device("cpu")).eval()
     spectrum = eigenvalues(images.train)

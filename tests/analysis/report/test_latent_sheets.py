@@ -61,7 +61,7 @@ def test_the_plane_stands_between_its_originals(trained: Trainer, small_faces: I
 def test_a_few_images_are_enough(small_faces: ImageSet, tmp_path: Path, count: int, channels: int) -> None:
     torch.manual_seed(0)
     few = small_faces.validation[:count].expand(-1, channels, -1, -1)
-    write(build(tiny_config(channels=channels, latent=3)), ImageSet("few", few, few), tmp_path)
+    write(build(tiny_config(channels=channels, latent=3)), ImageSet("few", few, few, few), tmp_path)
     assert all(drawn(tmp_path))
 
 

