@@ -1,11 +1,11 @@
 """Cost of a training step against the orders of passes in the authors' and Soft-IntroVAE's code.
 
-    python benchmarks/step.py [--image-size 64] [--norm group] [--rounds 10]
+    python benchmarks/step.py [--image-size 64] [--norm group] [--device cpu] [--rounds 10]
 
 Networks, batch and mathematics are the same, in float32. Theirs run as published, in contiguous layout with unfused
 Adam; ours as introvae-train runs them. Each has a process of its own, and one works at a time: a round is a step or
 more of each in turn, and the ratio is that of the medians over all rounds. Memory is the peak of what one step saves
-for its backward passes, counted by hooks.
+for its backward passes, counted by hooks. On CUDA ours is shown with each kernel launched, too.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from introvae.config import TrainConfig
 from introvae.nn.networks import build
 from introvae.training.device import adam, tune_process
+from introvae.training.graphs import GraphedStep
 from introvae.training.schedule import Weights
 from introvae.training.step import Noise, Optimizers, train_step
 
@@ -41,6 +42,7 @@ class Contender:
     soft: bool = False
     ours: bool = True
     recompute: bool = False
+    graphed: bool = False
 
 
 CONTENDERS = (
@@ -50,14 +52,18 @@ CONTENDERS = (
     Contender("ours, soft", train_step, soft=True),
     Contender("ours, checkpointing", train_step, recompute=True),
 )
+GRAPHED = (
+    Contender("ours, replayed", train_step, graphed=True),
+    Contender("ours, soft, replayed", train_step, soft=True, graphed=True),
+)  # as introvae-train runs them on CUDA
 
 
-def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
+def prepare(contender: Contender, config: TrainConfig, device: torch.device) -> Callable[[], Any]:
     """Return a function that takes one step, on one batch of random images and noise."""
     torch.manual_seed(0)
-    model = build(replace(config, activation_checkpointing=contender.recompute))
-    x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size)
-    noise = torch.randn(4, config.batch_size, config.latent)
+    model = build(replace(config, activation_checkpointing=contender.recompute)).to(device)
+    x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size, device=device)
+    noise = torch.randn(4, config.batch_size, config.latent, device=device)
     weights = INTROVAE
     if contender.soft:
         scale = 1 / x[0].numel()
@@ -65,9 +71,12 @@ def prepare(contender: Contender, config: TrainConfig) -> Callable[[], Any]:
             alpha=0.5, alpha_decoder=0.5, beta=2.0, kl_weight=1.0, m=0.0, objective="soft", scale=scale, beta_neg=256.0
         )
     if contender.ours:
-        tune_process(torch.device("cpu"))
+        tune_process(device)
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
         optimizers = Optimizers(adam(model.encoder, LR), adam(model.decoder, LR))
+        if contender.graphed:
+            graphed, draws = GraphedStep(model, optimizers), Noise(noise[0], noise[1], noise[2:])
+            return lambda: graphed(x, draws, weights)
     else:
         optimizers = Optimizers(UncheckedAdam(model.encoder, LR), UncheckedAdam(model.decoder, LR))
     return lambda: contender.step(model, optimizers, x, Noise(noise[0], noise[1], noise[2:]), weights)
@@ -123,9 +132,15 @@ def convolution_share(step: Callable[[], Any], steps: int = 5) -> float:
     return sum(time for name, time in times.items() if "conv" in name) / sum(times.values())
 
 
-def serve(contender: Contender, config: TrainConfig, connection: Any) -> None:
+def wait_for(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def serve(contender: Contender, config: TrainConfig, device: torch.device, connection: Any) -> None:
     """Answer requests: the seconds of a step, measured over as many as asked for, "memory" or "share"."""
-    step = prepare(contender, config)
+    step = prepare(contender, config, device)
     step()
     for request in iter(connection.recv, None):
         if request == "memory":
@@ -133,9 +148,11 @@ def serve(contender: Contender, config: TrainConfig, connection: Any) -> None:
         elif request == "share":
             connection.send(convolution_share(step))
         else:
+            wait_for(device)
             start = time.perf_counter()
             for _ in range(request):
                 step()
+            wait_for(device)
             connection.send((time.perf_counter() - start) / request)
 
 
@@ -145,17 +162,19 @@ def main() -> None:
     parser.add_argument("--latent", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--norm", default="group", choices=["group", "batch", "none"])
+    parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=2, help="steps of each contender in a round")
     arguments = vars(parser.parse_args())
-    rounds, steps = arguments.pop("rounds"), arguments.pop("steps")
+    rounds, steps, device = (arguments.pop(name) for name in ("rounds", "steps", "device"))
+    contenders = CONTENDERS + GRAPHED * (device.type == "cuda")
     config = TrainConfig(channels=3, **arguments)
 
     context = mp.get_context("spawn")
     lines = []
-    for contender in CONTENDERS:
+    for contender in contenders:
         here, there = context.Pipe()
-        context.Process(target=serve, args=(contender, config, there), daemon=True).start()
+        context.Process(target=serve, args=(contender, config, device, there), daemon=True).start()
         lines.append(here)
 
     def ask(line: Any, request: Any) -> Any:
@@ -165,12 +184,13 @@ def main() -> None:
     memory = [ask(line, "memory") for line in lines]
     seconds = [[ask(line, steps) for line in lines] for _ in range(rounds + 1)][1:]  # the first round warms up
     medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
-    print(f"{torch.get_num_threads()} threads, {config.image_size} px, widths {config.widths}, z {config.latent}, "
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{where}, {config.image_size} px, widths {config.widths}, z {config.latent}, "
           f"batch {config.batch_size}, norm {config.norm}, {rounds} rounds")  # fmt: skip
     print(f"{'':22} {'ms a step':>9} {'ours is faster by':>18} {'saved MiB':>10} {'ours saves less by':>19}")
-    for contender, median, saved in zip(CONTENDERS, medians, memory, strict=True):
+    for contender, median, saved in zip(contenders, medians, memory, strict=True):
         own = 3 if contender.soft else 2
-        print(f"{contender.name:22} {1000 * median:9.0f} {median / medians[own]:17.2f}x {saved / 2**20:10.1f} "
+        print(f"{contender.name:22} {1000 * median:9.1f} {median / medians[own]:17.2f}x {saved / 2**20:10.1f} "
               f"{1 - memory[own] / saved:18.0%}")  # fmt: skip
     print(f"ours against Soft-IntroVAE's order: {medians[1] / medians[2]:.2f}x")
     print(f"convolutions in ours: {ask(lines[2], 'share'):.0%} of the operators' time")

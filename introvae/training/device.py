@@ -68,8 +68,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
     """Return Adam with PyTorch's defaults, as the paper's authors run it; fused wherever there is real memory."""
-    fused = next(network.parameters()).device.type != "meta"
-    return torch.optim.Adam(network.parameters(), lr, fused=fused)
+    kind = next(network.parameters()).device.type
+    return torch.optim.Adam(network.parameters(), lr, fused=kind != "meta", capturable=kind == "cuda")
 
 
 def compile_networks(networks: Iterable[nn.Module], backend: str | Callable[..., Any] = "inductor") -> None:

@@ -1,6 +1,7 @@
 """Training state: networks, optimizers, moving average and step; checkpoints of it, and models from these."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class State:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config, self.step = config, 0
+        self.measured: int | None = None  # the step that the statistics of batch normalization are of
         try:
             self.model = build_model(config, device)
             self.optimizers = Optimizers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
@@ -37,6 +39,11 @@ class State:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(f"out of memory on {device}: {_memory_of_networks(config)}") from error
+
+    @property
+    def models(self) -> list[IntroVAE]:
+        """The model in training and, if there is one, its moving average."""
+        return [self.model, self.average.model] if self.average else [self.model]
 
     def begin(self, folder: Path, start: Path | None) -> Path:
         """Continue from the last checkpoint of `folder`, else of `start`; return the folder that is continued."""
@@ -64,33 +71,38 @@ class State:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
         if holds_weights_alone(state):
             raise ValueError("it holds weights alone, from which no training can continue")
+        if reason := _mixed_statistics(state["model"]):
+            raise ValueError(reason)
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.model.load_state_dict(state["average"])
         for name, optimizer in self.optimizers._asdict().items():
+            own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
             optimizer.load_state_dict(state[name])
-            for group in optimizer.param_groups:
-                group["lr"] = self.config.lr  # a run started from another's weights has its own
+            for group, (lr, capturable) in zip(optimizer.param_groups, own, strict=True):
+                group["lr"], group["capturable"] = lr, capturable  # the checkpoint may be another run's, or device's
                 for parameter in group["params"]:
                     shapes = {moment.shape for moment in optimizer.state[parameter].values() if moment.dim()}
                     if shapes != {parameter.shape}:  # PyTorch would notice at the next step, or never
                         raise ValueError(f"the state of Adam does not fit the {name}")
-        self.step = state["step"]
+        self.step = self.measured = state["step"]
 
 
 class MovingAverage:
-    """Exponential moving average of a model's parameters and buffers, for evaluation and pictures.
+    """Exponential moving average of a model's parameters, for evaluation and pictures.
 
-    The decay of update t, counted from 0, is min(decay, (1 + t) / (10 + t)), so that early weights are forgotten.
+    The decay of update t, counted from 0, is min(decay, (1 + t) / (10 + t)), so that early weights are forgotten. Batch
+    statistics are not averaged, since those of averaged weights are others: `introvae.training.statistics` measures them.
     """
 
     def __init__(self, model: IntroVAE, decay: float) -> None:
         """Average `model` with a `decay` in (0, 1)."""
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self._own = _tensors(self.model)
-        self._averaged = _tensors(model)
+        self._own = list(self.model.parameters())
+        self._averaged = list(model.parameters())
 
+    @torch.no_grad()
     def update(self, t: int) -> None:
         """Move toward the averaged model as it is now."""
         weight = 1 - min(self.decay, (1 + t) / (10 + t))
@@ -120,7 +132,10 @@ def load_weights(model: IntroVAE, run: Path) -> None:
     if state is None:
         raise UserError(f"{run} has no checkpoint; give a run folder that has one")
     try:
-        model.load_state_dict(state.get("average", state["model"]))
+        weights = state.get("average", state["model"])
+        if reason := _mixed_statistics(weights):
+            raise UserError(f"{run} cannot be used: {reason}")
+        model.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         raise UserError(f"the networks of {run} have other shapes than its settings say, or this run's") from error
 
@@ -161,6 +176,8 @@ def _memory_of_networks(config: TrainConfig) -> str:
     )
 
 
-def _tensors(model: IntroVAE) -> list[Tensor]:
-    """Return all parameters and buffers but batch norm's counters, which evaluation does not look at."""
-    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+def _mixed_statistics(weights: Mapping[str, Tensor]) -> str:
+    """Say why weights that an earlier version has trained cannot be evaluated as trained; "" if they can."""
+    if any(name.endswith(".running_mean") for name in weights):
+        return "an earlier version mixed the batch statistics of real images and fakes; train it again"
+    return ""

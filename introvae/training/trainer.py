@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from introvae.runs.folder import METRICS, MetricsLog, read_metrics, save_checkpo
 from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_picture
 from introvae.training.device import autocast, compile_networks
 from introvae.training.distributed import first_alone, is_first, share, world_size
+from introvae.training.graphs import GraphedStep
 from introvae.training.metrics import COLUMNS, MEANS, of_all_processes, summary
 from introvae.training.schedule import Weights, phase_seed, weights_at
 from introvae.training.state import State
+from introvae.training.statistics import BATCHES, measure_statistics
 from introvae.training.step import Noise, Terms, train_step
 
 OnLog = Callable[[dict[str, float]], None]
@@ -72,10 +75,13 @@ class Trainer:
             self.log = MetricsLog(self.folder, COLUMNS, self.begun_with) if is_first() else None
         if config.compile:
             compile_networks((self.model.encoder, self.model.decoder))
+        self._update: Callable[[Tensor, Noise, Weights], Terms] = partial(train_step, self.model, self.state.optimizers)
+        if device.type == "cuda" and world_size() == 1 and not (config.compile or config.activation_checkpointing):
+            self._update = GraphedStep(self.model, self.state.optimizers)
 
     @property
     def model(self) -> IntroVAE:
-        """The model in training."""
+        """The model in training; its batch statistics are of the last picture, checkpoint or look at `evaluated`."""
         return self.state.model
 
     @property
@@ -86,6 +92,7 @@ class Trainer:
     @property
     def evaluated(self) -> IntroVAE:
         """The model that pictures and scores look at: the moving average if there is one."""
+        self._measure()
         return self.state.average.model if self.state.average else self.model
 
     def run(
@@ -148,7 +155,7 @@ class Trainer:
                     noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
             x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
             with autocast(self.device, self.config.precision):
-                return train_step(self.model, self.state.optimizers, x, noise, weights)
+                return self._update(x, noise, weights)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -172,8 +179,23 @@ class Trainer:
         """Draw the same images and the same noise in every run of one latent size."""
         originals = to_float(fixed_images(self.images.validation).to(self.device))
         noise = normal((len(originals), self.config.latent), 0, "pictures").to(self.device)
-        bands = (originals, self.evaluated.reconstruct(originals), self.evaluated.decode(noise))
+        bands = (originals, self.evaluated.reconstruct(originals), self.evaluated.decode(noise, "sample"))
         write_picture(self.folder, self.step, bands)
+
+    def _measure(self) -> None:
+        """Measure what batch norm needs in evaluation, on the same images and noise at every step."""
+        c = self.config
+        if c.norm != "batch" or self.state.measured == self.step:
+            return
+        draws = (
+            (
+                self.batches(c.seed, index).contiguous(memory_format=torch.channels_last),
+                normal((2, c.batch_size, c.latent), c.seed, "statistics", index, self.device),
+            )
+            for index in range(BATCHES)
+        )
+        measure_statistics(self.state.models, draws)
+        self.state.measured = self.step
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:
         if bad < 0 and all(bool(p.isfinite().all()) for p in self.model.parameters()):
@@ -189,6 +211,7 @@ class Trainer:
     def _save(self) -> None:
         assert self.log
         self.log.sync()
+        self._measure()
         save_checkpoint(self.folder, self.state.as_dict())
 
     def _logged(self, source: Path) -> list[dict[str, float]]:
