@@ -2,7 +2,7 @@
 
 `benchmarks/sweep.py` runs it. The setting is small (ORL faces at 16 px), and takes an hour on two cores. Each point is
 trained to its end, and scored every 25 steps. A pruned trial is bit for bit the beginning of the full one, so these
-scores and energies tell, by the study's own pruner and rules, what a study of the same points would have done:
+scores and energies tell, by the study's own pruning and rules, what a study of the same points would have done:
 
 price: training steps of the pruned study, with its warm-up counted once, as a share of those of 50 separate trainings,
     each with its warm-up; and, warm-ups left out, the share of the adversarial steps.
@@ -43,7 +43,7 @@ from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup
 from sweeps.run import prepare
-from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
+from sweeps.search.pruning import Rules, Stopped, goes_on, rungs
 from sweeps.search.space import Space
 
 TRAIN = TrainConfig(
@@ -153,22 +153,23 @@ def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> 
 
     `compared` maps the scores of the weights and of their average to the number by which trials are compared.
     """
-    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
+    scores: defaultdict[int, list[float]] = defaultdict(list)  # of the trainings before, by rung
     steps, complete = [], []
     for index, full in enumerate(trainings):
-        trial, end = study.ask(), TRAIN.steps
+        end = TRAIN.steps
         ruled_out = min(rules(full).values(), default=TRAIN.steps + 1)
         for rung in [*rungs(TRAIN), TRAIN.steps]:
             if ruled_out < rung:
                 end = ruled_out
                 break
-            trial.report(compared(full["scores"][str(rung)]), rung)
-            if ruled_out == rung or (rung < TRAIN.steps and trial.should_prune()):
+            score = compared(full["scores"][str(rung)])
+            ends = ruled_out == rung or (rung < TRAIN.steps and not goes_on(score, scores[rung]))
+            scores[rung].append(score)
+            if ends:
                 end = rung
                 break
         else:
             complete.append(index)
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         steps.append(end - TRAIN.warmup_steps)
     return steps, complete
 

@@ -21,7 +21,7 @@ from sweeps.dashboard import constrain, upload_picture
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
-from sweeps.search.pruning import FINISHED, rungs
+from sweeps.search.pruning import FINISHED, goes_on, rungs
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 from sweeps.view import SECONDS, View
@@ -38,7 +38,7 @@ class _Run:
     """A trial under way, on one of the engine's workers."""
 
     trial: optuna.Trial
-    reported: set[int]  # steps whose scores the study knows
+    reported: dict[int, float]  # scores that the study knows, by step
     constraints: Mapping[str, float]  # that it knows from an earlier driver
     values: Mapping[str, float]
     worker: int
@@ -151,7 +151,7 @@ class Driver:
             values = self.setup.space.suggest(trial, point)
             if point:
                 trial.set_user_attr("point", dict(point))
-            reported, constraints = (set(known.intermediate_values), known.constraints) if known else (set(), {})
+            reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
             self._advance(_Run(trial, reported, constraints, values, self.idle.pop(0)))
         return bool(self.running)
 
@@ -226,11 +226,15 @@ class Driver:
             self._tell(run, result.record)
         elif self.stopping:
             return
-        elif result.score is not None and self.setup.prune and run.trial.should_prune():
+        elif result.score is not None and self.setup.prune and not self._is_good(run, task.until):
             self._submit(run, plan, task.until, f"smoothed score {result.score:.3f} at step {task.until}")
         else:
             run.ahead = [step for step in run.ahead if step > task.until and step >= result.step]
             self._submit(run, plan, run.ahead[0])
+
+    def _is_good(self, run: _Run, rung: int) -> bool:
+        others = [t.intermediate_values[rung] for t in self.ended.values() if rung in t.intermediate_values]
+        return goes_on(run.reported[rung], others)
 
     def _leave_warmup(self, run: _Run) -> None:
         """Let the trials that wait for the warm-up of a run continue: it is trained, or the run has failed."""
@@ -243,7 +247,7 @@ class Driver:
     def _report(self, run: _Run, step: int, score: float) -> None:
         if step not in run.reported:
             run.trial.report(score, step)
-            run.reported.add(step)
+            run.reported[step] = score
 
     def _abandon(self, run: _Run) -> None:
         del self.running[run.worker]

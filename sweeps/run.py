@@ -23,7 +23,6 @@ from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
 from sweeps.engines.local import InlineEngine, LocalEngine
 from sweeps.plan import Setup
-from sweeps.search.pruning import pruner_of
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
 from sweeps.seeds import repeats_of, write_spread
@@ -68,7 +67,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
     setup, images = prepare(config)
     with lock(setup.folder), database_errors(setup.folder):
         sampler = NumberedSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
-        study = open_study(setup.folder, settings(setup, config, images), sampler, pruner_of(config.pruned_by))
+        study = open_study(setup.folder, settings(setup, config, images), sampler)
         say = partial(print, flush=True) if not config.quiet else lambda line: None
         say(f"study {setup.folder}: {opening(setup, config.total)}")
         if missing := missing_trials(study, config.total):

@@ -1,4 +1,4 @@
-"""Studies: created or continued with their settings, sampler and pruner, in an SQLite database in their folder.
+"""Studies: created or continued with their settings and sampler, in an SQLite database in their folder.
 
 Seeds and the sampler's draws follow from the study's seed and a trial's number, so a trial that was cut off continues
 as if nothing had happened.
@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 import torch
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -25,16 +24,14 @@ from introvae.config import differences
 from introvae.data.image_set import ImageSet
 from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
-from sweeps.search.pruning import FINISHED, HalvingPruner
+from sweeps.search.pruning import FINISHED
 from sweeps.search.samplers import NumberedSampler
 
 DATABASE = "study.db"
 NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "fuse", "9p")  # of machines that share a disk
 
 
-def open_study(
-    folder: Path, settings: dict[str, Any], sampler: BaseSampler | None = None, pruner: BasePruner | None = None
-) -> optuna.Study:
+def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | None = None) -> optuna.Study:
     """Open the study named as its folder, or create it with these plain settings.
 
     Raises:
@@ -49,7 +46,7 @@ def open_study(
     storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
     study = optuna.create_study(
         storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True,
-        sampler=sampler or NumberedSampler(0), pruner=pruner or HalvingPruner(),
+        sampler=sampler or NumberedSampler(0),
     )  # fmt: skip
     known = study.user_attrs.get("settings", settings)
     if known != settings:

@@ -6,11 +6,9 @@ measures what all this saves and costs.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import optuna
-from optuna.pruners import BasePruner, NopPruner
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from introvae.config import TrainConfig
 from introvae.runs.record import RunState
@@ -38,25 +36,16 @@ def rungs(config: TrainConfig) -> list[int]:
     return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
 
 
-class HalvingPruner(BasePruner):
-    """Successive halving as trials come: a trial continues if it is among the best third of all scores at its rung.
+def goes_on(score: float, others: Sequence[float]) -> bool:
+    """Tell whether a trial continues after a rung: if it is among the best third of all scores there.
 
-    Optuna's own pruner also counts trials that still run, so a continued study would decide differently.
+    Args:
+        score: The trial's score at the rung.
+        others: Scores at the rung of trials that have ended. Those that still run do not count, or a continued study
+            would decide differently.
     """
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        rung = trial.last_step
-        if rung is None:
-            return False
-        finished = study.get_trials(deepcopy=False, states=FINISHED)
-        scores = [t.intermediate_values[rung] for t in finished if rung in t.intermediate_values]
-        better = sum(score > trial.intermediate_values[rung] for score in scores)
-        return better >= max(1, round(KEPT_SHARE * (len(scores) + 1)))
-
-
-def pruner_of(name: str) -> BasePruner:
-    """Return the pruner called `name`, one of `sweeps.config.PRUNERS`."""
-    return HalvingPruner() if name == "halving" else NopPruner()
+    better = sum(other > score for other in others)
+    return better < max(1, round(KEPT_SHARE * (len(others) + 1)))
 
 
 class Rules:

@@ -15,7 +15,6 @@ from sweeps.engines.base import Engine
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Setup
 from sweeps.run import prepare
-from sweeps.search.pruning import pruner_of
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import Space
 from sweeps.study import open_study
@@ -35,7 +34,7 @@ def drive(setup: Setup, config: StudyConfig, study: optuna.Study, engine: Engine
 def study_of(setup: Setup, config: StudyConfig) -> optuna.Study:
     """Return a new study in memory."""
     sampler = NumberedSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
-    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner_of(config.pruned_by))
+    return optuna.create_study(direction="maximize", sampler=sampler)
 
 
 def run_trials(config: StudyConfig) -> tuple[Setup, ImageSet, optuna.Study]:
@@ -77,10 +76,11 @@ def drawn_study(
     points: Sequence[Mapping[str, float]] = (),
     sampler: str = "tpe",
     seed: int = 0,
+    steps: int = 1,
 ) -> optuna.Study:
-    """Begin or continue a study whose trials have no warm-up and one task each; return it."""
+    """Begin or continue a study whose trials have no warm-up and, if they have one step, one task each; return it."""
     setup = Setup(
-        config=tiny_config(seed=seed, warmup_steps=0, steps=1), space=space, spectrum=torch.ones(8), folder=folder,
+        config=tiny_config(seed=seed, warmup_steps=0, steps=steps), space=space, spectrum=torch.ones(8), folder=folder,
         weights={"score": 1.0}, points=points,
     )  # fmt: skip
     study = open_study(folder, {}, NumberedSampler(seed, sampler, space.distributions, points))

@@ -90,15 +90,6 @@ def study_config(out: Path, train: Mapping[str, Any] | None = None, **values: An
     return StudyConfig(**given | {"out": out, "device": "cpu"} | values)
 
 
-def would_prune(study: optuna.Study, scores: dict[int, float]) -> bool:
-    trial = study.ask()
-    for step, value in scores.items():
-        trial.report(value, step)
-    decision = trial.should_prune()
-    study.tell(trial, state=TrialState.FAIL)
-    return decision
-
-
 def finished(study: optuna.Study, rungs: dict[int, float], pruned: bool = False) -> None:
     state = TrialState.PRUNED if pruned else TrialState.COMPLETE
     study.add_trial(optuna.create_trial(state=state, value=rungs[max(rungs)], intermediate_values=rungs))

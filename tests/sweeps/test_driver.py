@@ -69,34 +69,28 @@ Run = Callable[..., FrozenTrial]
 def run(small_faces: ImageSet) -> Run:
     """Function that trains one trial of a setup in this process, and returns how it ended."""
 
-    def run(
-        setup: Setup, pruner: optuna.pruners.BasePruner | None = None, study: optuna.Study | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> FrozenTrial:  # fmt: skip
-        if study is None:
-            study = new_study(pruner)
+    def run(setup: Setup, study: optuna.Study | None = None, stop: Callable[[], bool] = lambda: False) -> FrozenTrial:
+        study = study or new_study()
         engine = InlineEngine(Worker(images=small_faces))
         with View(1, 0, quiet=True) as view:
-            driver = Driver(setup, StudyConfig(train=setup.config, trials=1, keep=None), study, view, stop)
+            config = StudyConfig(train=setup.config, trials=max(1, len(study.trials)), keep=None)
+            driver = Driver(setup, config, study, view, stop)
             engine.worker.look = driver.look
             driver.fill(engine)
-        (trial,) = study.trials
-        return trial
+        return study.trials[0]
 
     return run
 
 
-def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
-    study = optuna.create_study(direction="maximize", pruner=pruner or optuna.pruners.NopPruner())
+def new_study(*others: FrozenTrial) -> optuna.Study:
+    """Return a study whose first trial is still to come, and which knows some others."""
+    study = optuna.create_study(direction="maximize")
     study.enqueue_trial(VALUES)
+    study.add_trials(others)
     return study
 
 
-class Always(optuna.pruners.BasePruner):
-    """Pruner that prunes at every rung."""
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        return True
+BETTER = optuna.create_trial(value=1.0, intermediate_values={310: 1.0})
 
 
 def changed(setup: Setup, **values: Any) -> Setup:
@@ -160,7 +154,7 @@ def test_a_study_maximizes_what_it_is_told(setup: Setup, run: Run) -> None:
 
 
 def test_a_pruned_trial_is_scored_too_and_stays_feasible(setup: Setup, run: Run) -> None:
-    trial = run(setup, Always())
+    trial = run(setup, new_study(BETTER))
     scores = read_scores(setup.run_folder(0))
     assert trial.state == TrialState.PRUNED and trial.constraints == {"failed": -1.0}
     assert scores and scores["state"] == "pruned" and "at step 310" in scores["reason"]
@@ -208,7 +202,7 @@ def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup, ru
 
 
 def test_without_pruning_no_trial_is_pruned(setup: Setup, run: Run) -> None:
-    assert run(replace(setup, prune=False), Always()).state == TrialState.COMPLETE
+    assert run(replace(setup, prune=False), new_study(BETTER)).state == TrialState.COMPLETE
 
 
 def refuse(error: BaseException) -> Callable[..., None]:
@@ -271,7 +265,7 @@ def results(trial: FrozenTrial) -> tuple[Any, ...]:
 
 
 def test_a_trial_whose_driver_died_between_asking_and_drawing_is_drawn_later(setup: Setup, run: Run) -> None:
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
+    study = optuna.create_study(direction="maximize")
     study.ask()
     assert study.trials[0].params == {}
     trial = run(setup, study=study)

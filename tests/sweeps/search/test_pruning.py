@@ -2,30 +2,21 @@
 
 import math
 
-import optuna
 import pytest
 from helpers import tiny_config
-from optuna.trial import TrialState
-from studies import would_prune
 
-from sweeps.search.pruning import HalvingPruner, Rules, Stopped, rungs
+from sweeps.search.pruning import Rules, Stopped, goes_on, rungs
 
 VAE_KL = 20.0
 HEALTHY = (30.0, 35.0, 28.0)  # KL of real images, reconstructions and samples, in nats
 
 
 def test_halving_keeps_the_best_third_of_a_rung() -> None:
-    study = optuna.create_study(direction="maximize", pruner=HalvingPruner())
-    assert not would_prune(study, {})
-    assert not would_prune(study, {10: 0.0})  # the first to come
-    for number, score in enumerate((0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)):
-        state = TrialState.PRUNED if number % 2 else TrialState.COMPLETE
-        study.add_trial(optuna.create_trial(state=state, value=score, intermediate_values={10: score}))
-    assert not would_prune(study, {10: 0.5})
-    assert not would_prune(study, {10: 0.32})  # third of eight
-    assert would_prune(study, {10: 0.27})
-    assert not would_prune(study, {10: 0.27, 20: 0.01})  # nobody has reached this rung
-    assert not would_prune(study, {10: 0.32})  # and those that were cut off never count
+    assert goes_on(0.0, [])  # the first to come
+    others = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4]
+    assert goes_on(0.5, others) and goes_on(0.32, others) and goes_on(0.3, others)  # third of eight
+    assert not goes_on(0.27, others)
+    assert not goes_on(0.3, [0.4]) and goes_on(0.4, [0.4])
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end() -> None:

@@ -1,4 +1,4 @@
-"""Samplers draw by the study's seed, a trial's number and the finished trials; pruners by name."""
+"""Samplers draw by the study's seed, a trial's number and the finished trials."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,9 @@ from pathlib import Path
 import optuna
 import pytest
 from driven import Drawing, alpha_of, complete, drawn_study
-from optuna.pruners import BasePruner
-from studies import finished, would_prune
 
 from introvae.runs.record import RunState
-from sweeps.config import PRUNERS
 from sweeps.engines.local import InlineEngine
-from sweeps.search.pruning import pruner_of
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
@@ -88,17 +84,3 @@ def test_a_trial_that_is_killed_amid_its_draws_draws_the_same(
         patch.setattr(optuna.Trial, "suggest_float", dying)
         assert fill(tmp_path / "cut", "tpe", 13) == []
     assert fill(tmp_path / "cut", "tpe", 13) == whole
-
-
-def study_with(pruner: BasePruner) -> optuna.Study:
-    return optuna.create_study(direction="maximize", pruner=pruner)
-
-
-def test_pruners_by_name() -> None:
-    decisions = {}
-    for name in PRUNERS:
-        study = study_with(pruner_of(name))
-        for number in range(8):
-            finished(study, {10: number / 10})
-        decisions[name] = [would_prune(study, {10: score}) for score in (0.0, 0.35, 0.9)]
-    assert decisions == {"halving": [True, True, False], "none": [False] * 3}
