@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +74,8 @@ class Trainer:
             self.log = MetricsLog(self.folder, COLUMNS, self.begun_with) if is_first() else None
         if config.compile:
             compile_networks((self.model.encoder, self.model.decoder))
-        self._update: Callable[[Tensor, Noise, Weights], Terms] = partial(train_step, self.model, self.state.optimizers)
-        if device.type == "cuda" and world_size() == 1 and not (config.compile or config.activation_checkpointing):
-            self._update = GraphedStep(self.model, self.state.optimizers)
+        graphs = device.type == "cuda" and world_size() == 1 and not (config.compile or config.activation_checkpointing)
+        self._replayed = GraphedStep(self.model, self.state.optimizers) if graphs else None
 
     @property
     def model(self) -> IntroVAE:
@@ -155,7 +153,9 @@ class Trainer:
                     noise = noise._replace(fakes=draw("fakes", images, 2).transpose(0, 1))
             x = share(self.batches(seed, self.step)).contiguous(memory_format=torch.channels_last)
             with autocast(self.device, self.config.precision):
-                return self._update(x, noise, weights)
+                if self._replayed:
+                    return self._replayed(x, noise, weights)
+                return train_step(self.model, self.state.optimizers, x, noise, weights)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
