@@ -1,5 +1,7 @@
 """Training steps replayed as CUDA graphs: launching the kernels of small networks one by one takes longest."""
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from introvae.nn.networks import IntroVAE
 from introvae.training.schedule import Weights
 from introvae.training.step import Noise, Optimizers, Terms, train_step
 
+_RECORDING = threading.Lock()  # other runs of this process may train in other threads, but one records at a time
 EAGER = 3  # steps with the same weights before their graph is recorded: a schedule's last one step each
 
 
@@ -36,7 +39,7 @@ class GraphedStep:
             own = [tensor.clone() for tensor in inputs]
             images, *draws = own
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other runs may train in other threads
+            with _RECORDING, torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 terms = train_step(self.model, self.optimizers, images, Noise(*draws), w)
             self._recorded[w] = graph, own, terms
         graph, own, terms = self._recorded[w]
