@@ -47,7 +47,7 @@ def outputs_of(model: IntroVAE, real: Tensor) -> Outputs:
     """Encode and decode the real images, and decode as many samples from noise that is the same for every run."""
     mu, logvar = model.encode(real)
     reconstructions = model.decode(mu)
-    samples = model.decode(normal(tuple(mu.shape), 0, "score"))
+    samples = model.decode(normal(tuple(mu.shape), 0, "score"), "sample")
     return Outputs(
         real=real, mu=mu.cpu(), logvar=logvar.cpu(), reconstructions=reconstructions.cpu(), samples=samples.cpu()
     )

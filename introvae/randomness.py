@@ -20,6 +20,7 @@ STREAMS = (  # a name's position is part of its seeds, so new ones go to the end
     "pairs",
     "information",
     "distance",
+    "statistics",
 )
 
 

@@ -12,6 +12,7 @@ from analysis.measures.spectrum import predicted_active_units, predicted_kl
 from analysis.outputs import Outputs, evenly
 from introvae.config import TrainConfig
 from introvae.data.pixel_cache import Images
+from introvae.nn.batch_norm import Kind
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 from introvae.training.schedule import weights_at
@@ -104,9 +105,9 @@ def _latents(mu: Tensor, logvar: Tensor) -> Measures:
 
 def _networks(model: IntroVAE, outputs: Outputs, config: TrainConfig) -> Measures:
     """Run the encoder on the fakes, and the decoder on moved latents."""
-    fakes = {"reconstructions": outputs.reconstructions, "samples": outputs.samples}
-    finite = {name: images for name, images in fakes.items() if images.isfinite().all()}
-    encoded = {name: model.encode(evenly(images, MOST_FAKES)) for name, images in finite.items()}
+    fakes: dict[Kind, Tensor] = {"reconstruction": outputs.reconstructions, "sample": outputs.samples}
+    finite = {kind: images for kind, images in fakes.items() if images.isfinite().all()}
+    encoded = {f"{kind}s": model.encode(evenly(images, MOST_FAKES), kind) for kind, images in finite.items()}
     found: Measures = {f"kl_{name}": collapse.kl_per_dimension(*q).sum().item() for name, q in encoded.items()}
     found["decoder_sensitivity"] = collapse.decoder_sensitivity(model.decode, evenly(outputs.mu, MOVED))
     if config.objective == "intro":  # Soft-IntroVAE has no margin

@@ -1,7 +1,5 @@
 """Parts of the residual networks: three kinds of residual block, and segments that save memory."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -56,29 +54,5 @@ class Segment(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.recompute and self.training:
-            return checkpoint(super().forward, x, use_reentrant=False, context_fn=self._contexts)
+            return checkpoint(super().forward, x, use_reentrant=False)
         return super().forward(x)
-
-    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _Seen(self)
-
-
-class _Seen(AbstractContextManager[None]):
-    """Context of a recomputation, which updates copies of the running statistics: they have seen this batch already.
-
-    It is entered once for each backward pass, unlike a context from contextlib, which is used up.
-    """
-
-    def __init__(self, segment: Segment) -> None:
-        self.norms = [module for module in segment.modules() if isinstance(module, nn.BatchNorm2d)]
-        self.buffers = [dict(norm.named_buffers()) for norm in self.norms]
-
-    def __enter__(self) -> None:
-        for norm, buffers in zip(self.norms, self.buffers, strict=True):
-            for name, buffer in buffers.items():
-                setattr(norm, name, buffer.clone())
-
-    def __exit__(self, *_: object) -> None:
-        for norm, buffers in zip(self.norms, self.buffers, strict=True):
-            for name, buffer in buffers.items():
-                setattr(norm, name, buffer)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from introvae.nn.batch_norm import BatchNorm
+
 LARGE = 1024  # pixels; from here on PyTorch's backward pass in this layout takes several times as long as ours
 
 
@@ -14,7 +16,7 @@ def normalization(kind: str, channels: int) -> nn.Module:
     """Return the normalization called `kind`: "group" (up to 8 groups), "batch" or "none"."""
     if kind == "group":
         return GroupNorm(math.gcd(8, channels), channels)
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
+    return BatchNorm(channels) if kind == "batch" else nn.Identity()
 
 
 class GroupNorm(nn.GroupNorm):

@@ -4,6 +4,9 @@ The residual families ("residual", "official", "paper") halve or double the reso
 `widths` and have their dense layers at 4x4, so they work at 4 * 2^len(widths) pixels. "plain" does so with strided
 convolutions and has its dense layers wherever `widths` end; "mlp" has dense layers only. Images of another size are
 padded to the network's and cropped back.
+
+In every family the encoder's last layer gives a mean and a number `raw` for each latent dimension, and the log-variance
+is 20 tanh(raw / 20): between -20 and 20, and nearly `raw` itself around 0. The paper sets no bound.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from torch.nn import functional as F
 
 from introvae.config import BASE, RESIDUAL, TrainConfig
 from introvae.data.inputs import AnyImages, as_images
+from introvae.nn.batch_norm import KINDS, Kind, choose_statistics
 from introvae.nn.blocks import LEAK, Block, Segment
 from introvae.nn.group_norm import normalization
 from introvae.randomness import generator, normal
@@ -27,6 +31,8 @@ CPU_BATCH = 32  # larger batches do not fit the cache of a CPU
 
 class Encoder(nn.Module):
     """Network from images (N, C, S, S) in [0, 1] to the mean and log-variance of q(z|x), each (N, z)."""
+
+    kinds = KINDS
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
@@ -46,6 +52,8 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     """Network from latent vectors (N, z) to images (N, C, S, S), in [0, 1] if `output` is "sigmoid"."""
+
+    kinds = KINDS[1:]
 
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
@@ -70,6 +78,9 @@ class IntroVAE(nn.Module):
 
     Images may be PIL images of any size, uint8 or float arrays and tensors, or lists of these; see
     :func:`introvae.data.inputs.as_images`. Results are on the model's device.
+
+    With batch normalization each kind of image has statistics of its own, as it had in training
+    (`introvae.nn.batch_norm`); with another norm or none, `kind` changes nothing.
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
@@ -77,29 +88,41 @@ class IntroVAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def encode(self, images: AnyImages) -> tuple[Tensor, Tensor]:
+    def encode(self, images: AnyImages, kind: Kind = "real") -> tuple[Tensor, Tensor]:
         """Compute the mean and log-variance of q(z|x).
+
+        Args:
+            images: The images.
+            kind: "real", or for images that the model has made "reconstruction" or "sample".
 
         Returns:
             The mean and the log-variance, each (N, z); N is 1 for a single image.
 
         Raises:
-            ValueError: If images have another size or number of channels than the model's, or values outside [0, 1].
+            ValueError: If images have another size or number of channels than the model's, or values outside [0, 1],
+                or if there is no such kind.
         """
         x = as_images(images, self.encoder.channels, self.encoder.image_size)
-        mu, logvar = zip(*self._evaluate(self.encoder, x), strict=True)
+        mu, logvar = zip(*self._evaluate(self.encoder, x, kind), strict=True)
         return torch.cat(mu), torch.cat(logvar)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Decode latent vectors (N, z) to images (N, C, S, S), float in [0, 1].
+    def decode(self, z: Tensor, kind: Kind = "reconstruction") -> Tensor:
+        """Decode latent vectors to images.
+
+        Args:
+            z: Latent vectors, (N, z).
+            kind: "reconstruction" for encodings and what lies between them, "sample" for noise, z ~ N(0, I).
+
+        Returns:
+            Images (N, C, S, S), float in [0, 1].
 
         Raises:
-            ValueError: If `z` is not a tensor of this shape.
+            ValueError: If `z` is not a tensor of this shape, or if there is no such kind.
         """
         if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[1] != self.decoder.latent:
             found = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             raise ValueError(f"latent vectors are {found}; this model takes a tensor (N, {self.decoder.latent})")
-        return torch.cat(self._evaluate(self.decoder, z)).clamp(0, 1)
+        return torch.cat(self._evaluate(self.decoder, z, kind)).clamp(0, 1)
 
     def reconstruct(self, images: AnyImages) -> Tensor:
         """Decode the mean of q(z|x) to images (N, C, S, S), float in [0, 1]; raises ValueError as `encode` does."""
@@ -126,17 +149,20 @@ class IntroVAE(nn.Module):
             )
         shape, device = (count, self.decoder.latent), next(self.parameters()).device
         if truncation is None:
-            return self.decode(normal(shape, seed, "samples", device=device))
+            return self.decode(normal(shape, seed, "samples", device=device), "sample")
         z = torch.empty(shape, device=device)
         draws = generator(seed, "samples", device=device)
-        return self.decode(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=draws))
+        return self.decode(nn.init.trunc_normal_(z, a=-truncation, b=truncation, generator=draws), "sample")
 
     @torch.no_grad()
-    def _evaluate(self, network: nn.Module, x: Tensor) -> list[Any]:
+    def _evaluate(self, network: Encoder | Decoder, x: Tensor, kind: Kind) -> list[Any]:
         """Call `forward` itself, as a compiled network would be compiled again for each size of the last part."""
+        if kind not in network.kinds:
+            raise ValueError(f"kind is {kind!r}; allowed: {', '.join(network.kinds)}")
         x = x.to(next(self.parameters()))  # its device and type
         training = network.training
         network.eval()
+        choose_statistics(network, kind)
         batch = CPU_BATCH if x.device.type == "cpu" else EVALUATION_BATCH
         outputs = [network.forward(part) for part in x.split(batch)]
         network.train(training)

@@ -92,15 +92,15 @@ class MovingAverage:
     """Exponential moving average of a model's parameters, for evaluation and pictures.
 
     The decay of update t, counted from 0, is min(decay, (1 + t) / (10 + t)), so that early weights are forgotten. Batch
-    statistics are not averaged, since those of averaged weights are others: `introvae.training.statistics` measures them.
+    statistics are not averaged: those of averaged weights are others, which `introvae.training.statistics` measures.
     """
 
     def __init__(self, model: IntroVAE, decay: float) -> None:
         """Average `model` with a `decay` in (0, 1)."""
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self._own = list(self.model.parameters())
-        self._averaged = list(model.parameters())
+        self._own: list[Tensor] = list(self.model.parameters())
+        self._averaged: list[Tensor] = list(model.parameters())
 
     @torch.no_grad()
     def update(self, t: int) -> None:

@@ -187,14 +187,10 @@ class Trainer:
         c = self.config
         if c.norm != "batch" or self.state.measured == self.step:
             return
-        draws = (
-            (
-                self.batches(c.seed, index).contiguous(memory_format=torch.channels_last),
-                normal((2, c.batch_size, c.latent), c.seed, "statistics", index, self.device),
-            )
-            for index in range(BATCHES)
-        )
-        measure_statistics(self.state.models, draws)
+        shape = (2, c.batch_size, c.latent)
+        images = (self.batches(c.seed, batch).contiguous(memory_format=torch.channels_last) for batch in range(BATCHES))
+        noise = (normal(shape, c.seed, "statistics", batch, self.device) for batch in range(BATCHES))
+        measure_statistics(self.state.models, zip(images, noise, strict=True))
         self.state.measured = self.step
 
     def _check_finite(self, bad: int, row: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from introvae.config import TrainConfig
+from introvae.nn.batch_norm import KINDS
 from introvae.nn.networks import IntroVAE, build
 
 
@@ -143,6 +144,22 @@ def test_inputs_are_moved_to_the_model() -> None:
 def test_latent_vectors_of_another_form_are_refused(z: Any) -> None:
     with pytest.raises(ValueError, match=r"latent vectors are .*; this model takes a tensor \(N, 6\)"):
         network().decode(z)
+
+
+@pytest.mark.parametrize("norm", ["group", "none"])
+def test_without_batch_norm_the_kind_of_an_image_changes_nothing(norm: str) -> None:
+    model, images = network(norm=norm), torch.rand(2, 1, 16, 16)
+    assert len({tuple(model.encode(images, kind)[0].flatten().tolist()) for kind in KINDS}) == 1
+    assert torch.equal(model.decode(images[:, 0, 0, :6]), model.decode(images[:, 0, 0, :6], "sample"))
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_an_unknown_kind_of_image_is_refused(norm: str) -> None:
+    model: Any = network(norm=norm)
+    with pytest.raises(ValueError, match=r"^kind is 'fake'; allowed: real, reconstruction, sample$"):
+        model.encode(torch.rand(2, 1, 16, 16), "fake")
+    with pytest.raises(ValueError, match=r"^kind is 'real'; allowed: reconstruction, sample$"):
+        model.decode(torch.zeros(2, 6), kind="real")
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"count": 1, "seed": -1}, {"count": 1, "truncation": 0.0}])

@@ -16,6 +16,7 @@ from introvae.nn.networks import build
 from introvae.training.device import adam, compile_networks
 from introvae.training.metrics import summary
 from introvae.training.schedule import Weights
+from introvae.training.statistics import measure_statistics
 from introvae.training.step import Optimizers, train_step
 
 
@@ -100,6 +101,17 @@ def test_evaluation_compiles_nothing() -> None:
     model, _, backend = compiled()
     model.reconstruct(draws(0, torch.float32)[0])
     assert backend.graphs == 0
+
+
+def test_measuring_batch_statistics_compiles_nothing_and_leaves_the_graphs_of_training() -> None:
+    model, optimizers, backend = compiled("batch")
+    for step in range(3):
+        x, noise = draws(step, torch.float32)
+        train_step(model, optimizers, x, noise, INTROVAE)
+        assert noise.prior is not None
+        measure_statistics([model], [(x, torch.stack([noise.posterior, noise.prior]))])
+        model.sample(2)
+    assert backend.graphs == 3
 
 
 def fake_step(weights: Weights) -> None:

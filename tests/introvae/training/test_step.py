@@ -185,8 +185,9 @@ def test_a_step_runs_on_meta_tensors(weights: Weights) -> None:
 
 
 @pytest.mark.parametrize("weights", [INTROVAE, SOFT, VAE])
-def test_a_step_runs_under_bf16_autocast(weights: Weights) -> None:
-    model, optimizers = make("group", torch.float32)
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_a_step_runs_under_bf16_autocast(norm: str, weights: Weights) -> None:
+    model, optimizers = make(norm, torch.float32)
     before = state(model)
     with autocast(torch.device("cpu"), "bf16"):
         terms = train_step(model, optimizers, *draws(0, torch.float32), weights)
