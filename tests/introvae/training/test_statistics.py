@@ -131,7 +131,7 @@ def test_weights_are_those_of_pytorch_s_batch_norm_bit_for_bit(ours: Models, mix
 
 
 def test_statistics_are_means_over_batches(ours: Models, small_faces: ImageSet) -> None:
-    """Those of an encoder's first norm, which the images alone decide."""
+    """An encoder's first norm sees maps that the images alone decide."""
     encoder = ours.weights.encoder
     convolution, norm, *_ = encoder.features[0].children()
     with torch.no_grad():
