@@ -28,21 +28,27 @@ from introvae.training.trainer import Trainer
 
 WARMUP = 1500  # steps
 STEPS = (100, 400, 800, 1600, 3200, 6400)  # after the warm-up, at which snapshots are taken
-SETTINGS = (  # alpha, beta at 256 px, m over a VAE's KL
-    (0.25, 0.05, 1.5),
-    (0.25, 0.2, 4.0),
-    (0.0, 0.2, 4.0),
-    (0.25, 0.05, 15.0),
-    (0.25, 0.75, 4.0),
-    (1.0, 0.2, 4.0),
-    (0.1, 0.2, 2.0),
-    (0.5, 0.1, 2.0),
-    (0.25, 0.2, 15.0),
-    (0.15, 0.4, 3.0),
-    (0.25, 0.05, 4.0),
-    (0.25, 2.0, 2.0),
-    (0.5, 0.75, 1.5),
-    (0.0, 0.01, 4.0),
+SETTINGS = (  # alpha, beta at 256 px, m over a VAE's KL, learning rate
+    (0.25, 0.05, 1.5, 1e-3),
+    (0.25, 0.2, 4.0, 1e-3),
+    (0.0, 0.2, 4.0, 1e-3),
+    (0.25, 0.05, 15.0, 1e-3),
+    (0.25, 0.75, 4.0, 1e-3),
+    (1.0, 0.2, 4.0, 1e-3),
+    (0.1, 0.2, 2.0, 1e-3),
+    (0.5, 0.1, 2.0, 1e-3),
+    (0.25, 0.2, 15.0, 1e-3),
+    (0.15, 0.4, 3.0, 1e-3),
+    (0.25, 0.05, 4.0, 1e-3),
+    (0.25, 2.0, 2.0, 1e-3),
+    (0.5, 0.75, 1.5, 1e-3),
+    (0.0, 0.01, 4.0, 1e-3),
+    (0.25, 0.05, 1.5, 2e-4),
+    (0.25, 0.2, 3.0, 2e-4),
+    (0.1, 0.2, 2.0, 2e-4),
+    (0.25, 0.05, 4.0, 2e-4),
+    (0.25, 0.75, 2.0, 2e-4),
+    (0.25, 0.05, 15.0, 2e-4),
 )
 
 
@@ -83,12 +89,12 @@ def train(job: Job) -> str:
 
 def _train_setting(job: Job, config: TrainConfig, images: ImageSet, device: torch.device) -> str:
     warmup = job.out / "warmup"
-    alpha, beta_256, ratio = SETTINGS[job.number]
+    alpha, beta_256, ratio, lr = SETTINGS[job.number]
     config = replace(
-        config, alpha=alpha, beta=beta_256 * NUMBERS_AT_256 / images.train[0].numel(), steps=WARMUP + STEPS[-1]
+        config, lr=lr, alpha=alpha, beta=beta_256 * NUMBERS_AT_256 / images.train[0].numel(), steps=WARMUP + STEPS[-1]
     )
     kl = vae_kl(config, eigenvalues(images.train), read_metrics(warmup))
-    name = f"alpha{alpha:g}-beta{beta_256:g}-ratio{ratio:g}"
+    name = f"alpha{alpha:g}-beta{beta_256:g}-ratio{ratio:g}-lr{lr:g}"
     trainer = Trainer(replace(config, m=ratio * kl), images, job.out / name, device, start=warmup)
     real = scored_images(images, job.most)
     for step in STEPS:
