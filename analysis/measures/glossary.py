@@ -46,7 +46,10 @@ COLLAPSE: Entries = {
     "collapsed_share": ("share", "latent dimensions with a KL below 0.01 nats for 99% of the images"),
     "mutual_information": ("nats", "information that codes hold about images; at its bound, no two codes are alike"),
     "mutual_information_bound": ("nats", "log of the number of images, the largest value that can be measured"),
-    "aggregate_divergence": ("nats", "distance of all codes together from the prior, by mean and covariance"),
+    "aggregate_divergence": (
+        "nats",
+        "distance of all codes together from the prior, by mean and covariance, corrected for few images",
+    ),
     "variance_ratio_reconstructions": ("x real", "variance among reconstructions over that among their inputs"),
     "kl_per_dimension": ("nats", "KL of each latent dimension"),
     "kl_quantiles": ("nats", "quantiles over images of the KL of each latent dimension"),
