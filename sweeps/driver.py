@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.errors import StoppedError
 from introvae.runs.folder import METRICS, last_row
@@ -73,7 +73,6 @@ class Driver:
     ) -> None:
         self.setup, self.config, self.study, self.view, self.stop = setup, config, study, view, stop
         known = study.get_trials(deepcopy=False)
-        self.ended = {trial.number: trial for trial in known if trial.state in FINISHED}
         self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
         self.running: dict[int, _Run] = {}  # by worker
@@ -102,6 +101,10 @@ class Driver:
             engine.close()
         if self.error:
             raise self.error
+
+    @property
+    def ended(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=FINISHED)
 
     @property
     def stopping(self) -> bool:
@@ -233,7 +236,7 @@ class Driver:
             self._submit(run, plan, run.ahead[0])
 
     def _is_good(self, run: _Run, rung: int) -> bool:
-        others = [t.intermediate_values[rung] for t in self.ended.values() if rung in t.intermediate_values]
+        others = [t.intermediate_values[rung] for t in self.ended if rung in t.intermediate_values]
         return goes_on(run.reported[rung], others)
 
     def _leave_warmup(self, run: _Run) -> None:
@@ -283,7 +286,6 @@ class Driver:
             told = self.study.tell(trial, record.optimized)
         else:
             told = self.study.tell(trial, state=TrialState.PRUNED)
-        self.ended[told.number] = told
         if run.plan is None:
             self._leave_warmup(run)
         elif run.fence:
@@ -292,8 +294,8 @@ class Driver:
             self.engine.kill(run.worker)
         self.idle.append(run.worker)
         if self.config.keep is not None:
-            keep_best(self.ended.values(), self.setup.run_folder, self.config.keep, self.removed)
-        self.view.finished(run.worker, told, list(self.ended.values()))
+            keep_best(self.ended, self.setup.run_folder, self.config.keep, self.removed)
+        self.view.finished(run.worker, told, self.ended)
 
 
 def _size(path: Path) -> tuple[int, float] | None:

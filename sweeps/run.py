@@ -102,7 +102,7 @@ def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: S
 def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     """Settle everything that the trials share, and load their images."""
     train = config.train
-    images = load_images(train.data, train.image_size, train.channels, train.images_seed)
+    images = load_images(**train.images)
     spectrum = eigenvalues(images.train)
     ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m")}
     ranges |= {name: (value, value) for name, value in config.fix.items()}

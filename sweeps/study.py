@@ -7,7 +7,7 @@ as if nothing had happened.
 import functools
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import optuna
 import torch
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from introvae.config import differences
@@ -44,10 +44,10 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
         raise UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
     folder.mkdir(parents=True, exist_ok=True)
     storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
-    study = optuna.create_study(
-        storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True,
-        sampler=sampler or NumberedSampler(0),
-    )  # fmt: skip
+    optuna.create_study(storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True)
+    study = optuna.load_study(
+        study_name=folder.name, storage=OwnedStorage(storage, folder.name), sampler=sampler or NumberedSampler(0)
+    )
     known = study.user_attrs.get("settings", settings)
     if known != settings:
         found = "; ".join(differences(known, settings))
@@ -57,6 +57,65 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
     if "settings" not in study.user_attrs:
         study.set_user_attr("settings", settings)
     return study
+
+
+def _written_first(name: str) -> Callable[..., Any]:
+    """Return the method of this name of `OwnedStorage`, which changes an attribute of a trial."""
+
+    def write(self: "OwnedStorage", trial_id: int, *values: Any, **named: Any) -> Any:
+        getattr(self.database, name)(self.ids[trial_id], *values, **named)
+        return getattr(InMemoryStorage, name)(self, trial_id, *values, **named)
+
+    return write
+
+
+class OwnedStorage(InMemoryStorage):
+    """Storage of one study that nobody else may write to: read from memory, written to a database as well.
+
+    Optuna's own storages ask the database at each look at a running trial, as any process might have written to it.
+
+    Args:
+        database: The database.
+        name: Name of the study.
+    """
+
+    def __init__(self, database: BaseStorage, name: str) -> None:
+        super().__init__()
+        self.database, self.study = database, database.get_study_id_from_name(name)
+        held = super().create_new_study(database.get_study_directions(self.study), name)
+        for key, value in database.get_study_user_attrs(self.study).items():
+            super().set_study_user_attr(held, key, value)
+        for key, value in database.get_study_system_attrs(self.study).items():
+            super().set_study_system_attr(held, key, value)
+        self.ids: list[int] = []  # of the trials in the database, by their numbers, which are their ids here
+        for trial in database.get_all_trials(self.study, deepcopy=False):
+            self.ids.append(trial._trial_id)
+            super().create_new_trial(held, trial)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.database.set_study_user_attr(self.study, key, value)
+        super().set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.database.set_study_system_attr(self.study, key, value)
+        super().set_study_system_attr(study_id, key, value)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        template = template_trial or create_trial(state=TrialState.RUNNING)  # so that both know the same time
+        self.ids.append(self.database.create_new_trial(self.study, template))
+        return super().create_new_trial(study_id, template)
+
+    def set_trial_state_values(self, trial_id: int, *values: Any, **named: Any) -> bool:
+        self.database.set_trial_state_values(self.ids[trial_id], *values, **named)
+        done = super().set_trial_state_values(trial_id, *values, **named)
+        held, stored = self.get_trial(trial_id), self.database.get_trial(self.ids[trial_id])
+        held.datetime_start, held.datetime_complete = stored.datetime_start, stored.datetime_complete
+        return done
+
+    set_trial_param = _written_first("set_trial_param")
+    set_trial_intermediate_value = _written_first("set_trial_intermediate_value")
+    set_trial_user_attr = _written_first("set_trial_user_attr")
+    set_trial_system_attr = _written_first("set_trial_system_attr")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -67,7 +67,7 @@ def main(config: str, folder: str, warmup: str, until: str, attempt: str, device
             raise Superseded
         return bool(told)
 
-    images = load_images(settings.data, settings.image_size, settings.channels, settings.images_seed)
+    images = load_images(**settings.images)
     with process_group(device):
         try:
             Trainer(settings, images, folder, device, Path(warmup) if warmup else None).run(int(until), stop=stop)

@@ -92,9 +92,8 @@ class Worker:
         found = find_device(device)
         if self.images is None:
             tune_process(found)
-            data = setup.config
             with redirect_stderr(StringIO()):  # the driver has shown progress and warnings
-                images = load_images(data.data, data.image_size, data.channels, data.images_seed)
+                images = load_images(**setup.config.images)
             self.images = images.to(found)
         return found
 

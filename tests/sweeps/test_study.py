@@ -85,7 +85,8 @@ def test_only_a_disk_of_this_machine_has_a_write_ahead_log(
 
 def test_others_read_a_study_while_it_is_written(tmp_path: Path) -> None:
     """Without a write-ahead log the reader would be refused for as long as the lock is held."""
-    reader = open_study(tmp_path / "s", SETTINGS)
+    open_study(tmp_path / "s", SETTINGS)
+    reader = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 's' / DATABASE}")
     writer = sqlite3.connect(tmp_path / "s" / DATABASE)
     writer.execute("BEGIN EXCLUSIVE")
     assert reader.trials == []
@@ -106,7 +107,7 @@ def test_a_file_that_is_no_database_stops_the_study_in_one_line(tmp_path: Path) 
 def test_a_full_disk_stops_the_study_in_one_line(tmp_path: Path) -> None:
     study = open_study(tmp_path, SETTINGS)
     fill_up = "PRAGMA max_page_count = 1"  # what there is, and no more
-    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    engine = study._storage.database.engine  # type: ignore[attr-defined]
     sqlalchemy.event.listen(engine, "checkout", lambda connection, *_: connection.execute(fill_up))
     full = "database or disk is full"
     assert_unusable(tmp_path, full, lambda: study.set_user_attr("large", "x" * 100_000))
