@@ -9,8 +9,9 @@ from torch import Tensor
 
 from analysis.measures.spectrum import vae_kl
 from introvae.config import TrainConfig, dump_toml
+from introvae.errors import UserError
 from introvae.randomness import derive
-from introvae.runs.folder import CHECKPOINT, last_row
+from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_metrics
 from sweeps.config import searched
 from sweeps.search.space import OTHER, Space, rounded
 
@@ -110,11 +111,16 @@ def plan_trial(setup: Setup, number: int, values: Mapping[str, float]) -> Plan:
         setup: What the trials of the study share.
         number: The trial's number.
         values: The values that are searched, either m or margin_ratio among them.
+
+    Raises:
+        UserError: If the warm-up's log cannot be read.
     """
     config = run_config(setup, number, values)
     warmup = setup.warmup_folder(config) if config.warmup_steps else None
-    row = last_row(warmup) if warmup else None
-    kl = vae_kl(config, setup.spectrum, [row] if row else [])
+    rows = read_metrics(warmup, 2) if warmup else []  # none where the warm-up diverged before its first row
+    if warmup and not (warmup / METRICS).exists():
+        raise UserError(f"{warmup / METRICS}, by which margins are measured, is gone; remove {warmup} to start over")
+    kl = vae_kl(config, setup.spectrum, rows)
     m = rounded(values["m"] if "m" in values else values["margin_ratio"] * kl)
     return Plan(config=replace(config, m=m), folder=setup.run_folder(number), warmup=warmup, vae_kl=kl)
 

@@ -19,7 +19,8 @@ from analysis.outputs import outputs_of, scored_images
 from analysis.report.runs import read_runs
 from analysis.rescore import rescore
 from introvae.data.image_set import ImageSet
-from introvae.runs.folder import last_row, load_checkpoint, read_config, read_metrics
+from introvae.errors import UserError
+from introvae.runs.folder import METRICS, last_row, load_checkpoint, read_config, read_metrics
 from introvae.runs.pictures import last_picture
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
@@ -114,6 +115,24 @@ def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
     correction = measured / predicted_kl(setup.spectrum, 60.0, 8)
     assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 70.0, 8))
     assert plan_trial(setup, 3, VALUES | {"m": 77.0}).config.m == 77.0
+
+
+def test_a_warm_up_that_diverged_before_its_first_row_measures_nothing(setup: Setup) -> None:
+    (log,) = setup.folder.glob(f".warmup/*/{METRICS}")
+    log.write_text(log.read_text().splitlines(keepends=True)[0])
+    assert plan_trial(setup, 3, VALUES).config.m == pytest.approx(2.0 * predicted_kl(setup.spectrum, 70.0, 8))
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("", "cannot read "), ("step,kl_real\nten,3\n", "cannot read "), (None, ", by which margins are measured, is gone"),
+])  # fmt: skip
+def test_a_warm_up_s_log_that_cannot_be_read_is_an_error(setup: Setup, text: str | None, reason: str) -> None:
+    (log,) = setup.folder.glob(f".warmup/*/{METRICS}")
+    log.unlink()
+    if text is not None:
+        log.write_text(text)
+    with pytest.raises(UserError, match=rf"{reason}.*; remove {log.parent} to start over"):
+        plan_trial(setup, 3, VALUES)
 
 
 def test_seeds_follow_from_the_number(setup: Setup) -> None:
