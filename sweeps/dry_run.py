@@ -18,7 +18,7 @@ from introvae.runs.pictures import EARLY_STEPS
 from introvae.training.device import find_device
 from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
-from sweeps.plan import Setup
+from sweeps.plan import Setup, warmup_config
 from sweeps.run import prepare, worker_count
 from sweeps.search.pruning import KEPT_SHARE, rungs
 
@@ -117,20 +117,17 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     """Show steps, minutes and disk: at most, and if each rung passes the share of trials that the pruner aims at."""
     train, device, repeats = setup.config, find_device(config.device), config.seeds or 0
     workers = worker_count(config, device)
-    at_once = 1 if setup.shares_warmup(config.total) else workers  # warm-ups
     warmup_step, step, checkpoint, picture = _measured(setup, images, device, workers)
     ends = [train.warmup_steps, *rungs(train), train.steps]
     share, whole = CONTINUED[config.pruned_by], train.steps - train.warmup_steps
     one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
-    seeds = {setup.point(number).get("seed", train.seed) for number in range(config.total)}
-    warmups = 0
-    if train.warmup_steps:
-        warmups = (config.total if setup.varies_warmup else len(seeds)) + repeats
+    own = _warmups(setup, config.total)
+    warmups = own + (repeats if own else 0)
     steps = [config.total * trial + repeats * whole for trial in (whole, one)]
     before = warmups * train.warmup_steps
     of = "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
     yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {of}"
-    minutes = [(before * warmup_step / at_once + after * step / workers) / 60 for after in steps]
+    minutes = [(before * warmup_step / min(own or 1, workers) + after * step / workers) / 60 for after in steps]
     speed = f"{1000 * warmup_step:.3g} and {1000 * step:.3g} ms a step in and after the warm-up"
     yield "minutes", f"{minutes[0]:.1f} at most, {minutes[1]:.1f} expected, scores aside; {speed}, workers: {workers}"
     trials = config.total + repeats
@@ -138,6 +135,17 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     checkpoints = 2 * (kept + warmups)  # the last and the one before
     size = (checkpoints * checkpoint + trials * _pictures(train) * picture) / 2**20
     yield "disk", f"about {size:.0f} MB: {checkpoints} checkpoints of {checkpoint / 2**20:.2g} MB, and pictures"
+
+
+def _warmups(setup: Setup, trials: int) -> int:
+    """Count the warm-ups of a study: one for each seed, or for each trial where a searched setting changes it."""
+    config = setup.config
+    if not config.warmup_steps:
+        return 0
+    ends = [{name: end} for name, bounds in setup.space.search.items() for end in bounds]
+    if any(warmup_config(replace(config, **searched(end))) != warmup_config(config) for end in ends):
+        return trials
+    return len({setup.point(number).get("seed", config.seed) for number in range(trials)})
 
 
 def _pictures(train: TrainConfig) -> int:

@@ -53,18 +53,6 @@ class Setup:
         ranges = self.space.to_dict().items()
         return {name: ends for name, ends in ranges if any(not {name, OTHER.get(name)} & names for names in given)}
 
-    @property
-    def varies_warmup(self) -> bool:
-        """Tell whether the warm-up depends on what is searched, so that each trial has its own."""
-        ends = [{name: end} for name, bounds in self.space.search.items() for end in bounds]
-        return any(warmup_config(replace(self.config, **searched(end))) != warmup_config(self.config) for end in ends)
-
-    def shares_warmup(self, trials: int) -> bool:
-        """Tell whether some of `trials` trials start from the study's own warm-up."""
-        if not self.config.warmup_steps or self.varies_warmup:
-            return False
-        return any("seed" not in self.point(number) for number in range(trials))
-
     def run_folder(self, number: int) -> Path:
         """Return the run folder of a trial."""
         return self.folder / f"trial-{number:03d}"

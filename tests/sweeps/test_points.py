@@ -175,8 +175,8 @@ def test_workers_that_begin_at_once_fill_each_point_once(tmp_path: Path) -> None
 
 def test_a_point_s_seed_is_that_of_its_whole_run(tmp_path: Path) -> None:
     setup, images, study = run_trials(study_config(tmp_path, points=(Point(beta=1e6, m=3.0, seed=7),), trials=None))
-    assert not setup.shares_warmup(1) and setup.shares_warmup(2)
     config = read_config(setup.run_folder(0))
+    assert list((setup.folder / ".warmup").iterdir()) == [setup.warmup_folder(config)]
     assert (config.beta, config.m, config.seed, config.warmup_seed) == (1e6, 3.0, 7, 7)
     assert config.images_seed == setup.config.seed == 0
     assert read_config(setup.warmup_folder(config)).seed == 7
