@@ -27,7 +27,7 @@ from introvae.training.statistics import BATCHES, measure_statistics
 from introvae.training.step import Noise, Optimizers, train_step
 from introvae.training.trainer import Trainer
 
-CONFIG = tiny_config(norm="batch", beta=100.0, m=100.0, steps=200, warmup_steps=0)
+CONFIG = tiny_config(norm="batch", beta=100.0, m=100.0, steps=120, warmup_steps=0)
 AGREE, DIFFER = 0.04, 0.08  # shares of a mean
 
 
