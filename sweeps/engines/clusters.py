@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from introvae.errors import StoppedError, UserError
+from introvae.files import write_atomically
 from sweeps.tasks.task import Result, Task, run_task
 
 
@@ -48,35 +49,52 @@ class RayEngine:
             raise UserError(f"the Ray cluster has no {'GPU' if gpus else 'CPU'}; --gpus-per-trial is {gpus:g}")
         # with GPUs, Ray would start a process for each task, which imports PyTorch again
         self.remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=0)(_run_in)
-        self.references: dict[int, Any] = {}
+        self.running: dict[int, tuple[Any, Task]] = {}
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         """Run a task on any node."""
-        self.references[worker] = self.remote.remote(str(Path.cwd()), task)
-        return self.references[worker].future()
+        reference = self.remote.remote(str(Path.cwd()), task)
+        self.running[worker] = reference, task
+        return reference.future()
 
     def kill(self, worker: int) -> None:
         """End the process that runs the task of a worker."""
-        if reference := self.references.pop(worker, None):
-            self.ray.cancel(reference, force=True)
+        if running := self.running.pop(worker, None):
+            self.ray.cancel(running[0], force=True)
 
     def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
-        """Name Ray's error."""
+        """Give the reason that the process has left behind, or else name Ray's error."""
         if isinstance(error, self.ray.exceptions.RayTaskError):
             raise StoppedError(f"the Ray cluster cannot run tasks ({_last_line(error)})")
-        return type(error).__name__, False
+        reason = _reason_file(self.running[worker][1])
+        if not reason.exists():
+            return type(error).__name__, False
+        text = reason.read_text(encoding="utf-8")
+        reason.unlink()
+        return text, True
 
     def close(self) -> None:
         """End the tasks that run, and leave the cluster."""
-        for worker in list(self.references):
+        for worker in list(self.running):
             self.kill(worker)
         self.ray.shutdown()
 
 
 def _run_in(folder: str, task: Task) -> Result:
-    """Run a task in the driver's folder, which relative paths begin at."""
+    """Run a task in the driver's folder, which relative paths begin at.
+
+    A process whose task fails ends itself: it is of no use after an error of CUDA, and Ray would give it the next task.
+    """
     os.chdir(folder)
-    return run_task(task)
+    result = run_task(task)
+    if result.reason:
+        write_atomically(_reason_file(task), result.reason.encode())
+        os._exit(1)
+    return result
+
+
+def _reason_file(task: Task) -> Path:
+    return task.plan.folder / f".failed-{task.attempt}"
 
 
 class SlurmEngine:

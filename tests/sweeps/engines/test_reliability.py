@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,24 @@ def test_ray_runs_many_tasks_in_one_process_though_each_has_a_share_of_a_gpu(tmp
         assert process.wait() == 0
     results(tmp_path, FEW)
     assert 0 < len(seen) <= 3  # of 3 tasks for each trial; one process more may have been started in advance
+
+
+def test_on_ray_a_process_whose_task_fails_gets_no_other(tmp_path: Path, sweep: Any) -> None:
+    """The task fails as processes that it has started are killed."""
+    run = tmp_path / STUDY / "trial-000"
+    with two_nodes() as (address, _):
+        words = ["--workers=1", "--processes-per-trial=2", "--warmup-steps=0", "--trials=2"]
+        process = sweep("--engine=ray", f"--address={address}", *words)
+        wait_until(lambda: processes(str(run)), 120)
+        (worker,) = processes("ray::_run_in")
+        for pid in processes(str(run)):
+            with suppress(ProcessLookupError):  # as the first to die takes others along
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{worker}").exists(), 120)
+        assert process.wait() == 0
+    failed, whole = (ended[-1] for ended, _ in results(tmp_path, 2))
+    assert failed.startswith("failed: its process died (RuntimeError: 2 processes that train together failed")
+    assert not whole.startswith("failed")
 
 
 def test_on_slurm_two_jobs_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
