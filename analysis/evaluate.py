@@ -40,7 +40,7 @@ def score_run(run: Path | str, device: str = "auto") -> Scores:
         True
     """
     config = read_config(Path(run))
-    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
+    images = load_images(**config.images)
     outputs = outputs_of(load_run(run, device), scored_images(images))
     return score_images(outputs.real, outputs.reconstructions, outputs.samples)
 

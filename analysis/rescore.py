@@ -52,7 +52,7 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
     assert record is not None  # its state has ended
     kept = {name: value for name, value in record.measures.items() if name.startswith(KEPT)}
     model = load_run(run.folder)
-    images, spectrum = _images(run.config.data, run.config.image_size, run.config.channels, run.config.images_seed)
+    images, spectrum = _images(**run.config.images)
     again = finish(
         run.folder,
         run.config,
@@ -81,7 +81,7 @@ def _distances(model: IntroVAE, images: ImageSet, kid: bool, inception: Path | N
 
 
 @lru_cache(maxsize=1)
-def _images(data: str, image_size: int, channels: int, seed: int) -> tuple[ImageSet, Tensor]:
+def _images(**arguments: Any) -> tuple[ImageSet, Tensor]:
     """Return the images that a run was trained on, and their spectrum."""
-    images = load_images(data, image_size, channels, seed)
+    images = load_images(**arguments)
     return images, eigenvalues(images.train)

@@ -56,6 +56,8 @@ class TrainConfig:
     """
 
     data: str = option("orl-faces", DATA_SETS)
+    validation: str | None = option(None, "folder of images for validation [tenth of --data]")
+    test: str | None = option(None, "folder of images for the test [tenth of --data]")
     image_size: int = option(32, "side of the square images, 16 pixels or more")
     channels: int = option(0, "1: gray, 3: RGB, 0: as in the data")
     mirror: bool = option(True, "mirror training images at random")
@@ -86,7 +88,7 @@ class TrainConfig:
     activation_checkpointing: bool = option(False, "recompute activations to save memory")
     seed: int = option(0, "seed of every random draw")
     warmup_seed: int | None = option(None, "seed of initial weights and of the warm-up [seed]")
-    split_seed: int | None = option(None, "seed of a folder's split into training and validation images [seed]")
+    split_seed: int | None = option(None, "seed of a folder's split into training, validation and test images [seed]")
     start_weights: str | None = option(None, "run folder whose weights this run starts from")
     log_every: int = option(20, "steps between rows of metrics.csv")
     checkpoint_every: int = option(200, "steps between checkpoints")
@@ -102,6 +104,12 @@ class TrainConfig:
     def images_seed(self) -> int:
         """Seed for `load_images`: a run never validates on images that its initial weights were trained on."""
         return self.seed if self.split_seed is None else self.split_seed
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Arguments of `load_images` for this run's images."""
+        names = ("data", "image_size", "channels", "validation", "test")
+        return {name: getattr(self, name) for name in names} | {"seed": self.images_seed}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as TOML holds them; fields that are None are absent."""

@@ -13,10 +13,7 @@ from introvae.errors import StoppedError
 from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Range, StudyConfig
 from sweeps.points import read_points, settings_of
 
-DESCRIPTION = (
-    "Search alpha, beta and the margin m of an IntroVAE with Optuna, in ranges LO:HI on a log scale. The same command "
-    "resumes a study; --trials is its total, pruned trials included."
-)
+DESCRIPTION = "Search alpha, beta and m of an IntroVAE with Optuna. The same command resumes."
 NO_FLAG = (*SET_BY_STUDY, "beta_neg", "gamma_r")  # settings of a training; the last two are of --objective soft
 
 
@@ -25,7 +22,7 @@ def command_line() -> Parser:
     parser = Parser("introvae-sweep", "[options]", DESCRIPTION)
     parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=29)  # so that the help fits a screen
     add = parser.add_argument
-    add("--trials", type=int, metavar="N", help="trials of the whole study [50]")
+    add("--trials", type=int, metavar="N", help="trials of the whole study, pruned ones too [50]")
     add("--study", metavar="NAME", help="name of the study [of data and size, or points]")
     add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="folder that holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
@@ -43,7 +40,7 @@ def command_line() -> Parser:
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add("--quiet", action="store_true", help="show only the result, and errors")
     add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
-    add = parser.add_argument_group("search").add_argument
+    add = parser.add_argument_group("search, in ranges LO:HI on a log scale").add_argument
     add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
     add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times a VAE's KL]")

@@ -152,6 +152,8 @@ def _named(parse: Callable[[str], Any], name: str) -> Callable[[str], Any]:
 def _metavar(hint: Any) -> str:
     if hint == tuple[int, ...]:
         return "N,..."
+    if str in get_args(hint):
+        return "FOLDER"
     return "X" if hint == Schedule or float in (hint, *get_args(hint)) else "NAME" if hint is str else "N"
 
 

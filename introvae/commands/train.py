@@ -92,7 +92,7 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
     device = find_device(device_name)
     tune_process(device)
     folder = out or PREDICTIONS / run_name(config)
-    images = load_images(config.data, config.image_size, config.channels, config.images_seed)
+    images = load_images(**config.images)
     config = replace(config, channels=images.channels)
     with process_group(device), lock(folder) if is_first() else nullcontext():
         trainer = Trainer(config, images, folder, device, source)

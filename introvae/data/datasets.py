@@ -11,17 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from introvae.config import DATA_SETS
 from introvae.data.decode import UNREADABLE, Format, fit
 from introvae.data.pixel_cache import Images, decoded, read_if_small
 from introvae.errors import UserError
-from introvae.randomness import generator
 
 Split = tuple[Images, Images, Images]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
 CELEBA_CROP = 148  # of 178x218 pixels: the face without background, as is usual
-HELD_OUT = 0.1  # share of the images for validation, and for the test
 
 
 def orl_faces(image_size: int, channels: int) -> Split:
@@ -92,32 +88,10 @@ def celeba(root: Path, image_size: int, channels: int) -> Split:
         names.append(part.filename)
     base = Path(part.root) / part.base_folder
     paths = [base / "img_align_celeba" / name for split in names for name in split]
-    images = decoded(base, paths, Format(image_size, channels or 3, CELEBA_CROP))
+    images = decoded(base, paths, Format(image_size, channels or 3, CELEBA_CROP)).images
     part_of = np.searchsorted(np.cumsum([len(split) for split in names]), images.rows, side="right")
     train, validation, test = (read_if_small(images.select(part_of == part)) for part in range(len(names)))
     return train, validation, test
-
-
-def folder(root: Path, image_size: int, channels: int, seed: int) -> Split:
-    """Load all images below `root`; a tenth of them, drawn from `seed`, are for validation, another for the test.
-
-    With `channels` 0 they are gray if all files are. Images smaller than `image_size` are unusable.
-    """
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}; --data takes {DATA_SETS}")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
-        raise UserError(f"the folder {root} holds no images ({', '.join(sorted(SUFFIXES))})")
-    images = decoded(root, paths, Format(image_size, channels))
-    if len(images) < 3:
-        raise UserError(
-            f"the folder {root} holds {len(images)} usable images; at least 3 are needed, as one is for validation "
-            "and one for the test"
-        )
-    order = torch.randperm(len(images), generator=generator(seed, "split")).numpy()
-    count = max(1, round(len(images) * HELD_OUT))
-    validation, test, train = (images.select(part) for part in np.split(order, [count, 2 * count]))
-    return read_if_small(train), read_if_small(validation), read_if_small(test)
 
 
 def _package(data: str, name: str, requirement: str) -> Path:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from introvae.data import datasets as sources
+from introvae.data import folders
 from introvae.data.pixel_cache import ImageRows, Images
 from introvae.errors import UserError
 
@@ -46,7 +47,15 @@ class ImageSet:
         return replace(self, train=self.train.to(device), validation=self.validation.to(device)) if fits else self
 
 
-def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int = 0) -> ImageSet:
+def load_images(
+    data: str | Path,
+    image_size: int,
+    channels: int = 0,
+    seed: int = 0,
+    *,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+) -> ImageSet:
     """Load an image set, cropped to centered squares and resized.
 
     Args:
@@ -54,15 +63,18 @@ def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int 
             searched recursively. Files are decoded once, into a cache.
         image_size: Height and width in pixels.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
-        seed: Seed of the split of a folder, a tenth of which is for validation and another for the test. The other
-            sets have a split of their own.
+        seed: Seed of the split of a folder, a tenth of which is for validation and another for the test, with near
+            duplicates on one side. The other sets have a split of their own.
+        validation: Folder whose images are for validation instead of a draw from the folder `data`, which may
+            contain it.
+        test: The same for the test.
 
     Returns:
         uint8 tensors, or rows of a memory-mapped file if the images take more than a quarter of the memory.
 
     Raises:
-        UserError: If the data are missing or damaged, more than 1% of the images are unusable, or the disk is too
-            full for the decoded images.
+        UserError: If the data are missing or damaged, more than 1% of the images are unusable, there are too few, or
+            the disk is too full for the decoded images.
 
     Example:
         >>> from introvae import load_images
@@ -76,12 +88,17 @@ def load_images(data: str | Path, image_size: int, channels: int = 0, seed: int 
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
     data = str(data)
     kind, colon, root = data.partition(":")
+    own = data in SHIPPED or (colon and kind in ROOTED)
+    for flag, place in (("validation", validation), ("test", test)):
+        if own and place is not None:
+            raise UserError(f"--{flag} {place} needs a folder as --data; {data} has {flag} images of its own")
     if data in SHIPPED:
         return ImageSet(data, *SHIPPED[data](image_size, channels))
     if colon and kind in ROOTED:
         return ImageSet(kind, *ROOTED[kind](Path(root).expanduser(), image_size, channels))
     folder = Path(data).expanduser()
-    return ImageSet(folder.resolve().name, *sources.folder(folder, image_size, channels, seed))
+    given = [Path(place).expanduser() if place else None for place in (validation, test)]
+    return ImageSet(folder.resolve().name, *folders.folder(folder, image_size, channels, seed, *given))
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -3,17 +3,21 @@
 $XDG_CACHE_HOME/introvae/NAME-SIZEpx-DIGEST/    one folder for each root, size, channels and crop; may be removed
     pixels.u8     uint8 (N, C, S, S), a row for each image file; zeros for unusable ones
     index.json    fingerprint of the image files, channels, unusable images; written last
+    NAME.npz      what was computed of the pixels, with a key of what it depends on
 """
 
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +89,22 @@ def read_if_small(images: ImageRows) -> Images:
     return images[:] if images.pixels.nbytes <= COMFORTABLE * memory else images
 
 
-def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded images of a folder.
+
+    Attributes:
+        images: The usable images; `rows` are their indices among the paths.
+        cache: The folder that holds them.
+        fingerprint: Hash of the image files' names, sizes and times.
+    """
+
+    images: ImageRows
+    cache: Path
+    fingerprint: str
+
+
+def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     """Open the usable images among `paths`, decoding them into the cache if they are not there.
 
     Unusable images are named on stderr. If another process is decoding the same images, this one waits.
@@ -95,14 +114,11 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
         paths: Image files.
         form: Format of the images; channels 0 stands for 1 if all images are gray and for 3 otherwise.
 
-    Returns:
-        The images; `rows` are their indices among the paths.
-
     Raises:
         UserError: If more than 1% are unusable, or the cache cannot be written.
     """
     folder = _cache_folder(root.resolve(), form)
-    with _locked(folder, root):
+    with _locked(folder, f"decoding {root}"):
         fingerprint = _fingerprint(root, paths)
         index = _read_index(folder, fingerprint)
         if index is None:
@@ -110,7 +126,37 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> ImageRows:
         _report_unusable([reason for _, reason in index["unusable"]], len(paths))
         shape = (len(paths), index["channels"], form.image_size, form.image_size)
         pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
-    return ImageRows(pixels, np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]]))
+    usable = np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]])
+    return Decoded(ImageRows(pixels, usable), folder, fingerprint)
+
+
+def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return an array that is a function of decoded images; it is kept beside the first of them.
+
+    Args:
+        name: Name of its file.
+        version: Number that rises when the function changes.
+        parts: What the array depends on.
+        compute: The function; called if the array is not kept yet. Another process waits meanwhile.
+    """
+    folder = parts[0].cache
+    path = folder / f"{name}.npz"
+    key = hashlib.sha256(repr((version, [part.fingerprint for part in parts])).encode()).hexdigest()
+    with _locked(folder, f"computing {name} of images"):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["key"]) == key:
+                    return np.asarray(file["array"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass  # missing or damaged
+        array = compute()
+        buffer = io.BytesIO()
+        np.savez(buffer, key=key, array=array)
+        try:
+            write_atomically(path, buffer.getvalue())
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+    return array
 
 
 def _cache_folder(root: Path, form: Format) -> Path:
@@ -119,7 +165,7 @@ def _cache_folder(root: Path, form: Format) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, root: Path) -> Iterator[None]:
+def _locked(folder: Path, purpose: str) -> Iterator[None]:
     """Lock the folder for this process; the lock ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +176,7 @@ def _locked(folder: Path, root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process that is decoding {root} into {folder}", file=sys.stderr, flush=True)
+            print(f"waiting for another process that is {purpose} into {folder}", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -91,9 +91,9 @@ def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
         (study / name / "params.toml").write_text(dump_toml({"config": config.to_dict()}))
     seeds = []
 
-    def noted(data: str, image_size: int, channels: int, seed: int) -> ImageSet:
+    def noted(seed: int, **arguments: Any) -> ImageSet:
         seeds.append(seed)
-        return load_images(data, image_size, channels, seed)
+        return load_images(seed=seed, **arguments)
 
     monkeypatch.setattr(rescore, "load_images", noted)
     rescore.rescore(read_runs(study))

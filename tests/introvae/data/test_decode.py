@@ -58,7 +58,7 @@ def test_threads_decode_the_same_as_one_by_one(photos: Path, monkeypatch: pytest
 
     monkeypatch.setattr(decode, "_usable_cores", lambda: 4)
     monkeypatch.setattr(decode, "_read", noted)
-    images = cache.decoded(photos, paths, decode.Format(16, 3))
+    images = cache.decoded(photos, paths, decode.Format(16, 3)).images
     assert len(threads) > 1
     assert images.rows.tolist() == [index for index in range(120) if index != 100]
     one_by_one = [decode.fit(Image.open(paths[index]), 16, 3) for index in images.rows]

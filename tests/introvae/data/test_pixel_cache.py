@@ -213,7 +213,7 @@ def test_the_run_after_a_killed_one_is_right(photos: Path, cache_folder: Path, m
     assert process.wait().code == -signal.SIGKILL
     after = load_images(str(photos), 16)
     (folder,) = folders(cache_folder, photos)
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "index.json", "pixels.u8"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "duplicates.npz", "index.json", "pixels.u8"]
     assert same(after, decoded_again(photos, cache_folder))
 
 

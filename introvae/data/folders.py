@@ -1,0 +1,116 @@
+"""Folders of images, split into training, validation and test images so that no picture is on two sides."""
+
+import sys
+from collections.abc import Mapping
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from introvae.config import DATA_SETS
+from introvae.data.datasets import Split
+from introvae.data.decode import Format
+from introvae.data.duplicates import VERSION, group_duplicates
+from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
+from introvae.errors import UserError
+from introvae.randomness import generator
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
+HELD_OUT = 0.1  # share of the images for validation, and for the test
+
+
+def folder(
+    root: Path, image_size: int, channels: int, seed: int, validation: Path | None = None, test: Path | None = None
+) -> Split:
+    """Load all images below `root`, and split them by a draw from `seed`.
+
+    A tenth of them is for validation and a tenth for the test, unless the folder `validation` or `test` holds the
+    images for that, which are no training images then. Near duplicates are on one side of the draw; those of training
+    images in a given folder are counted on stderr. With `channels` 0 the images are gray if all files are. Images
+    smaller than `image_size` are unusable.
+    """
+    given = {name: place for name, place in (("validation", validation), ("test", test)) if place}
+    parts = _decoded(_files({"data": root, **given}), Format(image_size, channels))
+    drawn = [name for name in ("validation", "test") if name not in given]
+    groups = computed(
+        "duplicates", VERSION, [*parts.values()], lambda: group_duplicates([part.images for part in parts.values()])
+    )
+    own, *others = np.split(groups, np.cumsum([len(part.images) for part in parts.values()])[:-1])
+    trained, *held_out = _draw(own, len(drawn), seed, root)
+    for name, found in zip(given, others, strict=True):
+        if count := np.isin(found, own[trained]).sum():
+            shown = f"{count} of {len(found)} {name} images in {given[name]} are near duplicates of training images"
+            print(shown, file=sys.stderr, flush=True)
+    data = parts["data"].images
+    images = {name: parts[name].images for name in given}
+    images |= {name: data.select(rows) for name, rows in zip(drawn, held_out, strict=True)}
+    train, validation_images, test_images = data.select(trained), images["validation"], images["test"]
+    return read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
+
+
+def _files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
+    """Find the images below each folder, those of the data without what is below the others."""
+    for flag, root in roots.items():
+        if not root.is_dir():
+            takes = DATA_SETS if flag == "data" else "a folder of images"
+            raise UserError(f"there is no folder {root}; --{flag} takes {takes}")
+    places = {flag: root.resolve() for flag, root in roots.items()}
+    for outer, inner in permutations(roots, 2):
+        if outer != "data" and places[inner].is_relative_to(places[outer]):
+            raise UserError(
+                f"--{inner} {roots[inner]} lies in --{outer} {roots[outer]}, which takes images of its own; "
+                f"give another folder"
+            )
+    files = {}
+    for flag, root in roots.items():
+        apart = [place for name, place in places.items() if flag == "data" and name != "data"]
+        found = sorted(
+            path
+            for path in root.rglob("*")
+            if path.suffix.lower() in SUFFIXES
+            and path.is_file()
+            and not any((places[flag] / path.relative_to(root)).is_relative_to(place) for place in apart)
+        )
+        if not found:
+            beside = f" outside of {' and '.join(map(str, apart))}" if apart else ""
+            raise UserError(f"the folder {root} holds no images{beside} ({', '.join(sorted(SUFFIXES))})")
+        files[flag] = root, found
+    return files
+
+
+def _decoded(files: Mapping[str, tuple[Path, list[Path]]], form: Format) -> dict[str, Decoded]:
+    """Decode images to one number of channels, gray if all of them are gray."""
+    parts = {flag: decoded(root, paths, form) for flag, (root, paths) in files.items()}
+    if len({part.images.shape[1] for part in parts.values()}) == 1:
+        return parts
+    return _decoded(files, Format(form.image_size, 3))
+
+
+def _draw(groups: np.ndarray, parts: int, seed: int, root: Path) -> list[np.ndarray]:
+    """Draw whole groups into held-out parts of a tenth of the images each; return the rest, then the parts, as rows.
+
+    A group that is larger than what a part lacks is passed over. Each part, and the rest, gets a group at least.
+    """
+    by_group = np.argsort(groups, kind="stable")
+    members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
+    if len(members) <= parts:
+        raise UserError(
+            f"the folder {root} holds {len(members)} different usable images, near duplicates counted as one; "
+            f"at least {parts + 1} are needed, as some are for validation or the test"
+        )
+    order = torch.randperm(len(members), generator=generator(seed, "split")).tolist()
+    wanted = max(1, round(len(groups) * HELD_OUT))
+    drawn = []
+    for part in range(parts):
+        chosen: list[int] = []
+        size = 0
+        for group in order:
+            if size + len(members[group]) <= wanted and len(order) - len(chosen) > parts - part:
+                chosen.append(group)
+                size += len(members[group])
+        chosen = chosen or [min(order, key=lambda group: len(members[group]))]
+        drawn.append(chosen)
+        taken = set(chosen)
+        order = [group for group in order if group not in taken]
+    return [np.concatenate([members[group] for group in chosen]) for chosen in (order, *drawn)]
