@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -76,13 +77,14 @@ def drawn_study(
     points: Sequence[Mapping[str, float]] = (),
     sampler: str = "tpe",
     seed: int = 0,
-    steps: int = 1,
+    stop: Stop = lambda: False,
+    **train: Any,
 ) -> optuna.Study:
-    """Begin or continue a study whose trials have no warm-up and, if they have one step, one task each; return it."""
+    """Begin or continue a study, by default of trials without a warm-up and with one task each; return it."""
     setup = Setup(
-        config=tiny_config(seed=seed, warmup_steps=0, steps=steps), space=space, spectrum=torch.ones(8), folder=folder,
-        weights={"score": 1.0}, points=points,
+        config=tiny_config(**{"seed": seed, "warmup_steps": 0, "steps": 1} | train), space=space,
+        spectrum=torch.ones(8), folder=folder, weights={"score": 1.0}, points=points,
     )  # fmt: skip
     study = open_study(folder, {}, NumberedSampler(seed, sampler, space.distributions, points))
-    drive(setup, StudyConfig(trials=trials, out=folder.parent, device="cpu"), study, engine)
+    drive(setup, StudyConfig(trials=trials, out=folder.parent, device="cpu"), study, engine, stop)
     return study

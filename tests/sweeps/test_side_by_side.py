@@ -1,7 +1,10 @@
 """Trials side by side in one driver, whose workers train nothing."""
 
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
+import pytest
 from driven import Drawing, complete, drawn_study
 from optuna.trial import TrialState
 
@@ -33,3 +36,35 @@ def test_a_trial_is_compared_at_the_same_step_with_those_that_have_ended(tmp_pat
     study = drawn_study(tmp_path / "study", SPACE, 4, TwoWorkers(Drawing(judge)), steps=7)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED]
     assert study.trials[3].intermediate_values == {2: 0.3}
+
+
+class Crashing(TwoWorkers):
+    """Engine whose processes all crash."""
+
+    def __init__(self) -> None:
+        super().__init__(Drawing())
+        self.submitted: list[Task] = []
+        self.crashes = 0
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        self.submitted.append(task)
+        future: Future[Result] = Future()
+        future.set_exception(EOFError())
+        return future
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        self.crashes += 1
+        return "SIGSEGV", True
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_trial_that_waits_for_a_warm_up_begins_unless_the_study_is_to_stop(stops: bool, tmp_path: Path) -> None:
+    """The trial that trains the warm-up fails, so that the other one would train it."""
+    engine = Crashing()
+    train: dict[str, Any] = {"warmup_steps": 8, "warmup_beta": 10.0, "steps": 20}
+    study = drawn_study(tmp_path / "study", SPACE, 2, engine, stop=lambda: stops and engine.crashes > 0, **train)
+    ended, waited = (trial.state for trial in study.trials)
+    assert ended == TrialState.PRUNED
+    assert waited == (TrialState.RUNNING if stops else TrialState.PRUNED)
+    assert len(engine.submitted) == (1 if stops else 2)
+    assert all(task.plan.vae_kl is None for task in engine.submitted)  # warm-ups
