@@ -9,29 +9,27 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from driven import drive
 from helpers import CPU, tiny_config
 from optuna.trial import FrozenTrial, TrialState
 from studies import read_scores
 
 from analysis.measures.score import score_images, weights_of
-from analysis.measures.spectrum import eigenvalues, predicted_kl
+from analysis.measures.spectrum import eigenvalues
 from analysis.outputs import outputs_of, scored_images
 from analysis.report.runs import read_runs
 from analysis.rescore import rescore
 from introvae.data.image_set import ImageSet
-from introvae.errors import UserError
-from introvae.runs.folder import METRICS, last_row, load_checkpoint, read_config, read_metrics
+from introvae.runs.folder import last_row, load_checkpoint, read_config, read_metrics
 from introvae.runs.pictures import last_picture
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.dashboard import ARTIFACTS
-from sweeps.driver import Driver
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Setup, plan_trial, plan_warmup
 from sweeps.search.space import Space
 from sweeps.tasks.fence import ATTEMPT, Fence
 from sweeps.tasks.task import Task, Worker
-from sweeps.view import View
 
 HEAVY = ((0, 1.0), (300, 1.0), (301, 1e4))  # after the warm-up the KL outweighs all else
 VALUES = {"alpha": 0.2, "beta": 70.0, "margin_ratio": 2.0}
@@ -72,12 +70,8 @@ def run(small_faces: ImageSet) -> Run:
 
     def run(setup: Setup, study: optuna.Study | None = None, stop: Callable[[], bool] = lambda: False) -> FrozenTrial:
         study = study or new_study()
-        engine = InlineEngine(Worker(images=small_faces))
-        with View(1, 0, quiet=True) as view:
-            config = StudyConfig(train=setup.config, trials=max(1, len(study.trials)), keep=None)
-            driver = Driver(setup, config, study, view, stop)
-            engine.worker.look = driver.look
-            driver.fill(engine)
+        config = StudyConfig(train=setup.config, trials=max(1, len(study.trials)), keep=None)
+        drive(setup, config, study, InlineEngine(Worker(images=small_faces)), stop)
         return study.trials[0]
 
     return run
@@ -107,40 +101,6 @@ def drawn(setup: Setup) -> bool:
 
 def latents_drawn(setup: Setup) -> bool:
     return (setup.run_folder(0) / "images" / "traversals.png").exists()
-
-
-def test_the_margin_is_the_ratio_times_the_vae_s_kl(setup: Setup) -> None:
-    config = plan_trial(setup, 3, VALUES).config
-    measured = read_metrics(setup.warmup_folder(config))[-1]["kl_real"]
-    correction = measured / predicted_kl(setup.spectrum, 60.0, 8)
-    assert config.m == pytest.approx(2.0 * correction * predicted_kl(setup.spectrum, 70.0, 8))
-    assert plan_trial(setup, 3, VALUES | {"m": 77.0}).config.m == 77.0
-
-
-def test_a_warm_up_that_diverged_before_its_first_row_measures_nothing(setup: Setup) -> None:
-    (log,) = setup.folder.glob(f".warmup/*/{METRICS}")
-    log.write_text(log.read_text().splitlines(keepends=True)[0])
-    assert plan_trial(setup, 3, VALUES).config.m == pytest.approx(2.0 * predicted_kl(setup.spectrum, 70.0, 8))
-
-
-@pytest.mark.parametrize(("text", "reason"), [
-    ("", "cannot read "), ("step,kl_real\nten,3\n", "cannot read "), (None, ", by which margins are measured, is gone"),
-])  # fmt: skip
-def test_a_warm_up_s_log_that_cannot_be_read_is_an_error(setup: Setup, text: str | None, reason: str) -> None:
-    (log,) = setup.folder.glob(f".warmup/*/{METRICS}")
-    log.unlink()
-    if text is not None:
-        log.write_text(text)
-    with pytest.raises(UserError, match=rf"{reason}.*; remove {log.parent} to start over"):
-        plan_trial(setup, 3, VALUES)
-
-
-def test_seeds_follow_from_the_number(setup: Setup) -> None:
-    values = VALUES | {"m": 5.0}
-    seeds = [plan_trial(setup, number, values).config.seed for number in range(5)]
-    assert len(set(seeds)) == 5
-    assert plan_trial(setup, 3, values).config.seed == seeds[3]
-    assert plan_trial(setup, 3, values).config.warmup_seed == setup.config.seed
 
 
 def test_a_trial_is_trained_scored_and_recorded(setup: Setup, run: Run) -> None:
