@@ -1,137 +1,137 @@
-"""Structure and diversity of samples, from distances to their nearest neighbors among the real images.
+"""Likeness and diversity of samples, from features of samples and of real images that are blurred as much as they are.
 
-Images are float (N, C, H, W) in [0, 1].
-
-Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991) ask if an image lies inside the
-nearest-neighbor balls around the images of another set. Here the features are the images themselves, averaged down to
-8, 16 and 32 pixels a side (those that the images reach), and membership falls off smoothly outside the balls.
-
-In pixel space the balls are wide enough for texture that belongs to no face, since detail weighs little beside light
-and pose. Therefore detail, which 16 or 32 pixels a side show and half as many do not, is compared by direction alone.
+Whether samples are sharp is a question of its own (`analysis.measures.sharpness`). Here real images are first blurred
+to the sharpness of the samples: a blurred face is compared with blurred faces, and told apart by what it shows.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDES = (8, 16, 32)
-NEIGHBORS = 3
-FALL = 8.0  # power of membership, (radius / distance)^8: 1/25 at one and a half times the radius
-STEEP = 16  # power of likeness: cosines at 96% of those that real images reach count half
+from analysis.measures.features import features
+
+DEGREE = 3  # of the kernel, as in KID
+LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
+SCALE = 0.1  # squared discrepancy that halves the likeness
+NEIGHBORS = 5  # radius of a real image's ball: another sample of real images reaches 97% of such balls
+FALL = 8  # power of membership, (radius / distance)^8: 1/25 at one and a half times the radius
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances and cosines between all pairs of N real images and M samples, from which some rows can be kept.
+    """Kernels and distances between all pairs of N real images and M samples, from which some rows can be kept.
 
     Attributes:
-        real: Distances among the real images, (N, N) for each scale.
-        samples: Distances among the samples, (M, M) for each scale.
-        between: Distances of samples to real images, (M, N) for each scale.
-        real_detail: Cosines between the detail of real images, (N, N) for each scale but the first.
-        detail: Cosines between the detail of samples and real images, (M, N) for each scale but the first.
+        real: Kernel among the real images, (N, N).
+        samples: Kernel among the samples, (M, M).
+        between: Kernel of samples and real images, (M, N).
+        real_distance: Distances among the real images, (N, N).
+        samples_distance: Distances among the samples, (M, M).
+        distance: Distances of samples to real images, (M, N).
     """
 
-    real: Sequence[Tensor]
-    samples: Sequence[Tensor]
-    between: Sequence[Tensor]
-    real_detail: Sequence[Tensor]
-    detail: Sequence[Tensor]
+    real: Tensor
+    samples: Tensor
+    between: Tensor
+    real_distance: Tensor
+    samples_distance: Tensor
+    distance: Tensor
 
     @staticmethod
     def of(real: Tensor, samples: Tensor) -> "Pairs":
-        """Compare all images at every scale that they reach."""
-        x, y = _scales(real), _scales(samples)
-        details = [(_detail(x, level), _detail(y, level)) for level in range(1, len(x))]
-        flat = [(a.flatten(1), b.flatten(1)) for a, b in zip(x, y, strict=True)]
+        """Compare features, in units of their deviation among the real images."""
+        a, b = features(blurred_like(real, samples)), features(samples)
+        deviation, mean = torch.std_mean(a, 0, correction=0)
+        share, least = LEAST_DEVIATION
+        scale = deviation.clamp(min=max(share * deviation.mean().item(), least))
+        a, b = ((x - mean) / scale for x in (a, b))
+
+        def kernel(x: Tensor, y: Tensor) -> Tensor:
+            return (x @ y.T / x.shape[1] + 1) ** DEGREE
+
         return Pairs(
-            [torch.cdist(a, a).fill_diagonal_(0) for a, _ in flat],
-            [torch.cdist(b, b).fill_diagonal_(0) for _, b in flat],
-            [torch.cdist(b, a) for a, b in flat],
-            [a @ a.T for a, _ in details],
-            [b @ a.T for a, b in details],
-        )
+            kernel(a, a), kernel(b, b), kernel(b, a),
+            torch.cdist(a, a).fill_diagonal_(0), torch.cdist(b, b).fill_diagonal_(0), torch.cdist(b, a),
+        )  # fmt: skip
 
     def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
         """Return the pairs of the real images and the samples in these rows."""
-
-        def part(matrices: Sequence[Tensor], rows: Tensor, columns: Tensor) -> list[Tensor]:
-            return [matrix[rows][:, columns] for matrix in matrices]
-
         return Pairs(
-            part(self.real, real, real),
-            part(self.samples, samples, samples),
-            part(self.between, samples, real),
-            part(self.real_detail, real, real),
-            part(self.detail, samples, real),
-        )
+            self.real[real][:, real], self.samples[samples][:, samples], self.between[samples][:, real],
+            self.real_distance[real][:, real], self.samples_distance[samples][:, samples],
+            self.distance[samples][:, real],
+        )  # fmt: skip
 
 
 def structure(pairs: Pairs) -> float:
-    """Measure the resemblance of samples to real images, in [0, 1].
+    """Measure the resemblance of samples to real images of their own sharpness, in [0, 1].
 
-    This is the product of the soft precision at the coarsest scale and of the likeness of detail at each finer one: an
-    image that fails at one scale is no face. The balls reach to the third nearest neighbor.
+    This is 1 / (1 + D / 0.1), where D is the unbiased squared maximum mean discrepancy of features under the kernel
+    (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401); 0 at best. A few terrible samples weigh
+    heavily, since the kernel grows with the cube of what is unusual.
     """
-    likeness = [_likeness(detail, real) for detail, real in zip(pairs.detail, pairs.real_detail, strict=True)]
-    return math.prod([_precision(pairs.between[0], pairs.real[0]), *likeness])
+    within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)
+    return 1 / (1 + max(0.0, within - 2 * pairs.between.mean().item()) / SCALE)
 
 
 def diversity(pairs: Pairs) -> float:
     """Measure the variety of samples relative to that of the real images, in [0, 1].
 
-    This is the geometric mean over scales of the soft recall, the membership of real images in the balls around the
-    samples, and of the distinctness of samples. Samples that are all alike have balls of radius 0 and cover nothing.
+    This is the geometric mean of the soft coverage, the share of real images that have a sample within the distance of
+    their fifth neighbor (Naeem et al. 2020, arXiv 2002.09797), and of the distinctness of samples, which is 0 if each
+    has a copy.
     """
-    parts = [
-        _membership(between.T, _nearest(samples, NEIGHBORS)).mean().item() * _distinct(samples, real)
-        for between, samples, real in zip(pairs.between, pairs.samples, pairs.real, strict=True)
-    ]
-    return math.prod(parts) ** (0.5 / len(parts))
+    radius = _nearest(pairs.real_distance, NEIGHBORS)
+    nearest = pairs.distance.amin(0)
+    covered = (radius / nearest).nan_to_num(nan=1.0).clamp(max=1).pow(FALL).mean().item()
+    reached = 1 - math.comb(2 * len(radius) - NEIGHBORS, len(radius)) / math.comb(2 * len(radius), len(radius))
+    return math.sqrt(min(1.0, covered / reached) * _distinct(pairs.samples_distance, pairs.real_distance))
 
 
-def _scales(images: Tensor) -> list[Tensor]:
-    """Average the images down to each of SIDES that they reach, in float64."""
-    shortest = min(images.shape[-2:])
-    return [F.adaptive_avg_pool2d(images.double(), side) for side in SIDES if side <= shortest]
+def blurred_like(real: Tensor, samples: Tensor) -> Tensor:
+    """Blur real images to the sharpness of samples: at each radius in frequency space, where samples have less power.
 
+    Args:
+        real: Real images, (N, C, S, S).
+        samples: Samples, (M, C, S, S).
 
-def _detail(scales: list[Tensor], level: int) -> Tensor:
-    """Return the detail that a scale adds to the one below it, a unit vector for each image, (N, features)."""
-    coarse = F.interpolate(scales[level - 1], scales[level].shape[-2:], mode="bilinear", align_corners=False)
-    return F.normalize((scales[level] - coarse).flatten(1), dim=1)
-
-
-def _likeness(detail: Tensor, among_real: Tensor) -> float:
-    """Compare the cosines of samples' detail with the closest real image's to those among real images."""
-    others = among_real.clone().fill_diagonal_(-math.inf if len(among_real) > 1 else 1.0)
-    return _relative(detail.amax(1).clamp(min=0), others.amax(1).clamp(min=0)) ** STEEP
-
-
-def _precision(distance: Tensor, among_real: Tensor) -> float:
-    """Compare the membership of samples in the real images' balls to that of real images in each other's."""
-    others = among_real.clone().fill_diagonal_(math.inf if len(among_real) > 1 else 0.0)
-    radius = _nearest(among_real, NEIGHBORS)
-    return _relative(_membership(distance, radius), _membership(others, radius))
-
-
-def _relative(values: Tensor, real: Tensor) -> float:
-    """Divide the mean of the values by that of the real images less two standard errors of the difference; at most 1.
-
-    Other real images of the same kind nearly always reach 1, however few there are.
+    Returns:
+        Images of the shape of `real`, in [0, 1]; what samples have too much of is not added.
     """
-    error = real.std(unbiased=False) * math.sqrt(1 / len(values) + 1 / len(real))
-    expected = (real.mean() - 2 * error).item()
-    return min(1.0, values.mean().item() / expected) if expected > 0 else 1.0
+    side = real.shape[-1]
+    bins = _radius(side, side).round().long().flatten()
+    gain = (_radial_power(samples, bins) / _radial_power(real, bins)).nan_to_num(nan=1.0).clamp(max=1).sqrt()
+    gain[0] = 1
+    padded = F.pad(real.double(), [side // 2] * 4, mode="reflect")
+    radius = _radius(padded.shape[-1], side).clamp(max=len(gain) - 1)
+    below = radius.floor().long()
+    above = (below + 1).clamp(max=len(gain) - 1)
+    smooth = torch.lerp(gain[below], gain[above], radius - below)
+    images = torch.fft.ifft2(torch.fft.fft2(padded) * smooth).real
+    inner = slice(side // 2, side // 2 + side)
+    return images[..., inner, inner].clamp(0, 1).to(real.dtype)
 
 
-def _membership(distance: Tensor, radius: Tensor) -> Tensor:
-    """Return each point's largest min(1, radius / distance)^FALL over the balls, from distances (points, centers)."""
-    return (radius / distance).nan_to_num(nan=1.0).clamp(max=1).amax(1).pow(FALL)
+def _radius(side: int, periods: int) -> Tensor:
+    """Return the radius at each frequency of images of `side` pixels, in periods across `periods` pixels."""
+    frequency = torch.fft.fftfreq(side, 1 / periods, dtype=torch.float64)
+    return torch.hypot(frequency, frequency[:, None])
+
+
+def _radial_power(images: Tensor, bins: Tensor) -> Tensor:
+    """Return the mean power at each whole radius."""
+    window = torch.hann_window(images.shape[-1], periodic=False, dtype=torch.float64)
+    centered = images.double() - images.double().mean((-2, -1), keepdim=True)
+    power = torch.stack([torch.fft.fft2(x * window * window[:, None]).abs().square().mean(0) for x in centered])
+    return torch.bincount(bins, power.mean(0).flatten()) / torch.bincount(bins)
+
+
+def _off_diagonal_mean(kernel: Tensor) -> float:
+    count = len(kernel)
+    return (kernel.sum() - kernel.trace()).item() / (count * (count - 1)) if count > 1 else kernel.mean().item()
 
 
 def _distinct(samples: Tensor, real: Tensor) -> float:

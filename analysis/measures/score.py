@@ -1,17 +1,21 @@
 """The score, a single number that a sweep maximizes, and its five parts.
 
-Each part is in [0, 1], and 1 is best. The score is their geometric mean: no part makes up for another, and a run that
-fails completely at one of them scores 0.
+Each part is in [0, 1], and 1 is best. The score is their geometric mean: a run that fails completely at one of them
+scores 0, and one that fails by half at two of them scores as one that fails by three quarters at one.
 
-| part            | formula                                                  | failures that lower it                |
-|-----------------|----------------------------------------------------------|---------------------------------------|
-| reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs |
-| sharpness       | sqrt(shared / joint energy of the Laplacian over         | blur, noise, and one hidden by the    |
-|                 | frequencies), for reconstructions and samples            | other                                 |
-| structure       | soft precision at 8 px, likeness of detail at 16 and 32  | texture without structure             |
-| diversity       | soft recall and distinctness of samples at 8, 16 and 32  | samples that are all alike            |
-| informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their     |
-|                 | (1 - chance), at least 0                                 | inputs                                |
+| part            | formula                                                  | failures that lower it                 |
+|-----------------|----------------------------------------------------------|----------------------------------------|
+| reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs  |
+| sharpness       | 1 / (1 + spectral divergence), of reconstructions and    | blur, noise, stripes and ringing at    |
+|                 | samples                                                  | any frequency, loss of color           |
+| structure       | 1 / (1 + discrepancy / 0.1) of samples' features from    | texture without structure, double      |
+|                 | those of real images as sharp as they are                | exposures, some terrible samples       |
+| diversity       | coverage and distinctness of samples, by these features  | samples that are alike, missing kinds  |
+| informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their      |
+|                 | (1 - chance), at least 0                                 | inputs                                 |
+
+Copies among the real images count once: a copy is a rival that no reconstruction could beat, and a neighbor at no
+distance.
 """
 
 import math
@@ -21,13 +25,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.measures import neighbors as likeness
-from analysis.measures import sharpness
+from analysis.measures import neighbors
 from analysis.measures.neighbors import Pairs
+from analysis.measures.sharpness import plane_power, spectral_divergence
+from analysis.outputs import evenly
 from introvae.errors import UserError
 from introvae.runs.record import PARTS, Scores
 
 GROUPS = 8  # groups of images that are left out in turn for the standard error
+MOST_COMPARED = 500  # evenly spaced images of each kind whose features are compared
+SAME = 4 / 255  # root mean square difference of copies, mirrored ones included
 
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
@@ -95,58 +102,71 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         raise ValueError(f"images are float tensors (N, C, H, W) of 8 pixels and more, not {type(real)} of {shapes[0]}")
     if not all(bool(x.isfinite().all()) for x in sets):
         return Scores(score=0.0, stderr=0.0, **dict.fromkeys(PARTS, 0.0))
-    evidence = _Evidence.of(real, reconstructions, samples)
+    once = _once(real)
+    evidence = _Evidence.of(real[once], reconstructions[once], samples)
     parts = evidence.parts()
     return Scores(score=_mean(parts), stderr=_stderr(evidence), **dict(zip(PARTS, parts, strict=True)))
 
 
+def _once(real: Tensor) -> Tensor:
+    """Return the rows of real images that are no copies of an earlier one."""
+    flat, flipped = real.flatten(1).double(), real.flip(-1).flatten(1).double()
+    limit = SAME * math.sqrt(flat.shape[1])
+    same = (torch.cdist(flat, flat) <= limit) | (torch.cdist(flat, flipped) <= limit)
+    return ~same.tril(-1).any(1)
+
+
 @dataclass(frozen=True)
 class _Evidence:
-    """The basis of the parts, image by image, so that some images can be left out."""
+    """The basis of the parts, in groups of adjacent images that can be left out."""
 
     error: Tensor  # (N,), summed squared error of each reconstruction
     deviation: Tensor  # (N,), summed squared error of the mean image
     distance: Tensor  # (N, N), distance of each reconstruction to each real image
-    energies: tuple[Tensor, Tensor, Tensor]  # edge energies of real images, reconstructions and samples
+    powers: tuple[Tensor, Tensor, Tensor]  # summed over each group of real images, reconstructions and samples
     pairs: Pairs
+    samples: int
+    groups: int
 
     @staticmethod
     def of(real: Tensor, reconstructions: Tensor, samples: Tensor) -> "_Evidence":
         x, y = real.flatten(1).double(), reconstructions.flatten(1).double()
+        groups = min(GROUPS, len(real), len(samples))
+        sums = [
+            torch.stack([plane_power(part).sum(0) for part in images.tensor_split(groups)])
+            for images in (real, reconstructions, samples)
+        ]
         return _Evidence(
             (y - x).square().sum(1),
             (x - x.mean(0)).square().sum(1),
             torch.cdist(y, x),
-            (sharpness.edge_energy(real), sharpness.edge_energy(reconstructions), sharpness.edge_energy(samples)),
-            Pairs.of(real, samples),
+            (sums[0], sums[1], sums[2]),
+            Pairs.of(evenly(real, MOST_COMPARED), evenly(samples, MOST_COMPARED)),
+            len(samples),
+            groups,
         )
 
-    def keep(self, real: Tensor, samples: Tensor) -> "_Evidence":
-        """Return the evidence of the real images and the samples in these rows."""
-        x, y, z = self.energies
-        return _Evidence(
-            self.error[real],
-            self.deviation[real],
-            self.distance[real][:, real],
-            (x[real], y[real], z[samples]),
-            self.pairs.keep(real, samples),
-        )
+    def parts(self, without: int | None = None) -> tuple[float, ...]:
+        """Return the parts in the order of PARTS, without one of the groups if it is given."""
 
-    def parts(self) -> tuple[float, ...]:
-        """Return the parts in the order of PARTS."""
-        real, reconstructions, samples = self.energies
-        error_of_mean = real.std(0, unbiased=False) * math.sqrt(1 / len(real) + 1 / len(samples))
-        sharp = (
-            sharpness.shared_energy(reconstructions.mean(0), real.mean(0)),
-            sharpness.shared_energy(samples.mean(0), real.mean(0), 2 * error_of_mean),
-        )
-        error, deviation = self.error.sum().item(), self.deviation.sum().item()
+        def rows(count: int) -> Tensor:
+            parts = torch.arange(count).tensor_split(self.groups)
+            return torch.cat([part for group, part in enumerate(parts) if group != without])
+
+        kept = rows(len(self.error))
+        error, deviation = self.error[kept].sum().item(), self.deviation[kept].sum().item()
+        real, reconstructions, samples = (power[rows(self.groups)].sum(0) for power in self.powers)
+        pairs = self.pairs.keep(rows(len(self.pairs.real)), rows(len(self.pairs.samples)))
+        divergence = [
+            spectral_divergence(power / count, real / len(kept))
+            for power, count in ((reconstructions, len(kept)), (samples, len(rows(self.samples))))
+        ]
         return (
             math.exp(-error / deviation) if deviation else float(error == 0),
-            math.sqrt(sharp[0] * sharp[1]),
-            likeness.structure(self.pairs),
-            likeness.diversity(self.pairs),
-            _informativeness(self.distance),
+            1 / math.sqrt((1 + divergence[0]) * (1 + divergence[1])),
+            neighbors.structure(pairs),
+            neighbors.diversity(pairs),
+            _informativeness(self.distance[kept][:, kept]),
         )
 
 
@@ -155,14 +175,10 @@ def _mean(parts: tuple[float, ...]) -> float:
 
 
 def _stderr(evidence: _Evidence) -> float:
-    counts = len(evidence.error), len(evidence.energies[2])
-    groups = min(GROUPS, *counts)
-    if groups == 1:
+    if evidence.groups == 1:
         return 1.0
-    rows = [torch.arange(count).tensor_split(groups) for count in counts]
-    kept = [[torch.cat(part[:i] + part[i + 1 :]) for part in rows] for i in range(groups)]
-    scores = torch.tensor([_mean(evidence.keep(real, samples).parts()) for real, samples in kept])
-    return math.sqrt((groups - 1) * scores.var(unbiased=False).item())
+    scores = torch.tensor([_mean(evidence.parts(without)) for without in range(evidence.groups)])
+    return math.sqrt((evidence.groups - 1) * scores.var(unbiased=False).item())
 
 
 def _informativeness(distance: Tensor) -> float:

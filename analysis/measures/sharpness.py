@@ -3,8 +3,6 @@
 Images are float (N, C, H, W) in [0, 1].
 """
 
-import math
-
 import numpy as np
 import torch
 from skimage.measure import blur_effect as blur_effect_of
@@ -12,6 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 H_SIZE = 11  # pixels of the blur that an image is compared with
+OPPONENT = (  # brightness and two color differences, an orthonormal basis
+    (3**-0.5, 3**-0.5, 3**-0.5),
+    (2**-0.5, -(2**-0.5), 0.0),
+    (6**-0.5, 6**-0.5, -2 * 6**-0.5),
+)
+ROUNDING = 1 / 255**2 / 12  # variance of rounding to 8 bits
 PART = 32  # images or channels at once: more would leave the processor's cache
 
 
@@ -70,36 +74,33 @@ def _powers(images: Tensor) -> tuple[Tensor, Tensor]:
     return power, torch.hypot(frequency, frequency[:, None])
 
 
-def edge_energy(images: Tensor) -> Tensor:
-    """Return each image's energy of the Laplacian at each whole radius in frequency space, (N, side // 2 + 1).
+def plane_power(images: Tensor) -> Tensor:
+    """Return each image's power over the whole plane of frequencies, corners included, (N, C, S, S // 2 + 1).
 
-    This is |k|^4 times the power, summed over directions and averaged over channels: the power spectrum weighted
-    toward edges.
+    Colors are turned into brightness and two color differences first, so that a loss of color is a loss of power. The
+    power of rounding to 8 bits is added: what lies below it cannot be seen.
     """
-    energies = []
-    for x in images.split(PART):
-        power, radius = _powers(x)
-        energy = (power.mean(1) * radius**4).flatten(1)
-        bins = radius.round().long().flatten()
-        rings = energy[:, bins.argsort()].split(torch.bincount(bins).tolist(), dim=1)
-        energies.append(torch.stack([ring.sum(1) for ring in rings[: images.shape[-1] // 2 + 1]], 1))
-    return torch.cat(energies)
+    x = images.double()
+    if x.shape[1] == 3:
+        x = torch.einsum("oc,nchw->nohw", x.new_tensor(OPPONENT), x)
+    height, width = x.shape[-2:]
+    window = torch.outer(
+        *(torch.hann_window(side, periodic=False, dtype=x.dtype, device=x.device) for side in (height, width))
+    )
+    waves = torch.fft.rfft2((x - x.mean((-2, -1), keepdim=True)) * window)
+    return waves.real.square() + waves.imag.square() + window.square().sum() * ROUNDING
 
 
-def shared_energy(energy: Tensor, reference: Tensor, tolerance: Tensor | float = 0.0) -> float:
-    """Return the agreement of two mean edge energies a and b, sqrt(sum min(a, b) / sum max(a, b)) over frequencies.
+def spectral_divergence(power: Tensor, reference: Tensor) -> float:
+    """Return the Itakura-Saito divergence between mean powers, 1/2 (r - 1 - log r) with r = power / reference.
 
-    If a = c b, this is exp(-|log c| / 2): too much and too little energy count alike, as amplitudes. Noise at high
-    frequencies does not make up for blur at lower ones.
+    This is the Kullback-Leibler divergence, in nats per frequency, between Gaussian textures with these spectra. It is
+    averaged over channels and over all frequencies but 0. Blur (r near 0) costs the logarithm of what is lost; stripes,
+    noise and ringing (r above 1) cost in proportion to what is too much, at however few frequencies.
 
     Args:
-        energy: Mean of `edge_energy` over images.
-        reference: The same of the real images.
-        tolerance: Differences that do not count, at each frequency.
-
-    Returns:
-        A value in [0, 1]; 1 if the energies are equal, up to the tolerance.
+        power: Mean of `plane_power` over images, (C, S, S // 2 + 1).
+        reference: The same of real images.
     """
-    joint = torch.maximum(energy, reference).sum().item()
-    apart = ((energy - reference).abs() - tolerance).clamp(min=0).sum().item()
-    return math.sqrt(1 - apart / joint) if joint > 0 else 1.0
+    ratio = (power / reference).flatten(1)[:, 1:]
+    return max(0.0, 0.5 * (ratio - 1 - ratio.log()).mean().item())

