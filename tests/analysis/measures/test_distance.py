@@ -212,7 +212,6 @@ def test_kid_of_colors_and_small_images(small_faces: ImageSet) -> None:
 @pytest.mark.parametrize(
     ("extra", "package", "measure"),
     [
-        ("kid", "efficientnet_lite_pytorch", kid_efficientnet_lite0),
         ("kid", "torch_fidelity", kid_efficientnet_lite0),
         ("fid", "torch_fidelity", inception_distances),
     ],
