@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from analysis.measures import collapse, novelty, reconstruction, sharpness
+from analysis.measures.copies import copied_samples
 from analysis.measures.distance import LEAST_IMAGES, sliced_wasserstein
 from analysis.measures.latents import latent_smoothness
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
@@ -117,7 +118,10 @@ def _networks(model: IntroVAE, outputs: Outputs, config: TrainConfig) -> Measure
 
 
 def _novelty(real: Tensor, samples: Tensor, training: Images) -> Measures:
-    found: Measures = {"nearest_training": novelty.nearest_training(real, samples, training)}
+    found: Measures = {
+        "nearest_training": novelty.nearest_training(real, samples, training),
+        "copied_samples": copied_samples(samples, training),
+    }
     if len(real) > 1:
         found["ms_ssim_among_samples"] = novelty.ms_ssim_among(samples)
         found["ms_ssim_among_real"] = novelty.ms_ssim_among(real)

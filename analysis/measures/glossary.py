@@ -8,9 +8,9 @@ SCORE: Entries = {
     "score": ("0 to 1", "geometric mean of the five parts; 1 is best"),
     "stderr": ("0 to 1", "standard error of the score over the scored images"),
     "reconstruction": ("0 to 1", "closeness of reconstructions to their inputs, relative to that of the mean image"),
-    "sharpness": ("0 to 1", "fine detail in common with real images; lowered by blur and by noise"),
-    "structure": ("0 to 1", "resemblance of samples to real images; low for mere texture"),
-    "diversity": ("0 to 1", "distinctness of samples, and coverage of the variety of real images"),
+    "sharpness": ("0 to 1", "power of real images at every frequency; lowered by blur, noise, stripes and lost color"),
+    "structure": ("0 to 1", "likeness of samples to real images as sharp as they are, by a network's features"),
+    "diversity": ("0 to 1", "distinctness of samples, and coverage of the real images, by the same features"),
     "informativeness": ("0 to 1", "closeness of each reconstruction to its own input, by rank among all inputs"),
 }
 RECONSTRUCTION: Entries = {
@@ -20,7 +20,7 @@ RECONSTRUCTION: Entries = {
     "ms_ssim": ("-1 to 1", "structural similarity over several scales"),
     "ms_ssim_scales": ("scales", "number of scales that the image size allows"),
     "variance_explained": ("share", "variance explained, relative to the mean image; 1 is all"),
-    "retrieval": ("share", "reconstructions that are closest to their own input"),
+    "retrieval": ("share", "reconstructions that are closest to their own input; copies among these count once"),
 }
 SHARPNESS: Entries = {
     "sharpness_reconstructions": ("x real", "variance of the Laplacian of reconstructions; below 1 they are blurred"),
@@ -60,6 +60,7 @@ DIVERSITY: Entries = {
     "ms_ssim_among_samples": ("0 to 1", "similarity of samples to each other; 1 if all are alike"),
     "ms_ssim_among_real": ("0 to 1", "similarity of real images to each other, for comparison"),
     "nearest_training": ("x real", "distance of samples to the nearest training image; near 0 they are copies"),
+    "copied_samples": ("share", "samples that are copies of a training image, mirrored or not"),
 }
 DISTANCE: Entries = {
     "swd": ("10⁻³", "sliced Wasserstein distance of samples to real images, as published; misses most blur"),

@@ -44,7 +44,7 @@ def nearest_training(validation: Tensor, samples: Tensor, training: Images) -> f
     """Return the median distance of samples to their nearest training image, over that of validation images.
 
     Distances are Euclidean between images averaged down to at most 16 pixels a side, where blur does not bring
-    everything closer.
+    everything closer. Mirrored training images count as training images.
 
     Args:
         validation: Images that were not trained on.
@@ -63,12 +63,16 @@ def nearest_training(validation: Tensor, samples: Tensor, training: Images) -> f
 
 
 def nearest_distances(images: Tensor, training: Images) -> Tensor:
-    """Return the distance of each image to its nearest training image, at no more than 16 pixels a side, (N,)."""
+    """Return the distance of each image to its nearest training image, mirrored or not, (N,).
+
+    Images are compared at no more than 16 pixels a side.
+    """
     points = _small(images)
     nearest = points.new_full((len(points),), math.inf)
     for first in range(0, len(training), CHUNK):
-        others = _small(to_float(training[first : first + CHUNK].to(images.device)))
-        nearest = torch.minimum(nearest, torch.cdist(points, others).amin(1))
+        others = to_float(training[first : first + CHUNK].to(images.device))
+        for side in (others, others.flip(-1)):
+            nearest = torch.minimum(nearest, torch.cdist(points, _small(side)).amin(1))
     return torch.where(nearest < ROUNDING, 0, nearest)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from analysis.measures.copies import distinct
+
 MOST_PSNR = 100.0  # dB; stands for identical images
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's, from fine to coarse
 WINDOW, SIGMA = 11, 1.5  # its Gaussian window in pixels
@@ -111,8 +113,12 @@ def variance_explained(real: Tensor, reconstructions: Tensor) -> float:
 
 
 def retrieval(real: Tensor, reconstructions: Tensor) -> float:
-    """Return the share of reconstructions that are closer to their own input than to any other, by pixel distance."""
-    distance = torch.cdist(reconstructions.flatten(1).double(), real.flatten(1).double())
+    """Return the share of reconstructions that are closer to their own input than to any other, by pixel distance.
+
+    Copies among the real images count once: no reconstruction could be closer to one of them than to the other.
+    """
+    once = distinct(real)
+    distance = torch.cdist(reconstructions[once].flatten(1).double(), real[once].flatten(1).double())
     own = distance.diagonal().clone()
     distance.fill_diagonal_(math.inf)
     others = distance.min(dim=1).values

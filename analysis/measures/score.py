@@ -8,8 +8,8 @@ scores 0, and one that fails by half at two of them scores as one that fails by 
 | reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs  |
 | sharpness       | 1 / (1 + spectral divergence), of reconstructions and    | blur, noise, stripes and ringing at    |
 |                 | samples                                                  | any frequency, loss of color           |
-| structure       | 1 / (1 + discrepancy / 0.1) of samples' features from    | texture without structure, double      |
-|                 | those of real images as sharp as they are                | exposures, some terrible samples       |
+| structure       | 1 / (1 + log(1 + D / 0.05)), D the discrepancy of        | texture without structure, double      |
+|                 | samples' features from those of equally sharp real ones  | exposures, some terrible samples       |
 | diversity       | coverage and distinctness of samples, by these features  | samples that are alike, missing kinds  |
 | informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their      |
 |                 | (1 - chance), at least 0                                 | inputs                                 |
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from analysis.measures import neighbors
+from analysis.measures.copies import distinct
 from analysis.measures.neighbors import Pairs
 from analysis.measures.sharpness import plane_power, spectral_divergence
 from analysis.outputs import evenly
@@ -34,7 +35,6 @@ from introvae.runs.record import PARTS, Scores
 
 GROUPS = 8  # groups of images that are left out in turn for the standard error
 MOST_COMPARED = 500  # evenly spaced images of each kind whose features are compared
-SAME = 4 / 255  # root mean square difference of copies, mirrored ones included
 
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
@@ -71,9 +71,9 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
     """Score reconstructions and samples against real images.
 
     Args:
-        real: Real images, float (N, C, H, W) in [0, 1], preferably of a validation set.
+        real: Real images, float (N, C, S, S) in [0, 1], gray or RGB of 8 px and more, preferably of a validation set.
         reconstructions: Their reconstructions in the same order and shape.
-        samples: Samples of the prior, float (M, C, H, W).
+        samples: Samples of the prior, float (M, C, S, S).
 
     Returns:
         The score, its five parts and its standard error, which is 1 if there is only one image. All are 0 if a value of
@@ -81,7 +81,7 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         sets show one person, are left out together.
 
     Raises:
-        ValueError: If the shapes do not fit together, or a set is empty.
+        ValueError: If the shapes do not fit together, a set is empty, or images are of another kind.
 
     Example:
         >>> import torch
@@ -98,22 +98,16 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
     shapes = [tuple(x.shape) for x in sets]
     if shapes[0] != shapes[1] or shapes[0][1:] != shapes[2][1:] or not all(map(len, sets)):
         raise ValueError(f"real images, reconstructions and samples do not fit together: {', '.join(map(str, shapes))}")
-    if not all(isinstance(x, Tensor) and x.is_floating_point() for x in sets) or real.ndim != 4 or real.shape[-1] < 8:
-        raise ValueError(f"images are float tensors (N, C, H, W) of 8 pixels and more, not {type(real)} of {shapes[0]}")
+    floats = all(isinstance(x, Tensor) and x.is_floating_point() for x in sets)
+    if not floats or real.ndim != 4 or real.shape[1] not in (1, 3) or not 8 <= real.shape[2] == real.shape[3]:
+        wanted = "images are float tensors (N, C, S, S), gray or RGB, of 8 pixels and more"
+        raise ValueError(f"{wanted}, not {type(real)} of {shapes[0]}")
     if not all(bool(x.isfinite().all()) for x in sets):
         return Scores(score=0.0, stderr=0.0, **dict.fromkeys(PARTS, 0.0))
-    once = _once(real)
+    once = distinct(real)
     evidence = _Evidence.of(real[once], reconstructions[once], samples)
     parts = evidence.parts()
     return Scores(score=_mean(parts), stderr=_stderr(evidence), **dict(zip(PARTS, parts, strict=True)))
-
-
-def _once(real: Tensor) -> Tensor:
-    """Return the rows of real images that are no copies of an earlier one."""
-    flat, flipped = real.flatten(1).double(), real.flip(-1).flatten(1).double()
-    limit = SAME * math.sqrt(flat.shape[1])
-    same = (torch.cdist(flat, flat) <= limit) | (torch.cdist(flat, flipped) <= limit)
-    return ~same.tril(-1).any(1)
 
 
 @dataclass(frozen=True)
