@@ -87,7 +87,8 @@ def diversity(pairs: Pairs) -> float:
     radius = _nearest(pairs.real_distance, NEIGHBORS)
     nearest = pairs.distance.amin(0)
     covered = (radius / nearest).nan_to_num(nan=1.0).clamp(max=1).pow(FALL).mean().item()
-    reached = 1 - math.comb(2 * len(radius) - NEIGHBORS, len(radius)) / math.comb(2 * len(radius), len(radius))
+    count = len(radius)
+    reached = 1 - math.comb(max(0, 2 * count - NEIGHBORS), count) / math.comb(2 * count, count)
     return math.sqrt(min(1.0, covered / reached) * _distinct(pairs.samples_distance, pairs.real_distance))
 
 
