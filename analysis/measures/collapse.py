@@ -14,6 +14,7 @@ from analysis.measures.reconstruction import retrieval
 from introvae.training.losses import kl_divergence, sample_posterior
 
 THRESHOLDS = (1e-3, 1e-2, 1e-1)
+LEAST_KL, LEAST_NATS = 0.05, 0.1  # of real images: as a share of a VAE's, and in nats
 LEAST_RETRIEVED = 0.05  # share of reconstructions that find their input, beyond chance
 LEAST_VARIANCE = 0.05  # of the samples, as a share of the real images'
 
@@ -140,6 +141,18 @@ def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tenso
     images = decode(mu)
     steps = torch.eye(mu.shape[1], dtype=mu.dtype, device=mu.device)
     return torch.stack([(decode(mu + step) - images).square().mean().sqrt() for step in steps])
+
+
+def posterior_collapse(kl: float, vae_kl: float) -> str:
+    """Return the reason why a posterior counts as collapsed, or "" if it does not.
+
+    Args:
+        kl: KL of real images in nats, summed over dimensions.
+        vae_kl: KL in nats that a VAE reaches at the run's beta.
+    """
+    if kl < max(LEAST_NATS, LEAST_KL * vae_kl):
+        return f"posterior collapse (KL {kl:.3g} nats, a VAE's is {vae_kl:.3g})"
+    return ""
 
 
 def image_collapse(real: Tensor, reconstructions: Tensor, samples: Tensor) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import TrialState
 
+from analysis.measures.collapse import posterior_collapse
 from introvae.config import TrainConfig
 from introvae.runs.record import RunState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
 RUNG_SHARES = (1 / 6, 1 / 2)  # of the steps after the warm-up
 KEPT_SHARE = 1 / 3  # of the trials that reach a rung
-LEAST_KL = 0.05  # of a VAE's, below which the posterior has collapsed
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
 REACH_BY = 1 / 4  # of the steps after the warm-up, until fakes must have reached m or the energy of real images
 
@@ -65,8 +65,8 @@ class Rules:
         if not row["alpha"]:  # the warm-up's, or a plain VAE's
             return
         m, real, fakes = self.config.m, row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
-        if real < LEAST_KL * self.vae_kl:
-            raise Stopped(RunState.COLLAPSED, f"posterior collapse (KL {real:.3g} nats, a VAE's is {self.vae_kl:.3g})")
+        if collapse := posterior_collapse(real, self.vae_kl):
+            raise Stopped(RunState.COLLAPSED, collapse)
         if max(real, fakes) > RUNAWAY * max(m, self.vae_kl, 10.0):
             raise Stopped(RunState.DIVERGED, f"runaway energy (KL {max(real, fakes):.3g} nats, m {m:.3g})")
         self.reached = self.reached or fakes >= min(real, m)
