@@ -9,9 +9,9 @@ from torch import Tensor
 
 from analysis.measures import spectrum as predictions
 from analysis.measures.all import quick_measures, thorough_measures
-from analysis.measures.collapse import collapse_reason
+from analysis.measures.collapse import collapse_reason, posterior_collapse
 from analysis.measures.score import score_images, weighted
-from analysis.outputs import outputs_of, scored_images
+from analysis.outputs import HeldOut, Outputs, outputs_of, scored_images
 from analysis.report.latent_sheets import write_latent_sheets
 from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet, load_images
@@ -23,12 +23,13 @@ from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from introvae.training.state import load_run
 
 
-def score_run(run: Path | str, device: str = "auto") -> Scores:
-    """Score a trained run on its validation images.
+def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation") -> Scores:
+    """Score a trained run on held-out images.
 
     Args:
         run: A run folder with a checkpoint.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        on: "validation", by which runs are chosen, or "test", for figures to quote.
 
     Raises:
         UserError: If the run or its images cannot be read, or the device is not there.
@@ -41,8 +42,7 @@ def score_run(run: Path | str, device: str = "auto") -> Scores:
     """
     config = read_config(Path(run))
     images = load_images(**config.images)
-    outputs = outputs_of(load_run(run, device), scored_images(images))
-    return score_images(outputs.real, outputs.reconstructions, outputs.samples)
+    return _scored(load_run(run, device), images, on)[1]
 
 
 def finish(
@@ -60,14 +60,15 @@ def finish(
 ) -> RunRecord:
     """Measure a run that has ended, draw its pictures, and write its scores.json.
 
-    A run that was pruned gets the quick measures and no further pictures, since most trials of a study are pruned.
+    A run that was pruned gets the quick measures and no further pictures, since most trials of a study are pruned. One
+    that has reached its end is scored on the test images besides; nothing is chosen by that.
 
     Args:
         folder: The run folder.
         config: The run's settings.
-        images: The images it was trained and validated on.
+        images: The images it was trained on, and those it is scored on.
         model: The model to measure; None for a run that diverged, which scores 0.
-        state: How the run ended. One that is complete becomes collapsed if its images say so.
+        state: How the run ended. One that is complete becomes collapsed if its posterior or its images say so.
         reason: Why it did not simply complete.
         weights: Weights of the score's parts that its study maximizes, if it belongs to one.
         spectrum: Eigenvalues of the training images' covariance; computed if None.
@@ -78,19 +79,17 @@ def finish(
         The record, as written.
     """
     rows = read_metrics(folder)
-    scores, measures = Scores(score=0.0), dict(further or {})
+    scores, test, measures = Scores(score=0.0), None, dict(further or {})
     pruned = state is RunState.PRUNED
     if model is not None:
         spectrum = predictions.eigenvalues(images.train) if spectrum is None else spectrum
         vae_kl = predictions.vae_kl(config, spectrum, rows) if vae_kl is None else vae_kl
-        outputs = outputs_of(model, scored_images(images))
-        scores = score_images(outputs.real, outputs.reconstructions, outputs.samples)
+        outputs, scores = _scored(model, images, "validation")
         measures = quick_measures(outputs, config, spectrum, vae_kl) | measures
-        collapse = collapse_reason(
-            measures.get("retrieval", 0.0), measures.get("variance_ratio", 0.0), len(outputs.real)
-        )
-        if state is RunState.COMPLETE and collapse:
+        if state is RunState.COMPLETE and (collapse := _collapse(measures, vae_kl)):
             state, reason = RunState.COLLAPSED, f"{collapse} at step {config.steps}"
+        if state.final:
+            test = _scored(model, images, "test")[1]
         if not pruned:
             measures |= thorough_measures(model, outputs, config, images.train)
             write_latent_sheets(model, images.validation, outputs, folder)
@@ -101,7 +100,23 @@ def finish(
     if weights:
         optimized = weighted(vars(scores), weights) if model is not None else 0.0
     record = RunRecord(
-        state=state, reason=reason, scores=scores, weights=weights or {}, optimized=optimized, measures=measures
-    )
+        state=state, reason=reason, scores=scores, test=test, weights=weights or {}, optimized=optimized,
+        measures=measures,
+    )  # fmt: skip
     write_record(folder, record)
     return record
+
+
+def _scored(model: IntroVAE, images: ImageSet, on: HeldOut) -> tuple[Outputs, Scores]:
+    outputs = outputs_of(model, scored_images(images, on=on), on)
+    return outputs, score_images(outputs.real, outputs.reconstructions, outputs.samples)
+
+
+def _collapse(measures: Mapping[str, Any], vae_kl: float) -> str:
+    """Return the reason why a run counts as collapsed, or "" if it does not; what is not finite is no measure.
+
+    The warm-up of a VAE that collapses does so as well, so that its KL is no yardstick; that of the data is.
+    """
+    found = [measures.get(name, 0.0) for name in ("retrieval", "variance_ratio", "scored_images")]
+    kl = measures.get("kl", math.inf)
+    return posterior_collapse(kl, max(vae_kl, measures["predicted_kl"])) or collapse_reason(*found)

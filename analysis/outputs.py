@@ -1,6 +1,7 @@
 """Outputs of a model that runs are scored on: the same images and the same noise for every run on an image set."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,7 +10,11 @@ from introvae.data.image_set import ImageSet, to_float
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 
-MOST_SCORED = 1000  # validation images, evenly spaced, and as many samples
+MOST_SCORED = 1000  # validation or test images, evenly spaced, and as many samples
+
+HeldOut = Literal["validation", "test"]
+"""The images that a run is scored on: those that runs are compared by, or those of the figures to quote."""
+NOISE: dict[HeldOut, int] = {"validation": 0, "test": 1}  # index of the samples' noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +22,7 @@ class Outputs:
     """Real images and what a model makes of them, on the CPU; images are float (N, C, S, S) in [0, 1].
 
     Attributes:
-        real: Validation images.
+        real: Validation or test images.
         mu: Means of q(z|x), (N, z).
         logvar: Log-variances of q(z|x), (N, z).
         reconstructions: Dec(mu).
@@ -31,11 +36,11 @@ class Outputs:
     samples: Tensor
 
 
-def scored_images(images: ImageSet, most: int = MOST_SCORED) -> Tensor:
-    """Return at most `most` evenly spaced validation images, float (N, C, S, S) in [0, 1] on the CPU."""
-    validation = images.validation
-    rows = torch.linspace(0, len(validation) - 1, min(most, len(validation))).long()
-    return to_float(validation[rows].cpu())
+def scored_images(images: ImageSet, most: int = MOST_SCORED, on: HeldOut = "validation") -> Tensor:
+    """Return at most `most` evenly spaced held-out images, float (N, C, S, S) in [0, 1] on the CPU."""
+    held_out = images.validation if on == "validation" else images.test
+    rows = torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).long()
+    return to_float(held_out[rows].cpu())
 
 
 def evenly(x: Tensor, most: int) -> Tensor:
@@ -43,11 +48,14 @@ def evenly(x: Tensor, most: int) -> Tensor:
     return x[torch.linspace(0, len(x) - 1, min(most, len(x))).long()]
 
 
-def outputs_of(model: IntroVAE, real: Tensor) -> Outputs:
-    """Encode and decode the real images, and decode as many samples from noise that is the same for every run."""
+def outputs_of(model: IntroVAE, real: Tensor, on: HeldOut = "validation") -> Outputs:
+    """Encode and decode the real images, and decode as many samples from noise that is the same for every run.
+
+    The noise of the test is another one, as that of the validation helped to choose runs.
+    """
     mu, logvar = model.encode(real)
     reconstructions = model.decode(mu)
-    samples = model.decode(normal(tuple(mu.shape), 0, "score"), "sample")
+    samples = model.decode(normal(tuple(mu.shape), 0, "score", NOISE[on]), "sample")
     return Outputs(
         real=real, mu=mu.cpu(), logvar=logvar.cpu(), reconstructions=reconstructions.cpu(), samples=samples.cpu()
     )

@@ -100,6 +100,7 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
             _run(trainer, evaluate)
         if is_first() and (record := read_record(folder)):
             score = "" if math.isnan(record.scores.score) else f", score {record.scores.score:.3f}"
+            score += f" (on test images {record.test.score:.3f})" if record.test else ""
             print(f"{folder}: {record.state}{score}; {last_picture(folder)}")
             print(f"next: introvae-report {folder.parent}")
 

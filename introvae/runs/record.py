@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -113,7 +113,8 @@ class RunRecord:
     Attributes:
         state: One of the states that have ended.
         reason: Why the run did not simply complete; "" if it did.
-        scores: What the run is worth; a run that diverged or failed scores 0.
+        scores: What the run is worth on validation images; a run that diverged or failed scores 0.
+        test: The same on test images, by which nothing is chosen; None for a run that has not reached its end.
         weights: The weights of the parts in what its study maximized; empty for a run on its own.
         optimized: What its study maximized, in [0, 1]; NaN for a run on its own.
         measures: Every other measure by its name (`analysis.measures.glossary`).
@@ -122,6 +123,7 @@ class RunRecord:
     state: RunState
     reason: str = ""
     scores: Scores = field(default_factory=Scores)
+    test: Scores | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     optimized: float = math.nan
     measures: Mapping[str, Any] = field(default_factory=dict)
@@ -131,35 +133,45 @@ class RunRecord:
         """Build a record from the content of scores.json.
 
         Raises:
-            UserError: If the state is unknown, a score is no number in [0, 1], or the measures are no table.
+            UserError: If the state is unknown, a score is no number in [0, 1], or what should be a table is none.
         """
         state = values.get("state")
         ended = [known.value for known in RunState if known.ended]
         if state not in ended:
             raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ended)}")
-        measures, weights = values.get("measures", {}), values.get("weights", {})
-        for name, table in (("measures", measures), ("weights", weights)):
+        tables = {name: values.get(name, {}) for name in ("measures", "weights", "test")}
+        for name, table in tables.items():
             if not isinstance(table, dict):
                 raise UserError(f"{name} is {table!r} in {SCORES}; it takes a table")
-        known = {name: values[name] for name in (*SCORE_NAMES, "optimized") if name in values}
-        for name in ("score", *known):
-            value = known.get(name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-                raise UserError(f"{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
+        known = _shares(values, (*SCORE_NAMES, "optimized"))
         optimized = known.pop("optimized", math.nan)
-        reason = str(values.get("reason") or "")
         return cls(
-            state=RunState[state.upper()], reason=reason, scores=Scores(**known), weights=weights, optimized=optimized,
-            measures=measures,
+            state=RunState[state.upper()], reason=str(values.get("reason") or ""), scores=Scores(**known),
+            test=Scores(**_shares(tables["test"], SCORE_NAMES, "test.")) if tables["test"] else None,
+            weights=tables["weights"], optimized=optimized, measures=tables["measures"],
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of scores.json; what is not known is absent."""
-        numbers = asdict(self.scores) | {"optimized": self.optimized}
-        known = {name: value for name, value in numbers.items() if not math.isnan(value)}
-        tables = {"weights": dict(self.weights), "measures": dict(self.measures)}
+        known = _known(asdict(self.scores) | {"optimized": self.optimized})
+        test = _known(asdict(self.test)) if self.test else {}
+        tables = {"test": test, "weights": dict(self.weights), "measures": dict(self.measures)}
         filled = {name: table for name, table in tables.items() if table}
         return {"state": self.state.value, "reason": self.reason} | known | filled
+
+
+def _known(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if not math.isnan(value)}
+
+
+def _shares(values: Mapping[str, Any], names: Sequence[str], place: str = "") -> dict[str, float]:
+    """Return those numbers in [0, 1] that a table has, the score being one of them."""
+    known = {name: values[name] for name in names if name in values}
+    for name in ("score", *known):
+        value = known.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise UserError(f"{place}{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
+    return known
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
@@ -186,6 +198,8 @@ def read_record(folder: Path) -> RunRecord | None:
 
 def best_run(study: Path) -> Path:
     """Return the complete run below `study` with the highest score, or with the best of what its study maximized.
+
+    These are of validation images.
 
     Raises:
         UserError: If `study` holds no complete run, or a scores.json in it cannot be read.

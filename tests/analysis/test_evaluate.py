@@ -2,17 +2,18 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import tiny_config
+from helpers import CPU, tiny_config
 from studies import CHEAP, THOROUGH
 from torch import Tensor
 
-from analysis.evaluate import finish
+from analysis.evaluate import finish, score_run
 from analysis.measures import collapse, reconstruction, sharpness
 from analysis.measures import novelty as diversity
 from analysis.measures.all import DIRECTIONS, PATCHES
@@ -44,6 +45,10 @@ def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Te
     reconstructions, samples, mu, logvar = shown.reconstructions, shown.samples, shown.mu, shown.logvar
     assert record.scores == score_images(real, reconstructions, samples)
     assert record == read_record(trained.folder)
+    unseen = scored_images(small_faces, on="test")
+    tested = outputs_of(trained.model, unseen, "test")
+    assert not torch.equal(tested.samples, samples)  # nor is their noise
+    assert record.test == score_images(unseen, tested.reconstructions, tested.samples) != record.scores
     measures = record.measures
     assert measures.keys() == CHEAP | THOROUGH
     assert json.loads(json.dumps(measures, allow_nan=False)) == measures
@@ -70,11 +75,48 @@ def test_a_run_is_measured(trained: Trainer, small_faces: ImageSet, spectrum: Te
 
 def test_a_pruned_trial_has_the_quick_measures_only(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:
     whole, pruned = (
-        measured(trained.model, small_faces, trained.config, tmp_path / state, state=state).measures
+        measured(trained.model, small_faces, trained.config, tmp_path / state, state=state)
         for state in (RunState.COMPLETE, RunState.PRUNED)
     )
-    assert pruned == {name: whole[name] for name in CHEAP}
+    assert pruned.measures == {name: whole.measures[name] for name in CHEAP}
+    assert whole.test and pruned.test is None
     assert not list((tmp_path / "pruned").glob("**/*.png"))
+
+
+def test_only_a_run_with_a_model_at_its_end_is_scored_on_test_images(
+    trained: Trainer, small_faces: ImageSet, tmp_path: Path
+) -> None:
+    for state in (RunState.COMPLETE, RunState.COLLAPSED, RunState.DIVERGED):
+        model = None if state is RunState.DIVERGED else trained.model
+        record = finish(trained.folder, trained.config, small_faces, model, state=state)
+        assert (record.test is None) == (state is RunState.DIVERGED)
+    on_test = score_run(trained.folder, on="test")
+    unseen = scored_images(small_faces, on="test")
+    tested = outputs_of(trained.evaluated, unseen, "test")
+    assert on_test == score_images(unseen, tested.reconstructions, tested.samples)
+
+
+def test_a_vae_whose_posterior_collapses_is_told_so(small_faces: ImageSet, tmp_path: Path) -> None:
+    """At beta 1 the data predict 0.1 nats; after 40 steps an image's code says next to nothing of it."""
+    config = tiny_config(alpha=0.0, beta=1.0, steps=40, warmup_steps=0, picture_every=40, lr=3e-3)
+    trainer = Trainer(config, small_faces, tmp_path / "run", CPU)
+    trainer.run()
+    record = finish(trainer.folder, config, small_faces, trainer.evaluated)
+    assert record.state is RunState.COLLAPSED and record.measures["kl"] < 0.1
+    assert re.fullmatch(r"posterior collapse \(KL 0\.0\d+ nats, a VAE's is 0\.104\) at step 40", record.reason)
+
+
+def test_a_posterior_far_below_that_of_the_data_has_collapsed(
+    trained: Trainer, small_faces: ImageSet, spectrum: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The KL of the warm-up, which a VAE that collapses does not reach either, is no yardstick alone."""
+    monkeypatch.setattr(collapse, "LEAST_RETRIEVED", 0.0)
+    monkeypatch.setattr(collapse, "LEAST_VARIANCE", 0.0)
+    kl = measured(trained.model, small_faces, trained.config, trained.folder).measures["kl"]
+    predicted = predicted_kl(spectrum, 20.0, 8)
+    for least, state in ((0.99 * kl / predicted, RunState.COMPLETE), (1.01 * kl / predicted, RunState.COLLAPSED)):
+        monkeypatch.setattr(collapse, "LEAST_KL", least)
+        assert measured(trained.model, small_faces, trained.config, trained.folder, vae_kl=0.0).state is state
 
 
 def test_soft_introvae_has_no_margin(trained: Trainer, small_faces: ImageSet, tmp_path: Path) -> None:

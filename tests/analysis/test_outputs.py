@@ -12,6 +12,7 @@ def test_scored_images_are_evenly_spaced_and_at_most_1000(small_faces: ImageSet)
     many = replace(small_faces, validation=small_faces.train[:].repeat(5, 1, 1, 1))
     scored = scored_images(many)
     assert len(scored) == 1000
+    assert torch.equal(scored_images(many, on="test"), to_float(small_faces.test[:]))
     assert torch.equal(scored[-1], to_float(small_faces.train[-1:])[0])
 
 

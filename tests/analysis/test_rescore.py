@@ -45,6 +45,7 @@ def test_scores_are_those_of_this_version(
             trained.folder, trained.config, small_faces, trained.evaluated, state=state, reason=f"why {name}"
         )
         assert read_scores(study / name) == expected.to_dict() and expected.state is state
+        assert ("test" in read_scores(study / name)) == (state is RunState.COMPLETE)
     assert before == {name: (study / name / SCORES).read_bytes() for name in before}
     assert not (study / "running" / SCORES).exists()
     printed = capsys.readouterr()

@@ -14,6 +14,7 @@ WHOLE = RunRecord(
     state=RunState.PRUNED,
     reason="score 0.5 at step 20",
     scores=Scores(score=0.5, stderr=0.01, **dict.fromkeys(PARTS, 0.5)),
+    test=Scores(score=0.4, stderr=0.02, **dict.fromkeys(PARTS, 0.4)),
     weights={"sharpness": 2.0},
     optimized=0.25,
     measures={"kl": 12.5, "kl_per_dimension": [0.5, 1.0]},
@@ -27,6 +28,7 @@ def test_a_record_comes_back(tmp_path: Path, record: RunRecord) -> None:
     found = read_record(tmp_path)
     assert found is not None and found.to_dict() == record.to_dict()
     assert (found.state, found.reason, found.weights) == (record.state, record.reason, record.weights)
+    assert found.test == record.test
     assert math.isnan(found.scores.stderr) == math.isnan(record.scores.stderr)
 
 
@@ -44,11 +46,20 @@ def test_what_is_not_known_is_absent() -> None:
     ('{"state": "complete", "score": 1.5}', "score is 1.5 in scores.json; it takes a number from 0 to 1"),
     ('{"state": "complete", "score": 0.5, "stderr": []}', r"stderr is \[\]"),
     ('{"state": "complete", "score": 0.5, "weights": [1]}', r"weights is \[1\]"),
+    ('{"state": "complete", "score": 0.5, "test": 0.5}', "test is 0.5 in scores.json; it takes a table"),
+    ('{"state": "complete", "score": 0.5, "test": {"stderr": 0.5}}', "test.score is None in scores.json"),
+    ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "stderr": -1}}', "test.stderr is -1"),
 ])  # fmt: skip
 def test_a_broken_record_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / SCORES).write_text(content)
     with pytest.raises(UserError, match=message):
         read_record(tmp_path)
+
+
+def test_a_record_of_a_version_without_a_test_is_read(tmp_path: Path) -> None:
+    (tmp_path / SCORES).write_text('{"state": "complete", "reason": "", "score": 0.5, "measures": {"kl": 3.5}}')
+    record = read_record(tmp_path)
+    assert record and record.test is None and record.scores.score == 0.5 and "test" not in record.to_dict()
 
 
 def test_states_say_what_they_mean() -> None:
