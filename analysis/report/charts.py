@@ -16,7 +16,7 @@ FEW_TRIALS = 50  # Optuna's PedAnovaImportanceEvaluator asks for 5 trials among 
 BETAS = 100  # points of a predicted curve
 NEAR = 2.0  # factor beyond the smallest and largest beta within which the predicted collapse is still drawn
 PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL"}
-SCORE = "score, 1 is best"
+SCORE = "validation score, 1 is best"
 
 Panel = dict[str, Any]
 Points = Sequence[tuple[Run, Mapping[str, float]]]  # runs, and the numbers that are known of each

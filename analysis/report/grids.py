@@ -3,7 +3,6 @@
 They are put together from the last picture of each run, so that drawing them needs no model.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +26,8 @@ def comparison_grid(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
 
 
 def run_label(run: Run) -> str:
-    """Return lines with the name; the score, and the state unless complete; alpha, beta and m."""
-    score = f"score {run.scores.score:.3f}" if math.isfinite(run.scores.score) else run.reason
+    """Return lines with the name; the scores, and the state unless complete; alpha, beta and m."""
+    score = run.shown_score or run.reason
     state = "" if run.state is RunState.COMPLETE else f", {run.state}"
     numbers = ", ".join(f"{name} {value:.3g}" for name, value in run.parameters.items())
     return f"{run.name}\n{score}{state}\n{numbers}"

@@ -110,6 +110,7 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(run.scores, name) for name in PARTS} | {
         name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
     }
+    row |= {"test": run.test.score, "testStderr": run.test.stderr}
     row |= {"name": run.name, "folder": str(run.folder), "state": run.state.value, "reason": run.reason,
             "data": data_set(run), "config": run.config.to_dict() if run.config else {}, "measures": measures,
             "curves": curves, "lossUnit": "nats for each number of an image" if soft else "nats",

@@ -4,6 +4,7 @@ A run whose files have the sizes and times of the last report is taken from the 
 """
 
 import io
+import math
 import os
 import stat
 from array import array
@@ -24,7 +25,7 @@ from introvae.runs.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.runs.record import SCORES, RunRecord, RunState, Scores, read_record
 from introvae.training.schedule import value_at
 
-FORMAT = 2  # of the cache's entries, increased when `_read` gives something else
+FORMAT = 3  # of the cache's entries, increased when `_read` gives something else
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
@@ -42,7 +43,8 @@ class Run:
         reason: Why it ended early, how far a running one is, or what cannot be read.
         step: The last row of metrics.csv, 0 without one.
         config: Its settings; None if it is unreadable.
-        scores: Its score and parts; NaN while it is running.
+        scores: Its score and parts on validation images, by which runs are compared; NaN while it is running.
+        test: The same on test images, for figures to quote; NaN for a run that has not reached its end.
         measures: Every other measure in its scores.json by name.
         curves: The columns of metrics.csv, at most CURVE_POINTS rows; NaN where a cell is empty.
         thumbnail: A few tiles of the last picture as WebP, some 8 KB; empty without a picture.
@@ -56,6 +58,7 @@ class Run:
     step: int = 0
     config: TrainConfig | None = None
     scores: Scores = Scores()
+    test: Scores = Scores()
     measures: Mapping[str, Any] = field(default_factory=dict)
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     thumbnail: bytes = b""
@@ -82,6 +85,13 @@ class Run:
         return {"alpha": alpha, "beta": beta} | margin
 
     @property
+    def shown_score(self) -> str:
+        """The score on validation images, and on test images with its standard error, as text; "" without a score."""
+        shown = [f"validation {self.scores.score:.3f}"] if math.isfinite(self.scores.score) else []
+        shown += [f"test {with_error(self.test)}"] if math.isfinite(self.test.score) else []
+        return ", ".join(shown)
+
+    @property
     def beta_256(self) -> float | None:
         """The beta for 256x256x3 numbers that corresponds to the run's; None if the run is unreadable."""
         if self.config is None:
@@ -93,6 +103,11 @@ class Run:
         """m over the KL that a VAE reaches at the run's beta; None for a run without m or without that KL."""
         m, vae_kl = self.parameters.get("m"), self.numbers.get("vae_kl")
         return m / vae_kl if m is not None and vae_kl else None
+
+
+def with_error(scores: Scores) -> str:
+    """Return a score with its standard error, if that is known, as text."""
+    return f"{scores.score:.3f}" + (f" ± {scores.stderr:.3f}" if math.isfinite(scores.stderr) else "")
 
 
 def read_runs(root: Path | str) -> list[Run]:
@@ -202,6 +217,7 @@ def _run(name: str, folder: Path, entry: Entry, pictures: Mapping[str, Path]) ->
         step=values["step"],
         config=TrainConfig.from_dict(values["config"]),
         scores=record.scores if record else Scores(),
+        test=(record.test if record else None) or Scores(),
         measures=record.measures if record else {},
         curves={column: array("d", points) for column, points in values["curves"].items()},
         thumbnail=entry.thumbnail,

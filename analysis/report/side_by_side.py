@@ -46,7 +46,7 @@ def _column(run: Run) -> list[Part]:
         column.append(("plane through three encodings", FONT))
         with Image.open(run.pictures["plane"]) as plane:
             column.append(plane.convert("RGB"))
-    score = f"score {run.scores.score:.3f}" if math.isfinite(run.scores.score) else "no score"
+    score = run.shown_score or "no score"
     state = f"{run.state}: {run.reason}" if run.reason else run.state
     known = {name: value for name in PARTS if math.isfinite(value := getattr(run.scores, name))}
     parts = ", ".join(f"{name} {value:.2f}" for name, value in known.items())

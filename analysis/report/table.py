@@ -2,28 +2,33 @@
 
 import math
 import re
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.report.runs import Run
-from introvae.runs.record import PARTS, SCORE_NAMES, RunState
+from analysis.report.runs import Run, with_error
+from introvae.runs.record import PARTS, RunState, Scores
 
 SETTINGS = ("alpha", "beta", "m", "m/KL")
-SUMMARY = ("run", *SCORE_NAMES, *SETTINGS, "kl", "step", "state", "reason")
+SUMMARY = (
+    "run", "validation", "validation_stderr", "test", "test_stderr", *PARTS, *SETTINGS, "kl", "step", "state", "reason",
+)  # fmt: skip
+SHOWN = tuple(name for name in SUMMARY if not name.endswith("_stderr"))  # beside their scores
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
          "diversity": "div"}  # fmt: skip
-WIDTH = 100  # characters of a line in a terminal
+WIDTH, NARROWEST, WIDEST = 100, 80, 120  # characters of a line: where there is no terminal, and in one
+LEAST_NAME = 12  # characters of a run's name, for which the parts of the score make room
 NOTE = 50  # of a state and its reason, before the names of runs are shortened for its sake
 
 Row = Mapping[str, Any]
 
 
 def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Sort runs best first: complete and pruned ones by score, then the other states in the order of `RunState`."""
+    """Sort runs best first: complete and pruned ones by score on validation images, then the other states in order."""
     order = list(RunState)
 
     def key(run: Run) -> tuple[int, float]:
@@ -36,7 +41,7 @@ def ranked(runs: Iterable[Run]) -> list[Run]:
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row for each run, in the given order: the columns of SUMMARY, then each measure that is a number.
 
-    m and kl are in nats, m/KL is `Run.margin_ratio`; NaN where a run has no such value.
+    The parts are of validation images, m and kl in nats, m/KL is `Run.margin_ratio`; NaN where a run has no such value.
     """
     measures = dict.fromkeys(name for run in runs for name in run.numbers)
     return pd.DataFrame([row(run) for run in runs], columns=list(dict.fromkeys((*SUMMARY, *measures))))
@@ -45,26 +50,42 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
 def row(run: Run) -> dict[str, Any]:
     """Return what is known of a run by column."""
     values: dict[str, Any] = {"run": run.name, "step": run.step, "state": run.state.value, "reason": run.reason}
-    return values | vars(run.scores) | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
+    values |= {name: getattr(run.scores, name) for name in PARTS}
+    for name, scores in (("validation", run.scores), ("test", run.test)):
+        values |= {name: scores.score, f"{name}_stderr": scores.stderr}
+    return values | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
 
 
-def text_table(runs: Sequence[Run]) -> str:
+def _with_errors(**scored: Scores) -> dict[str, str]:
+    """Return known scores with their standard errors, for people."""
+    return {name: with_error(scores) for name, scores in scored.items() if math.isfinite(scores.score)}
+
+
+def text_table(runs: Sequence[Run], width: int | None = None) -> str:
     """Return the table for a terminal: runs with a rank, those without, and the unreadable with their reasons.
 
-    It is at most WIDTH characters wide: what is too long is cut, names in their middle; summary.csv holds all of it.
+    What is too long is cut, names in their middle, and where the parts of the score have no room they are left out;
+    summary.csv holds all of it.
+
+    Args:
+        runs: The runs, in their order.
+        width: Characters of a line at most; by default those of the terminal, from 80 to 120.
     """
+    if width is None:
+        width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST), WIDEST)
     good, bad, unreadable = [], [], []
     for run in runs:
-        values = row(run)
+        values = row(run) | {name: text.replace(" ", "") for name, text in _with_errors(test=run.test).items()}
         if run.state.ranked:
             good.append(values)
         elif run.state is RunState.UNREADABLE:
-            unreadable.append(_wrapped(f"{values['run']}: {values['reason']}"))
+            unreadable.append(_wrapped(f"{values['run']}: {values['reason']}", width))
         else:
             bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})
+    scored = ("run", "validation", "test")
     tables = [
-        _aligned(good, ("run", "score", *PARTS, *SETTINGS, "kl", "state")) if good else "",
-        _aligned(bad, ("run", *SETTINGS, "state")) if bad else "",
+        _aligned(good, width, (*scored, *PARTS, *SETTINGS, "state"), (*scored, *SETTINGS, "state")) if good else "",
+        _aligned(bad, width, ("run", *SETTINGS, "state")) if bad else "",
         "\n".join(["unreadable:", *unreadable]) if unreadable else "",
     ]
     return "\n\n".join(filter(None, tables))
@@ -72,8 +93,9 @@ def text_table(runs: Sequence[Run]) -> str:
 
 def markdown(runs: Sequence[Run], title: str) -> str:
     """Return a heading and a table in GitHub's Markdown, which shows names and reasons as they are."""
-    lines = [[UNITS.get(name, name) for name in SUMMARY], ["---"] * len(SUMMARY)]
-    lines += [[_escaped(_cell(name, values.get(name))) for name in SUMMARY] for values in map(row, runs)]
+    lines = [[UNITS.get(name, name) for name in SHOWN], ["---"] * len(SHOWN)]
+    rows = [row(run) | _with_errors(validation=run.scores, test=run.test) for run in runs]
+    lines += [[_escaped(_cell(name, values.get(name))) for name in SHOWN] for values in rows]
     return f"# {_escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
@@ -81,15 +103,18 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", text)
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(_cell("", text), WIDTH, initial_indent="  ", subsequent_indent="    ")
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(_cell("", text), width, initial_indent="  ", subsequent_indent="    ")
 
 
-def _aligned(rows: Sequence[Row], columns: Sequence[str]) -> str:
+def _aligned(rows: Sequence[Row], width: int, columns: Sequence[str], *fewer: Sequence[str]) -> str:
+    """Align cells; with `fewer` columns if these leave no room for names."""
     lines = [[SHORT.get(name, UNITS.get(name, name)) for name in columns]]
     lines += [[_cell(name, values.get(name)) for name in columns] for values in rows]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    room = WIDTH - sum(widths[1:-1]) - len(columns) + 1
+    room = width - sum(widths[1:-1]) - len(columns) + 1
+    if fewer and room < min(widths[0], LEAST_NAME) + min(widths[-1], NOTE):
+        return _aligned(rows, width, *fewer)
     widths[-1] = min(widths[-1], max(NOTE, room - widths[0]))
     widths[0] = min(widths[0], room - widths[-1])
     text = []
@@ -113,6 +138,6 @@ def _cell(name: str, value: Any) -> str:
         return "".join(character if character.isprintable() else " " for character in value)
     if value is None or not math.isfinite(value):
         return "-"
-    if name in ("score", *PARTS):
+    if name in ("validation", "test", *PARTS):
         return f"{value:.2f}" if name in PARTS else f"{value:.3f}"
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"

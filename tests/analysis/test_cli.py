@@ -50,7 +50,7 @@ def test_other_formats_are_printed_alone(study: Path, capsys: Captured) -> None:
     rows = json.loads(printed.out, parse_constant=pytest.fail)
     table = pd.read_csv(study / "summary.csv").fillna({"reason": ""})
     pd.testing.assert_frame_equal(pd.read_json(io.StringIO(printed.out)), table, check_dtype=False)
-    assert rows[-1]["score"] is None and printed.err == ""
+    assert rows[-1]["validation"] is None and printed.err == ""
 
 
 def test_runs_to_compare_are_named_or_all(study: Path, capsys: Captured) -> None:
@@ -126,7 +126,7 @@ def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
     command = [*COMMAND, str(tmp_path), "--format", "csv"]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
-        assert process.stdout.readline().startswith(b"run,score,")
+        assert process.stdout.readline().startswith(b"run,validation,")
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0 and (tmp_path / "comparison.png").is_file()

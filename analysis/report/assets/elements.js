@@ -34,6 +34,7 @@ function format(value) {
 // The parts of a run's name, between which a line may break.
 const breakable = (name) => name.split(/(?<=\/)/).flatMap((part) => [part, element("wbr")]);
 const fixed = (value, digits) => (value == null ? "–" : value.toFixed(digits));
+const withError = (value, stderr) => fixed(value, 3) + (stderr == null ? "" : ` ± ${fixed(stderr, 3)}`);
 const runLink = (name) => `#run=${encodeURIComponent(name)}`;
 const compareLink = (a, b) => `#compare=${encodeURIComponent(a)},${encodeURIComponent(b)}`;
 

@@ -56,7 +56,10 @@ function columns(onChoice) {
     { data: "thumbnail", title: "Picture", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
     { data: "state", name: "state", title: "State", type: "string", className: "reason",
       render: shown((run) => element("div", {}, stateBadge(run), element("small", { title: run.reason }, run.reason)), (run) => `${run.state}: ${run.reason}`) },
-    { ...number("score", "Score", meaning.get("score")), render: shown(score) },
+    { ...number("score", "Validation", `score on validation images, by which runs are compared: ${meaning.get("score")}`),
+      render: shown((run) => score(run.score, run.stderr)) },
+    { ...number("test", "Test", "score on test images, by which nothing was chosen: the figure to quote"),
+      render: shown((run) => score(run.test, run.testStderr)) },
     ...data.parts.map((name) => part(name, SHORT[name], `${name}: ${meaning.get(name)}`)),
     number("alpha", "alpha", "amount of GAN"),
     number("beta", "beta", "weight of the reconstruction"),
@@ -84,7 +87,6 @@ function thumbnail(run) {
   return element("a", { href: runLink(run.name), tabindex: "-1" }, element("img", { src: run.thumbnail, alt, class: "thumbnail" }));
 }
 
-function score(run) {
-  return element("span", { class: "score" }, fixed(run.score, 3),
-    element("small", {}, run.stderr == null ? "" : `± ${fixed(run.stderr, 3)}`));
+function score(value, stderr) {
+  return element("span", { class: "score" }, fixed(value, 3), element("small", {}, stderr == null ? "" : `± ${fixed(stderr, 3)}`));
 }

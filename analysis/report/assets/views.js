@@ -154,8 +154,7 @@ function showRun(run) {
 }
 
 function keyNumbers(run) {
-  const score = `${fixed(run.score, 3)}${run.stderr == null ? "" : ` ± ${fixed(run.stderr, 3)}`}`;
-  const pairs = [["score", score], ["alpha", format(run.alpha)], ["beta", format(run.beta)], ["m [nats]", format(run.m)],
+  const pairs = [["validation", withError(run.score, run.stderr)], ["test", withError(run.test, run.testStderr)], ["alpha", format(run.alpha)], ["beta", format(run.beta)], ["m [nats]", format(run.m)],
     ["m/KL", format(run.ratio)], ["KL [nats]", format(run.kl)]];
   return pairs.map(([name, value]) => element("span", {}, element("small", {}, name), element("b", {}, value)));
 }
@@ -182,7 +181,8 @@ function differences(a, b) {
   const names = [...new Set([...Object.keys(a.config), ...Object.keys(b.config)])];
   const settings = names.filter((name) => JSON.stringify(a.config[name]) !== JSON.stringify(b.config[name]))
     .map((name) => [name, setting(a.config[name]), setting(b.config[name])]);
-  const scores = ["score", "stderr", ...data.parts].map((name) => [name, fixed(a[name], 3), fixed(b[name], 3)]);
+  const known = { score: "validation", stderr: "its standard error", test: "test", testStderr: "its standard error" };
+  const scores = [...Object.keys(known), ...data.parts].map((name) => [known[name] ?? name, fixed(a[name], 3), fixed(b[name], 3)]);
   const further = [["m/KL", format(a.ratio), format(b.ratio)], ["KL [nats]", format(a.kl), format(b.kl)]];
   const row = ([name, first, second]) => element("tr", {}, element("th", { scope: "row" }, name),
     element("td", { class: "number" }, first), element("td", { class: "number" }, second));

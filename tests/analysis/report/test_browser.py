@@ -57,7 +57,7 @@ def test_it_loads_without_an_error_and_without_a_request(page: webdriver.Chrome)
 
 
 def test_it_sorts_by_a_column_with_unknown_values_last(page: webdriver.Chrome) -> None:
-    heading = next(h for h in page.find_elements(By.CSS_SELECTOR, "#table th") if h.text.startswith("Score"))
+    heading = next(h for h in page.find_elements(By.CSS_SELECTOR, "#table th") if h.text.startswith("Validation"))
     for order, expected in (("descending", ["0.750", "0.600", "0.500"]), ("ascending", ["0.000", "0.100", "0.250"])):
         heading.click()
         wait_until(lambda order=order: heading.get_attribute("aria-sort") == order)  # the table sorts a moment later
@@ -123,7 +123,7 @@ def test_it_compares_two_runs(page: webdriver.Chrome) -> None:
     captions = texts(page, "#compare figcaption")
     kinds = [(kind, f"study/trial-00{index}") for kind in ("Reconstructions", "Samples") for index in (0, 1)]
     assert captions == ["Originals of both", *(f"{kind}: {name}" for kind, name in kinds)]
-    assert ["score", "0.500", "0.750"] in [row.split() for row in texts(page, "#compare tbody tr")]
+    assert ["validation", "0.500", "0.750"] in [row.split() for row in texts(page, "#compare tbody tr")]
     assert "All settings are the same" in one(page, "#compare").text
 
 

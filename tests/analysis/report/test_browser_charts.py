@@ -67,7 +67,7 @@ def test_charts_are_labeled_for_everyone(browser: webdriver.Chrome, sweep: Path)
     ]
     *states, scale = texts(page, ".chart.map .legend li")
     assert states == ["predicted collapse", "complete", "pruned", "collapsed"]
-    assert re.fullmatch(r"≤ 0.18\s*0.9\s*score, 1 is best", scale)
+    assert re.fullmatch(r"≤ 0.18\s*0.9\s*validation score, 1 is best", scale)
     assert texts(page, ".chart.kl .legend li")[:3] == ["equal", "corrected by the warm-up", "linear VAE"]
     assert not page.get_log("browser")
 

@@ -90,8 +90,8 @@ def test_a_label_says_name_score_state_and_parameters(tmp_path: Path) -> None:
     make_run(tmp_path / "flat", "collapsed", 0.25, alpha=0.0)
     make_run(tmp_path / "young", "running", objective="soft")
     labels = {run.name: run_label(run) for run in read_runs(tmp_path)}
-    assert labels["a/good"] == "a/good\nscore 0.600\nalpha 0.25, beta 20, m 20"
-    assert labels["flat"] == "flat\nscore 0.250, collapsed\nalpha 0, beta 20"
+    assert labels["a/good"] == "a/good\nvalidation 0.600, test 0.540 ± 0.020\nalpha 0.25, beta 20, m 20"
+    assert labels["flat"] == "flat\nvalidation 0.250, collapsed\nalpha 0, beta 20"
     assert labels["young"].splitlines()[1] == "step 20 of 20, running"
 
 

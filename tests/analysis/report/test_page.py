@@ -49,6 +49,7 @@ def test_it_holds_every_run_best_first(study: Path) -> None:
     }  # fmt: skip
     first = runs[1]
     assert (first["score"], first["alpha"], first["beta"], first["m"], first["ratio"]) == (0.6, 0.25, 20, 20, 2)
+    assert (first["test"], first["testStderr"]) == (0.54, 0.02)
     assert all(run["thumbnail"].startswith("data:image/webp") for run in runs if run["state"] != "unreadable")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from studies import MEASURES, PARTS, make_study
 
 from analysis.report.runs import Run, read_runs
-from analysis.report.table import SUMMARY, frame, markdown, ranked, text_table
+from analysis.report.table import SHOWN, frame, markdown, ranked, text_table
 from introvae.runs.record import RunState, Scores
 
 RUN = Run(
@@ -35,10 +35,13 @@ def test_the_best_come_first_and_failures_last(runs: list[Run]) -> None:
 def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
     table = frame(runs).set_index("run")
     alone = table.loc["alone"]
-    assert alone[["score", *PARTS]].to_dict() == {"score": 0.6, **PARTS}
+    assert alone[["validation", "test", "test_stderr", *PARTS]].to_dict() == {
+        "validation": 0.6, "test": 0.54, "test_stderr": 0.02, **PARTS,
+    }  # fmt: skip
     assert (alone["alpha"], alone["beta"], alone["m"], alone["m/KL"], alone["step"]) == (0.25, 20, 20, 2.0, 20)
     assert (alone["psnr"], alone["kl"], alone["active_units_0.1"]) == (20.5, 12.25, 3)
-    assert table["score"].isna().to_list() == [False] * 5 + [True] * 2
+    assert table["validation"].isna().to_list() == [False] * 5 + [True] * 2
+    assert table["test"].isna().to_list() == [True, False, False] + [True] * 4  # which two runs have that are complete
     assert table["beta"].isna().to_list() == [False] * 6 + [True]
     assert table.loc["study/trial-002", "reason"] == "samples alike | at step 20"
     assert table.columns.is_unique and "kl_per_dimension" not in table
@@ -48,15 +51,15 @@ def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
 def test_a_file_gives_every_number_back(score: float, psnr: float) -> None:
     run = replace(RUN, scores=Scores(score=score), measures={"psnr": psnr})
     (row,) = csv.DictReader(io.StringIO(frame([run]).to_csv(index=False)))
-    assert (float(row["score"]), float(row["psnr"])) == (score, psnr)
+    assert (float(row["validation"]), float(row["psnr"])) == (score, psnr)
 
 
 def test_the_table_of_a_study(runs: list[Run]) -> None:
-    assert text_table(runs).splitlines() == [
-        "run             score recon sharp struct  div info alpha beta m nats m/KL KL nats state",
-        "study/trial-001 0.750  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 pruned",
-        "alone           0.600  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
-        "study/trial-000 0.500  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2    12.2 complete",
+    assert text_table(runs, 100).splitlines() == [
+        "run             validation        test recon sharp struct  div info alpha beta m nats m/KL state",
+        "study/trial-001      0.750           -  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2 pruned",
+        "alone                0.600 0.540±0.020  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2 complete",
+        "study/trial-000      0.500 0.450±0.020  0.75  0.50   0.90 0.30 1.00  0.25   20     20    2 complete",
         "",
         "run             alpha beta m nats m/KL state",
         "study/trial-002  0.25   20     20    2 collapsed: samples alike | at step 20",
@@ -66,6 +69,20 @@ def test_the_table_of_a_study(runs: list[Run]) -> None:
         "unreadable:",
         "  bad: unknown setting 'betta'; did you mean 'beta'?",
     ]
+
+
+def test_a_narrow_terminal_shows_no_parts(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = text_table(runs).splitlines()
+    assert lines[0] == "run             validation        test alpha beta m nats m/KL state"
+    assert lines[2] == "alone                0.600 0.540±0.020  0.25   20     20    2 complete"
+    assert "collapsed: samples alike" in lines[6]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert len(text_table([replace(RUN, name="x" * 300)]).splitlines()[1]) == 120
+    monkeypatch.setenv("COLUMNS", "20")
+    assert text_table(runs).splitlines() == lines
+    monkeypatch.delenv("COLUMNS")
+    assert max(map(len, text_table([replace(RUN, name="x" * 300)]).splitlines())) == 100  # no terminal
 
 
 def test_a_long_name_is_cut_in_its_middle() -> None:
@@ -85,11 +102,15 @@ def test_every_table_fits_a_terminal(
     drawn: list[tuple[str, RunState, str, float, float, float]],
 ) -> None:
     some = [
-        replace(RUN, name=name, state=state, reason=reason, scores=Scores(score=score), measures={"kl": a, "vae_kl": b})
+        replace(
+            RUN, name=name, state=state, reason=reason, scores=Scores(score=score), test=Scores(score=1, stderr=score),
+            measures={"kl": a, "vae_kl": b},
+        )
         for name, state, reason, a, b, score in drawn
-    ]
-    lines = text_table(ranked(some)).split("\n")
-    assert max(map(len, lines)) <= 100 and all(line.isprintable() for line in lines)
+    ]  # fmt: skip
+    for width in (80, 100, 120):
+        lines = text_table(ranked(some), width).split("\n")
+        assert max(map(len, lines)) <= width and all(line.isprintable() for line in lines)
     table = markdown(ranked(some), "title").encode(errors="replace").decode()
     assert len(table.splitlines()) == len(some) + 4
 
@@ -99,4 +120,4 @@ def test_markdown_shows_names_as_they_are() -> None:
     lines = text.splitlines()
     assert lines[0] == r"# x\_y" and len(lines) == 5
     assert lines[4].startswith(r"| a\|b\<i\>\`c\`\_\* # d | 0.500 | - | 0.75 |")
-    assert lines[4].replace(r"\|", "").count("|") == lines[3].count("|") == len(SUMMARY) + 1
+    assert lines[4].replace(r"\|", "").count("|") == lines[3].count("|") == len(SHOWN) + 1
