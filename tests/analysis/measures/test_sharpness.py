@@ -1,6 +1,6 @@
 """Sharpness against SciPy, scikit-image and NumPy, and the invariants of each measure."""
 
-import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ from skimage.measure import blur_effect as skimage_blur_effect
 
 from analysis.measures.sharpness import (
     blur_effect,
-    edge_energy,
     high_frequency_share,
     laplacian_variance,
+    plane_power,
     power_spectrum,
-    shared_energy,
+    spectral_divergence,
 )
 from introvae.data.image_set import ImageSet, to_float
 
-ENERGIES = hnp.arrays(np.float64, 5, elements=st.floats(1e-6, 1e6))
+POWERS = hnp.arrays(np.float64, (3, 8, 5), elements=st.floats(1e-6, 1e6))
 
 
 def wave(periods: int, side: int = 32) -> torch.Tensor:
@@ -72,8 +72,8 @@ def test_high_frequency_share_is_in_range_and_ignores_brightness(images: np.ndar
         assert high_frequency_share(torch.from_numpy(0.5 * images + 0.2)) == pytest.approx(share, rel=1e-6, abs=1e-9)
 
 
-def shared_by_sets(real: torch.Tensor, images: torch.Tensor) -> float:
-    return shared_energy(edge_energy(images).mean(0), edge_energy(real).mean(0))
+def divergence(real: torch.Tensor, images: torch.Tensor) -> float:
+    return spectral_divergence(plane_power(images).mean(0), plane_power(real).mean(0))
 
 
 def test_laplacian_variance_equals_scipy(real: torch.Tensor) -> None:
@@ -81,42 +81,96 @@ def test_laplacian_variance_equals_scipy(real: torch.Tensor) -> None:
     assert laplacian_variance(real) == pytest.approx(np.mean(inside), rel=1e-5)
 
 
-def test_blur_and_noise_both_lower_the_shared_energy(real: torch.Tensor) -> None:
-    assert shared_by_sets(real, real) == 1
-    blurs = [shared_by_sets(real, blurred(real, s)) for s in (0.3, 0.5, 1, 2)]
-    noises = [shared_by_sets(real, noisy(real, s)) for s in (0.02, 0.05, 0.1)]
-    for values in (blurs, noises):
-        assert values == sorted(values, reverse=True) and 0 < values[-1] < values[0] < 1
-    effects = [blur_effect(x) for x in (real, blurred(real, 1), blurred(real, 2))]
-    assert effects == sorted(effects) and effects[0] < effects[-1]
-    assert blur_effect(torch.zeros(2, 1, 16, 16)) == 1
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (1, 33), (3, 16), (3, 32)])
+def test_plane_power_equals_numpy(channels: int, size: int) -> None:
+    """Brightness is the mean of the channels times the root of 3; 1 / (255^2 12) is the variance of rounding."""
+    images = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+    found = plane_power(images)
+    assert found.shape == (2, channels, size, size // 2 + 1) and found.dtype == torch.float64
+    window = np.outer(np.hanning(size), np.hanning(size))
+    for image, powers in zip(images.double().numpy(), found.numpy(), strict=True):
+        planes = [image[0]]
+        if channels == 3:
+            red, green, blue = image
+            planes = [(red + green + blue) / 3**0.5, (red - green) / 2**0.5, (red + green - 2 * blue) / 6**0.5]
+        for plane, power in zip(planes, powers, strict=True):
+            whole = np.abs(np.fft.fft2((plane - plane.mean()) * window)) ** 2 + (window**2).sum() / 255**2 / 12
+            np.testing.assert_allclose(power, whole[:, : size // 2 + 1], rtol=1e-8)
 
 
-def test_edge_energy_equals_numpy(faces: ImageSet) -> None:
-    images = to_float(faces.validation[:3])
-    found = edge_energy(images)
-    for image, energies in zip(images.double().numpy(), found.numpy(), strict=True):
-        power, radius = written_out(image[None])
-        expected = [(power * radius**4)[np.rint(radius) == r].sum() for r in range(17)]
-        np.testing.assert_allclose(energies, expected, rtol=1e-8)
-
-
-@given(ENERGIES, ENERGIES, st.floats(0, 1))
-def test_shared_energy_is_symmetric_and_in_range(a: np.ndarray, b: np.ndarray, tolerance: float) -> None:
+@given(POWERS, POWERS)
+def test_spectral_divergence_is_its_formula_and_never_negative(a: np.ndarray, b: np.ndarray) -> None:
+    terms = [
+        0.5 * (a[c, i, j] / b[c, i, j] - 1 - np.log(a[c, i, j] / b[c, i, j]))
+        for c in range(3) for i in range(8) for j in range(5) if i or j
+    ]  # fmt: skip
     x, y = torch.from_numpy(a), torch.from_numpy(b)
-    shared = shared_energy(x, y)
-    assert 0 <= shared <= 1 and shared == pytest.approx(shared_energy(y, x))
-    assert shared == pytest.approx(math.sqrt(np.minimum(a, b).sum() / np.maximum(a, b).sum()), abs=1e-7)
-    assert shared_energy(x, x) == 1 and shared_energy(4 * x, x) == pytest.approx(0.5)
-    assert shared_energy(x, y, tolerance) >= shared and shared_energy(x, y, tolerance * (x - y).abs().max() + 1e6) == 1
-    mixed = shared_energy(0.5 * x + 0.5 * y, y)
-    assert mixed >= shared - 1e-9  # falls with the distance
+    assert spectral_divergence(x, y) == pytest.approx(np.mean(terms), rel=1e-9, abs=1e-12)
+    assert spectral_divergence(x, y) >= 0
+    assert spectral_divergence(x, x) == 0
 
 
-def test_energy_shared_with_flat_images_is_0() -> None:
-    nothing, something = torch.zeros(3), torch.ones(3)
-    assert shared_energy(nothing, nothing) == 1
-    assert shared_energy(nothing, something) == shared_energy(something, nothing) == 0
+@pytest.mark.parametrize("ratio", [1e-3, 0.5, 1, 2, 100])
+def test_a_constant_ratio_of_powers_has_a_known_divergence(ratio: float) -> None:
+    power = torch.rand(3, 8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
+    expected = (ratio - 1 - np.log(ratio)) / 2
+    assert spectral_divergence(ratio * power, power) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    brighter = ratio * power
+    brighter[:, 0, 0] *= 7  # the mean is no matter of sharpness
+    assert spectral_divergence(brighter, power) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_blur_costs_the_logarithm_of_what_is_lost(real: torch.Tensor) -> None:
+    """Twice the sigma loses four times as many nats, as long as the power is well above that of rounding."""
+    assert divergence(real, real) == 0
+    values = [divergence(real, blurred(real, sigma)) for sigma in (0.3, 0.5, 1, 2)]
+    assert all(0 < a < b for a, b in pairwise(values)), values
+    power = plane_power(real).mean(0)
+    lost = [spectral_divergence(share * power, power) for share in (1e-2, 1e-4, 1e-6)]
+    assert lost[1] - lost[0] == pytest.approx(lost[2] - lost[1], rel=0.01) == pytest.approx(np.log(10), rel=0.01)
+
+
+def test_noise_and_stripes_cost_in_proportion_to_their_power(real: torch.Tensor) -> None:
+    """The logarithm hardly matters where they outweigh the real power."""
+    noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+    costs = [divergence(real, real + sigma * noise) for sigma in (0.01, 0.02, 0.4, 0.8)]
+    assert 0 < costs[0] < costs[1] < costs[2] and costs[3] / costs[2] == pytest.approx(4, rel=0.05)
+    stripes = torch.cos(torch.pi * torch.arange(32))
+    costs = [divergence(real, real + height * stripes) for height in (0.05, 0.1, 0.2)]
+    assert costs[1] / costs[0] == pytest.approx(4, rel=0.05) and costs[2] / costs[1] == pytest.approx(4, rel=0.05)
+
+
+def test_corners_of_the_plane_count(real: torch.Tensor) -> None:
+    """A checkerboard of single pixels lies beyond the radii of `power_spectrum`."""
+    rows = torch.arange(32)
+    checkerboard = ((rows[:, None] + rows) % 2).float()
+    spoilt = real + 0.1 * (checkerboard - 0.5)
+    torch.testing.assert_close(power_spectrum(spoilt), power_spectrum(real), rtol=0.05, atol=1e-6)
+    assert divergence(real, spoilt) > 0.5
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_lost_color_counts(share: float) -> None:
+    real = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    gray = (1 - share) * real + share * real.mean(1, keepdim=True)
+    found = divergence(real, gray)
+    if share == 1:  # what remains is the power of rounding, far below that of the colors
+        assert found > 2
+    else:  # two of three channels have a quarter of their power
+        assert found == pytest.approx(2 / 3 * 0.5 * (0.25 - 1 - np.log(0.25)), rel=1e-3)
+
+
+def test_images_without_detail_have_a_finite_divergence(real: torch.Tensor) -> None:
+    flat = torch.full_like(real, 0.5)
+    assert divergence(flat, flat) == 0
+    assert 1 < divergence(real, flat) < 20
+    assert 1 < divergence(flat, real) < 1e6
+
+
+def test_blur_effect_rises_with_blur(real: torch.Tensor) -> None:
+    effects = [blur_effect(x) for x in (real, blurred(real, 1), blurred(real, 2))]
+    assert all(a < b for a, b in pairwise(effects))
+    assert blur_effect(torch.zeros(2, 1, 16, 16)) == 1
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 33)])
@@ -141,4 +195,4 @@ def test_sharpness_ignores_brightness_and_follows_contrast(images: np.ndarray) -
     torch.testing.assert_close(power_spectrum(other), 0.25 * power_spectrum(x), rtol=1e-6, atol=1e-12)
     assert (power_spectrum(x) >= 0).all()
     assert blur_effect(x.mT) == pytest.approx(blur_effect(x), abs=1e-9)
-    assert 0 <= shared_by_sets(x, x.flip(0)) <= 1 and shared_by_sets(x, x) == 1
+    assert divergence(x, x) == 0 <= divergence(x, x.flip(0).mT)
