@@ -15,7 +15,7 @@ from analysis.measures.features import features
 
 DEGREE = 3  # of the kernel, as in KID
 LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
-SCALE = 0.1  # squared discrepancy that halves the likeness
+SCALE = 0.02  # squared discrepancy, about the standard error for 80 images of either kind
 NEIGHBORS = 5  # radius of a real image's ball: another sample of real images reaches 97% of such balls
 FALL = 8  # power of membership, (radius / distance)^8: 1/25 at one and a half times the radius
 
@@ -69,12 +69,24 @@ class Pairs:
 def structure(pairs: Pairs) -> float:
     """Measure the resemblance of samples to real images of their own sharpness, in [0, 1].
 
-    This is 1 / (1 + D / 0.1), where D is the unbiased squared maximum mean discrepancy of features under the kernel
-    (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401); 0 at best. A few terrible samples weigh
-    heavily, since the kernel grows with the cube of what is unusual.
+    This is 1 / (1 + log(1 + D / 0.02)). D is the unbiased squared maximum mean discrepancy of features under the kernel
+    (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401), less two standard errors that it has
+    for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows with the
+    cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from real
+    images, as those of most runs are.
     """
     within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)
-    return 1 / (1 + max(0.0, within - 2 * pairs.between.mean().item()) / SCALE)
+    discrepancy = within - 2 * pairs.between.mean().item() - 2 * _chance(pairs.real, len(pairs.samples))
+    return 1 / (1 + math.log1p(max(0.0, discrepancy) / SCALE))
+
+
+def _chance(kernel: Tensor, samples: int) -> float:
+    """Return the standard error of the discrepancy of as many samples from the distribution of the real images.
+
+    It is (1/n + 1/m) sqrt(2 E[k(x, x')^2]) for the centered kernel (Gretton et al. 2012, JMLR 13, theorem 12).
+    """
+    centered = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    return (1 / len(kernel) + 1 / samples) * math.sqrt(2 * max(0.0, _off_diagonal_mean(centered.square())))
 
 
 def diversity(pairs: Pairs) -> float:

@@ -8,7 +8,7 @@ scores 0, and one that fails by half at two of them scores as one that fails by 
 | reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs  |
 | sharpness       | 1 / (1 + spectral divergence), of reconstructions and    | blur, noise, stripes and ringing at    |
 |                 | samples                                                  | any frequency, loss of color           |
-| structure       | 1 / (1 + log(1 + D / 0.05)), D the discrepancy of        | texture without structure, double      |
+| structure       | 1 / (1 + log(1 + D / 0.02)), D the discrepancy of        | texture without structure, double      |
 |                 | samples' features from those of equally sharp real ones  | exposures, some terrible samples       |
 | diversity       | coverage and distinctness of samples, by these features  | samples that are alike, missing kinds  |
 | informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their      |
