@@ -99,8 +99,7 @@ def diversity(pairs: Pairs) -> float:
     radius = _nearest(pairs.real_distance, NEIGHBORS)
     nearest = pairs.distance.amin(0)
     covered = (radius / nearest).nan_to_num(nan=1.0).clamp(max=1).pow(FALL).mean().item()
-    count = len(radius)
-    reached = 1 - math.comb(max(0, 2 * count - NEIGHBORS), count) / math.comb(2 * count, count)
+    reached = _expected_coverage(*pairs.between.shape)
     return math.sqrt(min(1.0, covered / reached) * _distinct(pairs.samples_distance, pairs.real_distance))
 
 
@@ -140,6 +139,12 @@ def _radial_power(images: Tensor, bins: Tensor) -> Tensor:
     centered = images.double() - images.double().mean((-2, -1), keepdim=True)
     power = torch.stack([torch.fft.fft2(x * window * window[:, None]).abs().square().mean(0) for x in centered])
     return torch.bincount(bins, power.mean(0).flatten()) / torch.bincount(bins)
+
+
+def _expected_coverage(samples: int, real: int) -> float:
+    """Return the coverage that samples of the same distribution have: any of them is nearer than the fifth neighbor."""
+    missed = ((real - 1 - k) / (real + samples - 1 - k) for k in range(min(NEIGHBORS, real)))
+    return 1 - math.prod(missed)
 
 
 def _off_diagonal_mean(kernel: Tensor) -> float:

@@ -1,110 +1,161 @@
 """Structure and diversity of samples against real images."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import spoiling
 import torch
-from hypothesis import given
+from helpers import blurred
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.spatial.distance import cdist
+from score import halves
 
-from analysis.measures.neighbors import Pairs, diversity, structure
-from introvae.data.image_set import ImageSet, to_float
+from analysis.measures.features import features
+from analysis.measures.neighbors import NEIGHBORS, SCALE, Pairs, blurred_like, diversity, structure
+from analysis.measures.sharpness import laplacian_variance, power_spectrum
+from introvae.data.image_set import ImageSet, load_images, to_float
 
-IMAGES = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.just(1), st.just(16), st.just(16)),
-                    elements=st.floats(0, 1))  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def real(faces: ImageSet) -> torch.Tensor:
-    return to_float(faces.validation[:])
+SETS = st.tuples(st.integers(1, 5), st.just(1), st.just(8), st.just(8))
+IMAGES = hnp.arrays(np.float32, SETS, elements=st.floats(0, 1, width=32))
+NOTHING = torch.Generator()  # for what draws nothing
 
 
 @pytest.fixture(scope="module")
-def others(faces: ImageSet) -> torch.Tensor:
-    return to_float(faces.train[::4])
+def sets(faces: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """80 real images, and 80 others of the same people."""
+    real, pool = halves(torch.cat([faces.train[:], faces.validation[:], faces.test[:]]), 80, seed=0)
+    return real, pool[:80]
 
 
-def written_out(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """Compute structure and diversity of gray 16 px images from their formulas, loop by loop."""
+def of_points(real: np.ndarray, samples: np.ndarray) -> Pairs:
+    """Compute pairs of points (N, D), by loops."""
 
-    def pooled(images: np.ndarray, side: int) -> np.ndarray:
-        step = images.shape[-1] // side
-        return images[:, 0].reshape(len(images), side, step, side, step).mean((2, 4))
+    def kernel(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+        return torch.tensor([[(float(a @ b) / len(a) + 1) ** 3 for b in y] for a in x], dtype=torch.float64)
 
-    def doubled(image: np.ndarray) -> np.ndarray:
-        """Enlarge bilinearly from 8 to 16 px: each new pixel lies a quarter of an old one off a center."""
-        at = np.clip((np.arange(16) + 0.5) / 2 - 0.5, 0, 7)
-        low, share = np.minimum(at.astype(int), 6), at - np.minimum(at.astype(int), 6)
-        weights = np.zeros((16, 8))
-        weights[np.arange(16), low] = 1 - share
-        weights[np.arange(16), low + 1] += share
-        return weights @ image @ weights.T
+    def distance(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+        return torch.tensor([[float(np.linalg.norm(a - b)) for b in y] for a in x], dtype=torch.float64)
 
-    def relative(values: list[float], own: list[float]) -> float:
-        error = np.std(own) * np.sqrt(1 / len(values) + 1 / len(own))
-        return min(1.0, np.mean(values) / (np.mean(own) - 2 * error))
-
-    def inside(points: np.ndarray, centers: np.ndarray, skip_own: bool = False) -> list[float]:
-        found = []
-        for i, point in enumerate(points):
-            best = 0.0
-            for j, center in enumerate(centers):
-                if not (skip_own and i == j):
-                    radius = np.sort(np.linalg.norm(centers - center, axis=1))[3]
-                    best = max(best, min(1.0, radius / np.linalg.norm(point - center)) ** 8)
-            found.append(best)
-        return found
-
-    sides = {side: (pooled(real, side).reshape(len(real), -1), pooled(samples, side).reshape(len(samples), -1))
-             for side in (8, 16)}  # fmt: skip
-    x, y = sides[8]
-    precision = relative(inside(y, x), inside(x, x, True))
-    details = []
-    for images in (real, samples):
-        fine, coarse = pooled(images, 16), pooled(images, 8)
-        detail = np.stack([f - doubled(c) for f, c in zip(fine, coarse, strict=True)]).reshape(len(images), -1)
-        details.append(detail / np.linalg.norm(detail, axis=1, keepdims=True))
-    cosines, own = details[1] @ details[0].T, details[0] @ details[0].T
-    np.fill_diagonal(own, -1)
-    likeness = relative(list(cosines.max(1)), list(own.max(1))) ** 16
-    varieties = []
-    for x, y in sides.values():
-        apart, expected = (np.sort(cdist(z, z), 1)[:, 1] for z in (y, x))
-        typical = np.sort(expected)[(len(expected) - 1) // 2]
-        ratio = np.mean(np.minimum(1, apart / typical)) / np.mean(np.minimum(1, expected / typical))
-        varieties.append(np.mean(inside(x, y)) * min(1, ratio))
-    return float(precision * likeness), float(np.prod(varieties) ** 0.25)
+    return Pairs(
+        kernel(real, real), kernel(samples, samples), kernel(samples, real),
+        distance(real, real), distance(samples, samples), distance(samples, real),
+    )  # fmt: skip
 
 
-def test_structure_and_diversity_equal_their_formulas(small_faces: ImageSet) -> None:
-    """Values agree to 1e-6 in float64, as distances from matrix products keep half the digits."""
-    real = to_float(small_faces.validation[:12]).double()
-    for samples in (to_float(small_faces.train[::31]).double(), torch.rand(9, 1, 16, 16).double()):
-        pairs = Pairs.of(real, samples)
-        expected = written_out(real.numpy(), samples.numpy())
-        assert (structure(pairs), diversity(pairs)) == pytest.approx(expected, rel=1e-6)
+def discrepancy(pairs: Pairs) -> float:
+    """Sum the unbiased estimate term by term."""
+    real, samples, between = (x.numpy() for x in (pairs.real, pairs.samples, pairs.between))
+    n, m = len(real), len(samples)
+    among_real = sum(real[i, j] for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    among_samples = sum(samples[i, j] for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return among_real + among_samples - 2 * sum(between[i, j] for i in range(m) for j in range(n)) / (m * n)
 
 
-def test_other_real_images_have_structure_and_diversity(real: torch.Tensor, others: torch.Tensor) -> None:
-    itself = Pairs.of(real, real)
-    assert structure(itself) == 1 and diversity(itself) == pytest.approx(1)
-    pairs = Pairs.of(real, others)
-    assert structure(pairs) > 0.95 and diversity(pairs) > 0.95
+def chance(pairs: Pairs) -> float:
+    """Return the discrepancy's standard error for samples that are real images, by the second moment of the kernel."""
+    kernel, n, m = pairs.real.numpy(), len(pairs.real), len(pairs.samples)
+    middle = np.eye(n) - 1 / n
+    centered = middle @ kernel @ middle
+    square = sum(centered[i, j] ** 2 for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    return (1 / n + 1 / m) * math.sqrt(2 * square)
 
 
-def test_one_face_repeated_has_structure_without_diversity(real: torch.Tensor, others: torch.Tensor) -> None:
-    pairs = Pairs.of(real, others[:1].expand_as(others))
-    assert structure(pairs) > 0.8
-    assert diversity(pairs) < 1e-6
+def likeness(pairs: Pairs) -> float:
+    return 1 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 2 * chance(pairs)) / SCALE))
 
 
-def test_noise_has_no_structure(real: torch.Tensor) -> None:
-    noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
-    assert structure(Pairs.of(real, noise)) < 0.05
+def variety(pairs: Pairs) -> float:
+    """Compute soft coverage and distinctness image by image."""
+    real, samples, between = (x.numpy() for x in (pairs.real_distance, pairs.samples_distance, pairs.distance))
+    n = len(real)
+    covered = 0.0
+    for i in range(n):
+        radius = sorted(real[i])[min(NEIGHBORS, n - 1)]
+        covered += min(1.0, radius / min(between[:, i])) ** 8 / n
+    expected = 1 - math.comb(n - 1, NEIGHBORS) / math.comb(n + len(samples) - 1, NEIGHBORS)
+    own, usual = (np.array([sorted(row)[1] for row in x]) for x in (samples, real))
+    typical = sorted(usual)[(n - 1) // 2]
+    distinct = np.minimum(1, own / typical).mean() / np.minimum(1, usual / typical).mean()
+    return math.sqrt(min(1.0, covered / expected) * min(1.0, distinct))
 
 
-def test_diversity_falls_with_the_share_of_equal_samples(real: torch.Tensor, others: torch.Tensor) -> None:
+@pytest.mark.parametrize(("n", "m"), [(16, 16), (12, 9), (7, 20)])
+@pytest.mark.parametrize("shift", [0, 0.5, 2])
+def test_structure_and_diversity_equal_their_formulas(n: int, m: int, shift: float) -> None:
+    draws = np.random.default_rng(0)
+    pairs = of_points(draws.normal(size=(n, 6)), draws.normal(shift, 1.5, size=(m, 6)))
+    assert structure(pairs) == pytest.approx(likeness(pairs))
+    assert diversity(pairs) == pytest.approx(variety(pairs))
+
+
+def test_pairs_are_those_of_features_in_units_of_their_deviation(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
+    real, samples = (x[:12] for x in sets)
+    a, b = features(blurred_like(real, samples)).numpy(), features(samples).numpy()
+    deviation = a.std(0)
+    scale = np.maximum(deviation, 0.1 * deviation.mean())
+    found, expected = Pairs.of(real, samples), of_points((a - a.mean(0)) / scale, (b - a.mean(0)) / scale)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(found, name), value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m"), [(12, 12), (10, 20), (16, 5)])
+def test_coverage_of_other_draws_is_as_expected(n: int, m: int) -> None:
+    """A ball is missed if the five nearest of the n - 1 other real images and m samples are all real ones."""
+    draws, reached = np.random.default_rng(0), []
+    for _ in range(1500):
+        real, samples = draws.normal(size=(n, 3)), draws.normal(size=(m, 3))
+        radius = np.sort(np.linalg.norm(real[:, None] - real, axis=2), 1)[:, NEIGHBORS]
+        reached.append((np.linalg.norm(real[:, None] - samples, axis=2).min(1) <= radius).mean())
+    expected = 1 - math.comb(n - 1, NEIGHBORS) / math.comb(n + m - 1, NEIGHBORS)
+    assert np.mean(reached) == pytest.approx(expected, abs=4 * np.std(reached) / len(reached) ** 0.5)
+    found = [diversity(of_points(draws.normal(size=(n, 3)), draws.normal(size=(m, 3)))) for _ in range(100)]
+    assert 0.9 < np.mean(found) <= 1
+
+
+def test_the_discrepancy_of_other_draws_is_rarely_above_its_allowance() -> None:
+    draws = np.random.default_rng(0)
+    found = [structure(of_points(*draws.normal(size=(2, 20, 8)))) for _ in range(60)]
+    assert np.mean(np.array(found) == 1) > 0.9
+
+
+@pytest.mark.parametrize("sigma", [0, 1, 2])
+def test_other_real_images_have_structure_and_diversity_however_blurred(
+    sets: tuple[torch.Tensor, torch.Tensor], sigma: float
+) -> None:
+    real, others = sets
+    pairs = Pairs.of(real, blurred(others, sigma))
+    assert structure(pairs) > 0.7 and diversity(pairs) > 0.9
+
+
+WRONG: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "two averaged": lambda x: spoiling.double(x, 1, NOTHING),
+    "two averaged, with contrast": lambda x: spoiling.double(x, 1.4, NOTHING),
+    "4x4 shuffled": lambda x: spoiling.shuffled(x, 4, torch.Generator().manual_seed(0)),
+    "8x8 shuffled": lambda x: spoiling.shuffled(x, 8, torch.Generator().manual_seed(0)),
+    "upside down": lambda x: x.flip(-2),
+    "noise": lambda x: torch.rand(x.shape, generator=torch.Generator().manual_seed(0)),
+}
+
+
+@pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG)
+def test_what_no_real_image_shows_has_no_structure(
+    sets: tuple[torch.Tensor, torch.Tensor], spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    real, others = sets
+    assert structure(Pairs.of(real, spoil(others))) < 0.5 * structure(Pairs.of(real, others))
+
+
+def test_samples_that_each_have_a_copy_have_no_diversity(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
+    real, others = sets
+    assert diversity(Pairs.of(real, others.repeat(2, 1, 1, 1))) < 1e-2
+    assert diversity(Pairs.of(real, others[:1].expand_as(others))) < 1e-2
+
+
+def test_diversity_falls_with_the_share_of_equal_samples(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
+    real, others = sets
     values = []
     for count in (0, 10, 30, 50, 70, 80):
         samples = others.clone()
@@ -113,18 +164,68 @@ def test_diversity_falls_with_the_share_of_equal_samples(real: torch.Tensor, oth
     assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
 
 
-def test_rows_that_are_kept_give_the_same_as_those_images_alone(real: torch.Tensor, others: torch.Tensor) -> None:
+def test_rows_that_are_kept_are_the_pairs_of_those_images(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
     rows, columns = torch.arange(5, 60), torch.arange(0, 70, 2)
-    kept, fresh = Pairs.of(real, others).keep(rows, columns), Pairs.of(real[rows], others[columns])
-    assert structure(kept) == pytest.approx(structure(fresh))
-    assert diversity(kept) == pytest.approx(diversity(fresh), rel=1e-6)
+    pairs = Pairs.of(*sets)
+    kept = pairs.keep(rows, columns)
+    for name, (x, y) in {"real": (rows, rows), "samples": (columns, columns), "between": (columns, rows)}.items():
+        distance = "distance" if name == "between" else f"{name}_distance"
+        for part in (name, distance):
+            assert torch.equal(getattr(kept, part), getattr(pairs, part)[x][:, y])
 
 
+@pytest.mark.parametrize(("size", "channels"), [(32, 1), (64, 3)])
+@pytest.mark.parametrize("sigma", [1, 2])
+def test_real_images_get_the_sharpness_of_blurred_ones(size: int, channels: int, sigma: float) -> None:
+    """Power agrees where a third of it is left; in what is fainter, gains differ much within one radius."""
+    real = to_float(load_images("orl-faces", size, channels).validation[:])
+    samples = blurred(real, sigma)
+    found = blurred_like(real, samples)
+    power, wanted, sharp = (power_spectrum(x).numpy() for x in (found, samples, real))
+    left = wanted > sharp / 3
+    assert left.sum() >= 3
+    np.testing.assert_allclose(power[left], wanted[left], rtol=0.1)
+    assert laplacian_variance(found) == pytest.approx(laplacian_variance(samples), rel=0.35)
+    assert laplacian_variance(samples) < 0.2 * laplacian_variance(real)
+    assert found.shape == real.shape and found.dtype == real.dtype
+    assert found.min() >= 0 and found.max() <= 1
+
+
+def test_sharper_samples_change_nothing(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
+    real, _ = sets
+    for samples in (real, spoiling.sharpened(real, 1, NOTHING), 2 * real):
+        torch.testing.assert_close(blurred_like(real, samples), real, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 9, 33, 256])
+def test_images_of_any_size_have_structure_and_diversity(size: int, channels: int) -> None:
+    real, samples = torch.rand(2, 4, channels, size, size, generator=torch.Generator().manual_seed(0))
+    pairs = Pairs.of(real, samples)
+    assert 0 <= structure(pairs) <= 1 and 0 <= diversity(pairs) <= 1
+    assert structure(Pairs.of(real, real)) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 16])
+@pytest.mark.parametrize("m", [1, 2, 16])
+def test_any_number_of_images_has_structure_and_diversity(n: int, m: int, real: torch.Tensor) -> None:
+    pairs = Pairs.of(real[:n], real[-m:])
+    assert 0 <= structure(pairs) <= 1 and 0 <= diversity(pairs) <= 1
+
+
+def test_images_that_are_all_alike_have_no_diversity_but_where_real_ones_are(real: torch.Tensor) -> None:
+    flat = torch.full_like(real[:6], 0.5)
+    for a, b in ((flat, flat), (flat, real[:6]), (real[:6], flat)):
+        pairs = Pairs.of(a, b)
+        assert 0 <= structure(pairs) <= 1 and 0 <= diversity(pairs) <= 1
+    assert structure(Pairs.of(flat, flat)) == 1 and diversity(Pairs.of(real[:6], flat)) < 1e-2
+
+
+@settings(max_examples=25)
 @given(IMAGES, IMAGES)
 def test_structure_and_diversity_are_in_range_in_any_order(a: np.ndarray, b: np.ndarray) -> None:
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     pairs, turned = Pairs.of(x, y), Pairs.of(x.flip(0), y.flip(0))
     for measure in (structure, diversity):
         assert 0 <= measure(pairs) <= 1
-        assert measure(turned) == pytest.approx(measure(pairs), rel=1e-4, abs=1e-4)
-    assert structure(Pairs.of(x, x)) == pytest.approx(1)
+        assert measure(turned) == pytest.approx(measure(pairs), rel=1e-3, abs=1e-3)
