@@ -56,6 +56,16 @@ def read_config(folder: Path) -> TrainConfig:
     return TrainConfig.from_dict(values)
 
 
+def read_machine(folder: Path) -> dict[str, Any]:
+    """Read where a run was trained, and on how many images; empty if that is not known.
+
+    Raises:
+        UserError: If the file is missing or broken.
+    """
+    values = load_toml(folder / PARAMS).get("machine")
+    return values if isinstance(values, dict) else {}
+
+
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write checkpoint.pt, from tensors and plain values only; the one before becomes checkpoint.previous.pt."""
     import torch

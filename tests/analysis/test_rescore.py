@@ -67,6 +67,18 @@ def test_data_that_are_gone_stop_nothing(study: Path, capsys: pytest.CaptureFixt
     assert lines[3].startswith("4/5 pruned: score 0.125 -> ")
 
 
+def test_a_run_that_was_trained_on_other_images_is_passed_over(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The images that are held out now might be among them, as with a split of an earlier version."""
+    params = study / "good" / "params.toml"
+    text = params.read_text()
+    assert "training_images = 240" in text
+    params.write_text(text.replace("training_images = 240", "training_images = 320"))
+    before = (study / "good" / SCORES).read_bytes()
+    rescore.rescore([run for run in read_runs(study) if run.name == "good"])
+    line = "1/1 good: passed over: it was trained on 320 images, and orl-faces has 240 for training now\n"
+    assert capsys.readouterr().err == line and (study / "good" / SCORES).read_bytes() == before
+
+
 def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two runs, the command has measured the first and left the second as it was."""
     calls = []
