@@ -144,7 +144,7 @@ def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callabl
     key = hashlib.sha256(repr((version, [part.fingerprint for part in parts])).encode()).hexdigest()
     with _locked(folder, f"computing {name} of images"):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 if str(file["key"]) == key:
                     return np.asarray(file["array"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

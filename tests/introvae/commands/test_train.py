@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import COMMANDS, tiny_flags
+from helpers import COMMANDS, save_image, tiny_flags
+from PIL import Image
 from studies import read_scores
 
 from analysis.train import main
-from introvae.runs.folder import read_config
+from introvae.runs.folder import read_config, read_machine
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -67,6 +68,29 @@ def test_settings_come_from_a_file_and_flags_go_before_it(tmp_path: Path) -> Non
     assert main([*tiny_flags(), "--alpha", "0", "--out", str(first), "--device", "cpu"]) == 0
     assert main(["--config", str(first / "params.toml"), "--seed", "3", "--out", str(second), "--device", "cpu"]) == 0
     assert read_config(second).to_dict() == read_config(first).to_dict() | {"seed": 3}
+
+
+def test_folders_of_ones_own_are_for_validation_and_the_test(
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The test folder is inside of the data, and one of the validation images is a training image mirrored."""
+    monkeypatch.chdir(tmp_path)
+    for folder, first, count in (("faces", 0, 9), ("faces/test", 20, 8), ("others", 40, 7)):
+        for index in range(first, first + count):
+            save_image(Path(folder) / f"{index}.png", (20, 20), "L", seed=index)
+    with Image.open("faces/3.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("others/mirrored.png")
+    command = [*tiny_flags(), "--data", "faces", "--validation", "others", "--test", "faces/test", "--device", "cpu"]
+    assert main([*command, "--out", "run"]) == 0
+    printed = capsys.readouterr()
+    assert "1 of 8 validation images in others are near duplicates of training images\n" in printed.err
+    scores = read_scores(Path("run"))
+    assert f", score {scores['score']:.3f} (on test images {scores['test']['score']:.3f})" in printed.out
+    config, machine = read_config(Path("run")), read_machine(Path("run"))
+    assert (config.validation, config.test) == ("others", "faces/test")
+    assert (machine["training_images"], machine["validation_images"]) == (9, 8)
+    assert main([*tiny_flags(), "--test", "others", "--out", "none", "--device", "cpu"]) == 2
+    assert "--test others needs a folder as --data; orl-faces has test images of its own" in capsys.readouterr().err
 
 
 def test_a_vae_learns_with_alpha_0(tmp_path: Path) -> None:

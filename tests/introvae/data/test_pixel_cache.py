@@ -19,7 +19,9 @@ from waiting import wait_until
 from analysis.evaluate import scored_images
 from analysis.measures.spectrum import eigenvalues
 from introvae.data import decode
+from introvae.data import folders as folders_of_images
 from introvae.data import pixel_cache as cache
+from introvae.data.duplicates import group_duplicates
 from introvae.data.image_set import load_images
 from introvae.data.pixel_cache import ImageRows
 from introvae.errors import UserError
@@ -129,6 +131,50 @@ def test_a_large_set_stays_in_its_file(photos: Path, monkeypatch: pytest.MonkeyP
     assert torch.equal(scored_images(small), scored_images(large))
     assert torch.equal(fixed_images(small.validation), fixed_images(large.validation))
     assert torch.equal(large.train.to(torch.device("cpu")), small.train)
+
+
+@pytest.fixture
+def groupings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of images in each search for duplicates."""
+    counts: list[int] = []
+
+    def counted(parts: Sequence[ImageRows]) -> np.ndarray:
+        counts.append(sum(map(len, parts)))
+        return group_duplicates(parts)
+
+    monkeypatch.setattr(folders_of_images, "group_duplicates", counted)
+    return counts
+
+
+def test_duplicates_are_looked_for_once(
+    photos: Path, tmp_path: Path, cache_folder: Path, groupings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_images(photos, 16)
+    assert same(first, load_images(photos, 16))
+    load_images(photos, 16, seed=1)
+    assert groupings == [12]
+    validation = fill(tmp_path / "validation", 3)  # the same as three of the others
+    for _ in range(2):
+        load_images(photos, 16, validation=validation)
+    assert groupings == [12, 15]
+    grown(photos)
+    load_images(photos, 16)
+    assert groupings == [12, 15, 12]
+    monkeypatch.setattr(folders_of_images, "VERSION", 99)
+    load_images(photos, 16)
+    assert groupings == [12, 15, 12, 12]
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_damaged_groups_are_replaced(
+    photos: Path, cache_folder: Path, groupings: list[int], content: bytes | None
+) -> None:
+    first = load_images(photos, 16)
+    (folder,) = folders(cache_folder, photos)
+    path = folder / "duplicates.npz"
+    path.write_bytes(path.read_bytes()[:-30] if content is None else content)
+    assert same(first, load_images(photos, 16)) and groupings == [12, 12]
+    assert same(first, load_images(photos, 16)) and groupings == [12, 12]
 
 
 class Usage(NamedTuple):
