@@ -7,16 +7,18 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of tiny networks; two threads wait for ea
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from browser import chromium
 from helpers import CPU, forgive, tiny_config
 from hypothesis import settings
-from selenium.webdriver import Chrome
 
 from introvae.data.image_set import ImageSet, load_images, to_float
 from introvae.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
@@ -50,8 +52,10 @@ def small_faces() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Chrome]:
+def browser() -> Iterator["Chrome"]:
     """A real browser; each test opens its own page."""
+    from browser import chromium  # here, so that tests on a GPU need no Selenium
+
     yield from chromium()
 
 
