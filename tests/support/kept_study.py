@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 introvae-sweep FLAGS --out OUT
     python tests/support/kept_study.py OUT/orl-faces-16px > tests/support/kept_study.json
 
-The kept one was trained by version 0.1.0, in which each worker wrote to Optuna's database.
+The present one was trained when a driver of its own began to score runs by features; the driver itself has been held, bit
+for bit, against a study of version 0.1.0, whose settings, split and score have changed since.
 """
 
 import csv
@@ -16,9 +17,9 @@ import optuna
 
 KEPT = Path(__file__).with_suffix(".json")
 FLAGS = [
-    *("--trials", "14", "--workers", "1", "--image-size", "16", "--latent", "8", "--widths", "8,8", "--lr", "3e-3"),
-    *("--steps", "160", "--warmup-steps", "100", "--batch-size", "8", "--log-every", "5", "--checkpoint-every", "10"),
-    *("--picture-every", "160", "--keep-all", "--device", "cpu"),
+    *("--trials", "14", "--workers", "1", "--image-size", "16", "--latent", "8", "--widths", "8,8", "--lr", "5e-3"),
+    *("--steps", "290", "--warmup-steps", "200", "--batch-size", "8", "--log-every", "5", "--checkpoint-every", "10"),
+    *("--picture-every", "290", "--keep-all", "--device", "cpu"),
 ]  # fmt: skip
 STUDY = "orl-faces-16px"
 
