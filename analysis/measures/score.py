@@ -6,16 +6,17 @@ scores 0, and one that fails by half at two of them scores as one that fails by 
 | part            | formula                                                  | failures that lower it                 |
 |-----------------|----------------------------------------------------------|----------------------------------------|
 | reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs  |
-| sharpness       | 1 / (1 + spectral divergence), of reconstructions and    | blur, noise, stripes and ringing at    |
-|                 | samples                                                  | any frequency, loss of color           |
-| structure       | 1 / (1 + log(1 + D / 0.02)), D the discrepancy of        | texture without structure, double      |
-|                 | samples' features from those of equally sharp real ones  | exposures, some terrible samples       |
-| diversity       | coverage and distinctness of samples, by these features  | samples that are alike, missing kinds  |
+| sharpness       | 1 / (1 + spectral divergence), the geometric mean of     | blur, noise, stripes and ringing at    |
+|                 | reconstructions' and samples'                            | any frequency, loss of color           |
+| structure       | 1 / (1 + log(1 + D / 0.02)), D the discrepancy, beyond   | texture without structure, double      |
+|                 | chance, of features from equally sharp real images'      | exposures, some terrible samples       |
+| diversity       | geometric mean of coverage and distinctness of samples,  | samples that are alike, missing kinds  |
+|                 | by these features                                        |                                        |
 | informativeness | (mean reciprocal rank of the own input - chance) /       | reconstructions that ignore their      |
 |                 | (1 - chance), at least 0                                 | inputs                                 |
 
-Copies among the real images count once: a copy is a rival that no reconstruction could beat, and a neighbor at no
-distance.
+Copies among the real images count once, mirrored and compressed ones too: a copy is a rival that no reconstruction
+could beat, and a neighbor at no distance.
 """
 
 import math
