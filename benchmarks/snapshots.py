@@ -66,7 +66,7 @@ class Job:
 
 def settings(job: Job, images: ImageSet) -> TrainConfig:
     """Return the settings of the shared warm-up as a run."""
-    scale = NUMBERS_AT_256 / images.train[0].numel()
+    scale = NUMBERS_AT_256 / images.train.shape[1:].numel()
     return TrainConfig(
         data=job.data, image_size=job.image_size, channels=images.channels, latent=64 if job.image_size < 64 else 128,
         alpha=0.0, beta=0.2 * scale, warmup_beta=0.2 * scale, warmup_steps=WARMUP, steps=WARMUP,
@@ -91,7 +91,7 @@ def _train_setting(job: Job, config: TrainConfig, images: ImageSet, device: torc
     warmup = job.out / "warmup"
     alpha, beta_256, ratio, lr = SETTINGS[job.number]
     config = replace(
-        config, lr=lr, alpha=alpha, beta=beta_256 * NUMBERS_AT_256 / images.train[0].numel(), steps=WARMUP + STEPS[-1]
+        config, lr=lr, alpha=alpha, beta=beta_256 * NUMBERS_AT_256 / images.train.shape[1:].numel(), steps=WARMUP + STEPS[-1]
     )
     kl = vae_kl(config, eigenvalues(images.train), read_metrics(warmup))
     name = f"alpha{alpha:g}-beta{beta_256:g}-ratio{ratio:g}-lr{lr:g}"

@@ -259,7 +259,8 @@ def test_given_folders_that_cannot_be_used_are_refused(tmp_path: Path, places: d
     (tmp_path / "empty").mkdir()
     save_image(tmp_path / "small" / "0.png", (9, 9))
     with pytest.raises(UserError, match=message):
-        load_images(**{"data": tmp_path / "data", "image_size": 24} | {n: tmp_path / p for n, p in places.items()})
+        folders = {name: tmp_path / place for name, place in places.items()}
+        load_images(folders.pop("data", tmp_path / "data"), 24, **folders)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", ["orl-faces", "mnist-5k", "mnist:somewhere", "celeba:somewhere"])
