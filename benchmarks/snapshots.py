@@ -90,9 +90,8 @@ def train(job: Job) -> str:
 def _train_setting(job: Job, config: TrainConfig, images: ImageSet, device: torch.device) -> str:
     warmup = job.out / "warmup"
     alpha, beta_256, ratio, lr = SETTINGS[job.number]
-    config = replace(
-        config, lr=lr, alpha=alpha, beta=beta_256 * NUMBERS_AT_256 / images.train.shape[1:].numel(), steps=WARMUP + STEPS[-1]
-    )
+    beta = beta_256 * NUMBERS_AT_256 / images.train.shape[1:].numel()
+    config = replace(config, lr=lr, alpha=alpha, beta=beta, steps=WARMUP + STEPS[-1])
     kl = vae_kl(config, eigenvalues(images.train), read_metrics(warmup))
     name = f"alpha{alpha:g}-beta{beta_256:g}-ratio{ratio:g}-lr{lr:g}"
     trainer = Trainer(replace(config, m=ratio * kl), images, job.out / name, device, start=warmup)
