@@ -23,7 +23,7 @@ class TwoWorkers(InlineEngine):
 
 
 def test_a_trial_is_compared_at_the_same_step_with_those_that_have_ended(tmp_path: Path) -> None:
-    """Those that run beside it do not count: the second would be pruned if the first, which is better, did."""
+    """Trials that run beside it do not count: the second would be pruned if the first, which is better, did."""
     scores = [{2: 0.5, 4: 0.1}, {2: 0.2, 4: 0.05}, {2: 0.6, 4: 0.2}, {2: 0.3, 4: 0.3}]
 
     def judge(task: Task) -> Result:
