@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import seaborn  # noqa: F401
 import torch._dynamo  # noqa: F401  imported here, before memory is limited
 from forks import Command
 

@@ -41,8 +41,9 @@ def others(faces: ImageSet) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def halves(faces: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two sets of 160 faces that resemble each other closely: adjacent training images show one person."""
-    return to_float(faces.train[::2]), to_float(faces.train[1::2])
+    """Two sets of 160 faces that resemble each other closely: adjacent images show one person."""
+    images = to_float(torch.cat([faces.train[:], faces.validation[:]]))
+    return images[::2], images[1::2]
 
 
 def fast(real: torch.Tensor, samples: torch.Tensor) -> tuple[Distance, Distance]:

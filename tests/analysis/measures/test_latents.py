@@ -18,7 +18,7 @@ from analysis.measures.latents import (
     smoothness,
     traversals,
 )
-from introvae.nn.networks import IntroVAE
+from introvae.nn.networks import Decoder, Encoder, IntroVAE
 
 STEPS = POINTS - 1
 seeds = st.integers(0, 2**32 - 1)
@@ -27,12 +27,16 @@ seeds = st.integers(0, 2**32 - 1)
 class Pixels(nn.Module):
     """An encoder whose means are the pixels."""
 
+    kinds = Encoder.kinds
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return images.flatten(1), torch.zeros_like(images.flatten(1))
 
 
 class Painter(nn.Module):
     """A decoder in whose images each dimension moves one of four rows by `weight`, with a jump at 0 if given."""
+
+    kinds = Decoder.kinds
 
     def __init__(self, weight: list[float], jump: float = 0.0) -> None:
         super().__init__()

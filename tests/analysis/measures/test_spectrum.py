@@ -18,7 +18,7 @@ FALLING = torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.float64)
 
 @pytest.mark.parametrize("count", [40, 320])  # fewer and more images than the 256 pixels
 def test_eigenvalues_are_those_of_the_covariance(small_faces: ImageSet, count: int) -> None:
-    images = small_faces.train[:count]
+    images = torch.cat([small_faces.train[:], small_faces.validation[:]])[:count]
     covariance = np.cov(images.numpy().reshape(count, -1).astype(float) / 255, rowvar=False)
     expected = np.linalg.eigvalsh(covariance)[::-1]
     found = eigenvalues(images).numpy()
