@@ -27,7 +27,7 @@ from sweeps.cli import main
 TINY = tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every")
 FLAGS = [*TINY, "--checkpoint-every", "10", "--lr", "3e-3", "--device", "cpu"]
 SHORT = [*FLAGS, "--warmup-steps", "8", "--steps", "14"]
-LONG = [*FLAGS, "--warmup-steps", "300", "--steps", "400"]
+LONG = [*FLAGS, "--warmup-steps", "200", "--steps", "260"]
 STUDY = "orl-faces-16px"
 
 
@@ -49,9 +49,8 @@ def ended(out: Path) -> dict[int, tuple[dict[str, float], float | None, TrialSta
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("whole")
-    command = [sys.executable, "-m", "sweeps.cli", *words(out, LONG, 3)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = sweep(out, LONG, 3)
+    assert result.code == 0, result.stderr
     assert ", complete;" in result.stdout  # or the tests below would compare little
     return out, result.stdout
 
@@ -185,6 +184,6 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
 def test_sweeps_killed_at_random_moments_continue_bit_for_bit(
     kills: int, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
-    kill_and_continue(tmp_path, kills, ["--trials", "3", *LONG])
+    kill_and_continue(tmp_path, kills, ["--trials", "2", *LONG])
     outs = list(tmp_path.iterdir())
-    assert outs and all(ended(out) == ended(whole[0]) for out in outs)
+    assert outs and all(ended(out) == first(whole, 2) for out in outs)
