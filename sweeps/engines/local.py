@@ -56,7 +56,7 @@ class LocalEngine:
     def __init__(self, devices: list[str], threads: int | None) -> None:
         self.devices, self.threads, self.capacity = devices, threads, len(devices)
         multiprocessing.get_context("forkserver").set_forkserver_preload(
-            ["sweeps.tasks.task"]  # slow imports, once for all
+            ["sweeps.tasks.task", "torch._dynamo", "seaborn"]  # slow imports, once for all
         )
         self.pools: dict[int, _Pool] = {}
         self.failed_starts = 0
