@@ -64,7 +64,7 @@ def setup(warm: Setup, tmp_path: Path) -> Setup:
 Run = Callable[..., FrozenTrial]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(small_faces: ImageSet) -> Run:
     """Function that trains one trial of a setup in this process, and returns how it ended."""
 
@@ -75,6 +75,14 @@ def run(small_faces: ImageSet) -> Run:
         return study.trials[0]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def whole(warm: Setup, run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """Results of a trial that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("whole") / "study"
+    setup = replace(warm, folder=shutil.copytree(warm.folder, folder))
+    return results(run(setup), setup)
 
 
 def new_study(*others: FrozenTrial) -> optuna.Study:
@@ -168,15 +176,15 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup, run: Run) -> None:
 
 
 def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup, run: Run) -> None:
-    setup = changed(setup, kl_weight=HEAVY, steps=400)
+    setup = changed(setup, kl_weight=HEAVY, steps=360)
     ends_infeasible(run(setup), setup, "collapsed", "posterior collapse (KL ")
-    assert read_metrics(setup.run_folder(0))[-1]["step"] < 400
+    assert read_metrics(setup.run_folder(0))[-1]["step"] < 360
 
 
 def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup, run: Run) -> None:
-    setup = replace(changed(setup, kl_weight=HEAVY, steps=400), prune=False)
+    setup = replace(changed(setup, kl_weight=HEAVY, steps=360), prune=False)
     trial = run(setup)
-    assert read_metrics(setup.run_folder(0))[-1]["step"] == 400 == max(trial.intermediate_values)
+    assert read_metrics(setup.run_folder(0))[-1]["step"] == 360 == max(trial.intermediate_values)
     assert trial.state == TrialState.PRUNED and trial.constraints == {"failed": 1.0}
 
 
@@ -221,7 +229,9 @@ def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothin
 
 
 @pytest.mark.parametrize("step", [300, 310, 320])
-def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(step: int, setup: Setup, run: Run) -> None:
+def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(
+    step: int, setup: Setup, run: Run, whole: tuple[Any, ...]
+) -> None:
     """Stops in its first steps, and at either rung."""
 
     def stop() -> bool:
@@ -233,14 +243,12 @@ def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(step: int
     assert stopped.state == TrialState.RUNNING
     checkpoint = load_checkpoint(setup.run_folder(0))
     assert checkpoint and checkpoint["step"] == max(310, step)
-    whole = replace(setup, folder=setup.folder.parent / "whole" / "study")
-    shutil.copytree(setup.folder / ".warmup", whole.folder / ".warmup")
-    assert results(run(setup, study=study)) == results(run(whole))
-    assert read_scores(setup.run_folder(0)) == read_scores(whole.run_folder(0))
+    assert results(run(setup, study=study), setup) == whole
 
 
-def results(trial: FrozenTrial) -> tuple[Any, ...]:
-    return trial.params, trial.value, trial.state, trial.intermediate_values, trial.constraints
+def results(trial: FrozenTrial, setup: Setup) -> tuple[Any, ...]:
+    scores = read_scores(setup.run_folder(0))
+    return trial.params, trial.value, trial.state, trial.intermediate_values, trial.constraints, scores
 
 
 def test_a_trial_whose_driver_died_between_asking_and_drawing_is_drawn_later(setup: Setup, run: Run) -> None:
