@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers import COMMANDS, exit_code, make_celeba, save_image, tiny_flags
+from helpers import COMMANDS, exit_code, forgive, make_celeba, save_image, tiny_flags
 from studies import make_run
 from torchvision.datasets import CelebA
 
@@ -62,6 +62,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CelebA, "_check_integrity", lambda self: True)  # checksums of the real pictures
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("BROWSER", "true")
+    forgive(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 
