@@ -230,7 +230,7 @@ class Driver:
         elif self.stopping:
             return
         elif result.score is not None and self.setup.prune and not self._is_good(run, task.until):
-            self._submit(run, plan, task.until, f"smoothed score {result.score:.3f} at step {task.until}")
+            self._submit(run, plan, task.until, f"score {result.score:.3f} at step {task.until}")
         else:
             run.ahead = [step for step in run.ahead if step > task.until and step >= result.step]
             self._submit(run, plan, run.ahead[0])

@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SMALLEST, LARGEST = 64, 128  # pixels that images are brought to, if they have fewer or more
+LOCAL_BLOCK = 4  # its 40 channels see details
 LAST_BLOCK = 10  # its 112 channels see about half of an image of 64 px; later ones know objects rather than pictures
+PLACES = 4  # rows and columns of cells over which local features are averaged
+LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
 BATCH = 64  # images that the network sees at once
 
 
@@ -35,16 +38,31 @@ def features(images: Tensor) -> Tensor:
     Returns:
         The features, float64 (N, 112).
     """
-    return torch.cat([_through(part.float()).mean((2, 3)).double() for part in images.split(BATCH)])
+    return torch.cat([_through(part, LAST_BLOCK).mean((2, 3)).double() for part in images.split(BATCH)])
 
 
-def _through(images: Tensor) -> Tensor:
-    net = network()
-    side = min(max(images.shape[-1], SMALLEST), LARGEST)
-    if images.shape[-1] != side:
-        images = F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
-    x = (images.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as the network was trained
+@torch.no_grad()
+def local_features(images: Tensor) -> Tensor:
+    """Compute features of details at 4 x 4 places of images such as `features` takes, float64 (N, 40, 4, 4)."""
+    parts = (_through(part, LOCAL_BLOCK) for part in images.split(BATCH))
+    return torch.cat([F.adaptive_avg_pool2d(part, PLACES).double() for part in parts])
+
+
+def standardized(reference: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both less the mean of the reference over images, in units of its deviation; (N, ...) and (M, ...)."""
+    deviation, mean = torch.std_mean(reference, 0, correction=0)
+    share, least = LEAST_DEVIATION
+    scale = deviation.clamp(min=max(share * deviation.mean().item(), least))
+    return (reference - mean) / scale, (others - mean) / scale
+
+
+def _through(images: Tensor, last: int) -> Tensor:
+    net, x = network(), images.float()
+    side = min(max(x.shape[-1], SMALLEST), LARGEST)
+    if x.shape[-1] != side:
+        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    x = (x.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as the network was trained
     x = net._swish(net._bn0(net._conv_stem(x)))
-    for block in net._blocks[: LAST_BLOCK + 1]:
+    for block in net._blocks[: last + 1]:
         x = block(x)
     return x

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.measures.features import features
+from analysis.measures.features import features, standardized
 
 DEGREE = 3  # of the kernel, as in KID
-LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
-SCALE = 0.02  # squared discrepancy, about the standard error for 80 images of either kind
+SCALE = 0.005  # squared discrepancy
 NEIGHBORS = 5  # radius of a real image's ball: another sample of real images reaches 97% of such balls
-FALL = 8  # power of membership, (radius / distance)^8: 1/25 at one and a half times the radius
+FALL = 4  # power of membership, (radius / distance)^4: 1/5 at one and a half times the radius
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,7 @@ class Pairs:
     @staticmethod
     def of(real: Tensor, samples: Tensor) -> "Pairs":
         """Compare features, in units of their deviation among the real images."""
-        a, b = features(blurred_like(real, samples)), features(samples)
-        deviation, mean = torch.std_mean(a, 0, correction=0)
-        share, least = LEAST_DEVIATION
-        scale = deviation.clamp(min=max(share * deviation.mean().item(), least))
-        a, b = ((x - mean) / scale for x in (a, b))
+        a, b = standardized(features(blurred_like(real, samples)), features(samples))
 
         def kernel(x: Tensor, y: Tensor) -> Tensor:
             return (x @ y.T / x.shape[1] + 1) ** DEGREE
@@ -69,10 +64,10 @@ class Pairs:
 def structure(pairs: Pairs) -> float:
     """Measure the resemblance of samples to real images of their own sharpness, in [0, 1].
 
-    This is 1 / (1 + log(1 + D / 0.02)). D is the unbiased squared maximum mean discrepancy of features under the kernel
-    (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401), less two standard errors that it has
-    for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows with the
-    cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from real
+    This is 1 / (1 + log(1 + D / 0.005)). D is the unbiased squared maximum mean discrepancy of features under the
+    kernel (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401), less two standard errors that it
+    has for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows with
+    the cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from real
     images, as those of most runs are.
     """
     within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)

@@ -5,10 +5,11 @@ scores 0, and one that fails by half at two of them scores as one that fails by 
 
 | part            | formula                                                  | failures that lower it                 |
 |-----------------|----------------------------------------------------------|----------------------------------------|
-| reconstruction  | exp(-MSE / MSE of the mean image)                        | reconstructions far from their inputs  |
+| reconstruction  | exp(-error / (2 variance)), of features of details  | reconstructions unlike their inputs,   |
+|                 | at 4 x 4 places                                          | blur                                   |
 | sharpness       | 1 / (1 + spectral divergence), the geometric mean of     | blur, noise, stripes and ringing at    |
 |                 | reconstructions' and samples'                            | any frequency, loss of color           |
-| structure       | 1 / (1 + log(1 + D / 0.02)), D the discrepancy, beyond   | texture without structure, double      |
+| structure       | 1 / (1 + log(1 + D / 0.005)), D the discrepancy, beyond  | texture without structure, double      |
 |                 | chance, of features from equally sharp real images'      | exposures, some terrible samples       |
 | diversity       | geometric mean of coverage and distinctness of samples,  | samples that are alike, missing kinds  |
 |                 | by these features                                        |                                        |
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from analysis.measures import neighbors
 from analysis.measures.copies import distinct
+from analysis.measures.features import local_features, standardized
 from analysis.measures.neighbors import Pairs
 from analysis.measures.sharpness import plane_power, spectral_divergence
 from analysis.outputs import evenly
@@ -115,8 +117,8 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
 class _Evidence:
     """The basis of the parts, in groups of adjacent images that can be left out."""
 
-    error: Tensor  # (N,), summed squared error of each reconstruction
-    deviation: Tensor  # (N,), summed squared error of the mean image
+    error: Tensor  # (N,), summed squared error of the local features of each reconstruction
+    deviation: Tensor  # (N,), summed squared error of their mean over the real images
     distance: Tensor  # (N, N), distance of each reconstruction to each real image
     powers: tuple[Tensor, Tensor, Tensor]  # summed over each group of real images, reconstructions and samples
     pairs: Pairs
@@ -125,7 +127,7 @@ class _Evidence:
 
     @staticmethod
     def of(real: Tensor, reconstructions: Tensor, samples: Tensor) -> "_Evidence":
-        x, y = real.flatten(1).double(), reconstructions.flatten(1).double()
+        x, y = (x.flatten(1) for x in standardized(local_features(real), local_features(reconstructions)))
         groups = min(GROUPS, len(real), len(samples))
         sums = [
             torch.stack([plane_power(part).sum(0) for part in images.tensor_split(groups)])
@@ -133,8 +135,8 @@ class _Evidence:
         ]
         return _Evidence(
             (y - x).square().sum(1),
-            (x - x.mean(0)).square().sum(1),
-            torch.cdist(y, x),
+            x.square().sum(1),
+            torch.cdist(reconstructions.flatten(1).double(), real.flatten(1).double()),
             (sums[0], sums[1], sums[2]),
             Pairs.of(evenly(real, MOST_COMPARED), evenly(samples, MOST_COMPARED)),
             len(samples),
@@ -157,7 +159,7 @@ class _Evidence:
             for power, count in ((reconstructions, len(kept)), (samples, len(rows(self.samples))))
         ]
         return (
-            math.exp(-error / deviation) if deviation else float(error == 0),
+            math.exp(-error / deviation / 2) if deviation else float(error == 0),
             1 / math.sqrt((1 + divergence[0]) * (1 + divergence[1])),
             neighbors.structure(pairs),
             neighbors.diversity(pairs),

@@ -68,6 +68,11 @@ def weights_at(config: TrainConfig, step: int) -> Weights:
     )
 
 
+def phase_step(config: TrainConfig, step: int) -> int:
+    """Return how many steps of its phase, the warm-up or what follows it, come before a step."""
+    return step - config.warmup_steps if step >= config.warmup_steps else step
+
+
 def phase_seed(config: TrainConfig, step: int) -> int:
     """Return the seed of a step's draws; the warm-up, initial weights included, may have its own, for runs to share."""
     if step >= config.warmup_steps or config.warmup_seed is None:

@@ -15,7 +15,7 @@ from introvae.nn.networks import IntroVAE
 from introvae.randomness import derive
 from introvae.runs.folder import load_checkpoint, read_config
 from introvae.training.device import adam, find_device
-from introvae.training.schedule import phase_seed
+from introvae.training.schedule import phase_seed, phase_step
 from introvae.training.step import Optimizers
 
 
@@ -55,7 +55,7 @@ class State:
     def advance(self) -> None:
         """Count a step that is done."""
         if self.average:
-            self.average.update(self.step)
+            self.average.update(phase_step(self.config, self.step))
         self.step += 1
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,8 +91,10 @@ class State:
 class MovingAverage:
     """Exponential moving average of a model's parameters, for evaluation and pictures.
 
-    The decay of update t, counted from 0, is min(decay, (1 + t) / (10 + t)), so that early weights are forgotten. Batch
-    statistics are not averaged: those of averaged weights are others, which `introvae.training.statistics` measures.
+    The decay of update t, counted from 0 in the warm-up and again after it, is min(decay, (1 + t) / (10 + t)). The
+    average so spans a tenth of what has been trained, at most 1 / (1 - decay) steps: it follows early weights closely,
+    and steadies late ones, whatever the length of the run. Batch statistics are not averaged: those of averaged weights
+    are others, which `introvae.training.statistics` measures.
     """
 
     def __init__(self, model: IntroVAE, decay: float) -> None:

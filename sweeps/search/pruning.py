@@ -1,8 +1,7 @@
 """Pruning: successive halving between trials, and rules that end a single hopeless one.
 
-Trials are compared by the mean of two scores, of the weights and of their moving average: the weights say early where
-a run is going, but rise and fall within a hundred steps, and the average is steady, but late. `benchmarks/sweep.py`
-measures what all this saves and costs.
+Trials are compared by the score that they end with, that of the averaged weights, on fewer images.
+`benchmarks/sweep.py` measures what all this saves and costs.
 """
 
 import math

@@ -10,7 +10,7 @@ import torch
 from analysis.evaluate import finish
 from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images, weighted
-from analysis.outputs import Outputs, outputs_of, scored_images
+from analysis.outputs import outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_out_of_memory
 from introvae.runs.record import RunRecord, RunState
@@ -189,16 +189,9 @@ class Worker:
         assert self.images
         real = scored_images(self.images, MOST_AT_RUNGS)
         outputs = outputs_of(trainer.evaluated, real)
-        score = _score(outputs, setup)
+        scores = score_images(outputs.real, outputs.reconstructions, outputs.samples)
         collapse = image_collapse(real, outputs.reconstructions, outputs.samples)
-        if trainer.model is not trainer.evaluated:
-            score = (score + _score(outputs_of(trainer.model, real), setup)) / 2
-        return score, collapse
-
-
-def _score(outputs: Outputs, setup: Setup) -> float:
-    """Return what the study maximizes."""
-    return weighted(vars(score_images(outputs.real, outputs.reconstructions, outputs.samples)), setup.weights)
+        return weighted(vars(scores), setup.weights), collapse
 
 
 def _one_line(error: BaseException) -> str:
