@@ -1,5 +1,6 @@
 """Every preset builds and takes a step, and the networks it names are those it says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,9 @@ ORIGINALS = {  # alpha, alpha_decoder, beta, m, latent, in the paper's conventio
     "seed-256-low-beta": (0.25, None, 0.05, 500, 512),
     "seed-256": (0.25, None, 0.75, 1000, 512),
 }
-CHANNELS = {"celeba:data": 3, "mnist-5k": 1, "orl-faces": 1}
+OFFICIAL_EPOCHS = 501  # --start_epoch=0 --nEpochs=500, the last included
+OFFICIAL_IMAGES = 29_000
+CHANNELS = {"celeba:data": 3, "cifar10:data": 3, "mnist-5k": 1, "orl-faces": 1}
 
 
 def preset(name: str) -> TrainConfig:
@@ -48,7 +51,8 @@ def test_every_preset_takes_a_whole_step_on_meta_tensors(name: str) -> None:
     with torch.device("meta"):
         model = build(config)
         x = torch.rand(2, config.channels, config.image_size, config.image_size)
-        noise = Noise(torch.randn(2, config.latent), torch.randn(2, config.latent))
+        z = (2, config.latent)
+        noise = Noise(torch.randn(z), torch.randn(z), torch.randn(2, *z))
     optimizers = Optimizers(adam(model.encoder, config.lr), adam(model.decoder, config.lr))
     terms = train_step(model, optimizers, x, noise, weights_at(config, config.steps - 1))
     assert terms.mu.shape == (2, config.latent)
@@ -61,6 +65,27 @@ def test_settings_are_those_of_the_original(name: str) -> None:
     assert (config.alpha, config.alpha_decoder, config.beta, config.m, config.latent) == ORIGINALS[name]
     assert config.image_size == int(name.split("-")[1])
     assert config.hinge == ("sample" if name.startswith("paper") else "batch")
+
+
+@pytest.mark.parametrize(("name", "warmup_epochs", "warmup_steps", "steps"), [
+    ("official-256-a", 0, 0, 908_313), ("official-256-b", 10, 18_130, 908_313), ("official-1024", 4, 9_668, 1_210_917),
+])  # fmt: skip
+def test_official_lengths_are_those_of_the_scripts(
+    name: str, warmup_epochs: int, warmup_steps: int, steps: int
+) -> None:
+    """A last batch that is not full is a step, too; --num_vae epochs, counted from 0, are a VAE's."""
+    config = preset(name)
+    epoch = math.ceil(OFFICIAL_IMAGES / config.batch_size)
+    assert config.warmup_steps == warmup_steps == warmup_epochs * epoch
+    assert config.steps == steps == OFFICIAL_EPOCHS * epoch
+
+
+def test_soft_introvae_has_the_settings_that_its_readme_recommends_for_cifar10() -> None:
+    """A batch of 32 of 50,000 images makes 1,563 steps an epoch."""
+    config = preset("soft-cifar10")
+    assert (config.objective, config.image_size, config.latent, config.batch_size) == ("soft", 32, 128, 32)
+    assert config.widths == (64, 128, 256) and config.lr == 2e-4 and config.warmup_steps == 0
+    assert config.steps == 250 * math.ceil(50_000 / config.batch_size)
 
 
 def test_parameters_of_the_official_networks() -> None:
