@@ -27,7 +27,9 @@ FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings t
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
-    "Images are in [0, 1], m and every KL in nats."
+    "Images are in [0, 1], m and every KL in nats. "
+    "Weights of Soft-IntroVAE's code are, with --objective soft: ALPHA 0.5, BETA 2 beta_rec, KL-WEIGHT beta_kl, "
+    "ALPHA-DECODER beta_kl / 2, BETA-NEG the same, GAMMA-R gamma_r / 2."
 )
 
 

@@ -2,6 +2,11 @@
 
 Images are float tensors (N, C, H, W) in [0, 1]; latent means and log-variances are (N, z).
 Every energy is in nats and given for each image, (N,), so that the caller averages.
+
+Weights of Soft-IntroVAE's code (taldatech/soft-intro-vae-pytorch), which does not halve the squared error, in ours:
+
+    alpha = 0.5    beta = 2 beta_rec    kl_weight = beta_kl    alpha_decoder = beta_kl / 2    beta_neg = beta_neg
+    gamma_r = gamma_r / 2, as beta is a factor of it
 """
 
 import torch

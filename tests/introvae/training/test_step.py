@@ -9,9 +9,10 @@ import twin
 from steps import BATCH, INTROVAE, SOFT, VAE, count_passes, draws, make, passes
 from torch import Tensor
 
+from introvae.config import TrainConfig, load_preset
 from introvae.nn.networks import IntroVAE
 from introvae.training.device import autocast
-from introvae.training.schedule import Weights
+from introvae.training.schedule import Weights, weights_at
 from introvae.training.step import Noise, Terms, train_step
 
 NORMS = ("group", "batch", "none")
@@ -95,6 +96,42 @@ def test_fast_soft_step_equals_its_definition(norm: str, gamma_r: float) -> None
         twin.soft_introvae(slow, slow_optimizers, *draws(step), weights)
     for name, value in state(slow).items():
         torch.testing.assert_close(fast.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize(("changes", "theirs"), [
+    ({}, (1.0, 1.0, 256.0, 1e-8)),
+    ({"kl_weight": 0.5, "alpha_decoder": 0.25, "beta": 1.6, "beta_neg": 9.0, "gamma_r": 0.1}, (0.5, 0.8, 9.0, 0.2)),
+])  # fmt: skip
+def test_soft_introvaes_weights_translate_into_ours(changes: dict[str, float], theirs: tuple[float, ...]) -> None:
+    """Losses of the preset and of another setting are those of taldatech/soft-intro-vae-pytorch, written out."""
+    beta_kl, beta_rec, beta_neg, gamma_r = theirs
+    small = {"channels": 1, "image_size": 16, "widths": [8, 12]}
+    config = TrainConfig.from_dict(load_preset("soft-cifar10") | small | changes)
+    model, optimizers = make("group")
+    for optimizer in optimizers:
+        optimizer.param_groups[0]["lr"] = 0.0  # both losses are of the same encoder
+    x, noise = draws(0)
+    scale = 1 / x[0].numel()  # over C, H and W
+    terms = train_step(model, optimizers, x, noise, weights_at(config, 0))
+
+    def decoded(image: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the squared error of an image's reconstruction, not halved, and its KL, each (N,)."""
+        mu, logvar = model.encoder(image)
+        kl = -0.5 * (1 + logvar - logvar.exp() - mu**2).sum(1)
+        return ((model.decoder(mu + (0.5 * logvar).exp() * eps) - image) ** 2).sum((1, 2, 3)), kl
+
+    assert noise.prior is not None and noise.fakes is not None
+    with torch.no_grad():
+        mu, logvar = model.encoder(x)
+        rec = model.decoder(mu + (0.5 * logvar).exp() * noise.posterior)
+        error, kl = (each.mean() for each in decoded(x, noise.posterior))
+        fakes = [decoded(image, eps) for image, eps in zip((rec, model.decoder(noise.prior)), noise.fakes, strict=True)]
+    exponents = [(-2 * scale * (beta_rec * own + beta_neg * kl_s)).exp().mean() for own, kl_s in fakes]
+    loss_encoder = scale * (beta_rec * error + beta_kl * kl) + 0.25 * sum(exponents)
+    kls, errors = sum(kl_s.mean() for _, kl_s in fakes), sum(own.mean() for own, _ in fakes)
+    loss_decoder = scale * (beta_rec * error + 0.5 * beta_kl * kls + gamma_r * 0.5 * beta_rec * errors)
+    torch.testing.assert_close(terms.loss_encoder, loss_encoder, rtol=1e-12, atol=0)
+    torch.testing.assert_close(terms.loss_decoder, loss_decoder, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("change", [{"beta_neg": 2.9}, {"scale": 0.021}, {"gamma_r": 0.01}, {"alpha": 0.49}])
