@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from analysis.measures import spectrum as predictions
-from analysis.measures.all import quick_measures, thorough_measures
+from analysis.measures.all import expected_measures, quick_measures, thorough_measures
 from analysis.measures.collapse import collapse_reason, posterior_collapse
 from analysis.measures.score import score_images, weighted
 from analysis.outputs import HeldOut, Outputs, outputs_of, scored_images
@@ -72,7 +72,8 @@ def finish(
         reason: Why it did not simply complete.
         weights: Weights of the score's parts that its study maximizes, if it belongs to one.
         spectrum: Eigenvalues of the training images' covariance; computed if None.
-        vae_kl: KL in nats that a VAE reaches at the run's beta; estimated from metrics.csv if None.
+        vae_kl: KL in nats that a VAE reaches at the run's beta; estimated from metrics.csv if None. It is recorded if
+            metrics.csv holds a warm-up, which has measured it.
         further: Measures to record besides.
 
     Returns:
@@ -81,12 +82,15 @@ def finish(
     rows = read_metrics(folder)
     scores, test, measures = Scores(score=0.0), None, dict(further or {})
     pruned = state is RunState.PRUNED
-    if model is not None:
-        spectrum = predictions.eigenvalues(images.train) if spectrum is None else spectrum
-        vae_kl = predictions.vae_kl(config, spectrum, rows) if vae_kl is None else vae_kl
+    spectrum = predictions.eigenvalues(images.train) if spectrum is None else spectrum
+    vae_kl = predictions.vae_kl(config, spectrum, rows) if vae_kl is None else vae_kl
+    measured_kl = None if predictions.warmup_correction(config, spectrum, rows) is None else vae_kl
+    if model is None:
+        measures = expected_measures(config, spectrum, measured_kl) | measures
+    else:
         outputs, scores = _scored(model, images, "validation")
-        measures = quick_measures(outputs, config, spectrum, vae_kl) | measures
-        if state is RunState.COMPLETE and (collapse := _collapse(measures, vae_kl)):
+        measures = quick_measures(outputs, config, spectrum, measured_kl) | measures
+        if state is RunState.COMPLETE and (collapse := _collapse(measures)):
             state, reason = RunState.COLLAPSED, f"{collapse} at step {config.steps}"
         if state.final:
             test = _scored(model, images, "test")[1]
@@ -112,11 +116,12 @@ def _scored(model: IntroVAE, images: ImageSet, on: HeldOut) -> tuple[Outputs, Sc
     return outputs, score_images(outputs.real, outputs.reconstructions, outputs.samples)
 
 
-def _collapse(measures: Mapping[str, Any], vae_kl: float) -> str:
+def _collapse(measures: Mapping[str, Any]) -> str:
     """Return the reason why a run counts as collapsed, or "" if it does not; what is not finite is no measure.
 
     The warm-up of a VAE that collapses does so as well, so that its KL is no yardstick; that of the data is.
     """
     found = [measures.get(name, 0.0) for name in ("retrieval", "variance_ratio", "scored_images")]
-    kl = measures.get("kl", math.inf)
-    return posterior_collapse(kl, max(vae_kl, measures["predicted_kl"])) or collapse_reason(*found)
+    kl, vae_kl = measures.get("kl", math.inf), measures.get("vae_kl")
+    collapse = "" if vae_kl is None else posterior_collapse(kl, vae_kl)
+    return collapse or posterior_collapse(kl, measures["predicted_kl"], predicted=True) or collapse_reason(*found)

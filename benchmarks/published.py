@@ -1,9 +1,9 @@
-"""Published settings and their margin ratios: m over the KL of a VAE that the faces' covariance predicts.
+"""Published settings and their predicted margin ratios: m over the KL of a VAE that the faces' covariance predicts.
 
     python benchmarks/published.py --data celeba:ROOT        # or a folder of faces
 
 The covariance is taken at 64 px and scaled to each setting's size: an image with s times the numbers has leading
-eigenvalues s times as large. A table in Markdown, by margin ratio.
+eigenvalues s times as large. A table in Markdown, by predicted margin ratio.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def settings() -> dict[str, TrainConfig]:
 
 
 def row(name: str, config: TrainConfig, spectrum: list[float]) -> tuple[float, str]:
-    """Return the margin ratio, and the table's line."""
+    """Return the predicted margin ratio, and the table's line."""
     beta = config.beta
     assert isinstance(beta, float)
     scale = (config.image_size / SIZE) ** 2
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, metavar="SET", help="faces in color")
     args = parser.parse_args()
     spectrum = eigenvalues(load_images(args.data, SIZE).train).tolist()
-    print("| preset | px | alpha | beta | beta at 256 px | m | predicted KL | m/KL |\n" + "|---" * 8 + "|")
+    print("| preset | px | alpha | beta | beta at 256 px | m | predicted KL | m/predicted KL |\n" + "|---" * 8 + "|")
     for _, line in sorted(row(name, config, spectrum) for name, config in settings().items()):
         print(line)
 

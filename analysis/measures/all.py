@@ -28,10 +28,11 @@ DIGITS = 6  # significant ones, in lists
 Measures = dict[str, Any]
 
 
-def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_kl: float) -> Measures:
+def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_kl: float | None) -> Measures:
     """Compute the measures that take no more than a moment, for any run.
 
-    They are plain numbers and lists of numbers; what is not finite, or not defined for so few images, is absent.
+    They are plain numbers and lists of numbers; what is not finite, not known, or not defined for so few images, is
+    absent. `vae_kl` is None where no warm-up has measured it.
     """
     real, reconstructions, samples = outputs.real, outputs.reconstructions, outputs.samples
     return _plain_values({
@@ -40,8 +41,7 @@ def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_
         **_latents(outputs.mu, outputs.logvar),
         "variance_ratio_reconstructions": novelty.variance_ratio(real, reconstructions),
         "variance_ratio": novelty.variance_ratio(real, samples),
-        "vae_kl": vae_kl,
-        **_prediction(config, spectrum),
+        **expected_measures(config, spectrum, vae_kl),
         "scored_images": len(real),
     })  # fmt: skip
 
@@ -138,15 +138,19 @@ def _distance(real: Tensor, samples: Tensor) -> Measures:
     return found
 
 
-def _prediction(config: TrainConfig, spectrum: Tensor) -> Measures:
-    """Predict a VAE with the run's last beta from the covariance of the training images."""
+def expected_measures(config: TrainConfig, spectrum: Tensor, vae_kl: float | None) -> Measures:
+    """Return what is expected of a VAE with the run's last beta, in the form of `quick_measures`.
+
+    All of it is predicted from the covariance of the training images, but for `vae_kl`.
+    """
     beta = weights_at(config, config.steps).beta
-    return {
+    return _plain_values({
+        "vae_kl": vae_kl,
         "predicted_kl": predicted_kl(spectrum, beta, config.latent),
         "predicted_active_units": predicted_active_units(spectrum, beta, config.latent),
         "collapse_beta": 1 / spectrum[0].item() if len(spectrum) else math.inf,
         "spectrum": spectrum[: config.latent],
-    }
+    })  # fmt: skip
 
 
 def _plain_values(measures: Measures) -> Measures:
@@ -155,11 +159,11 @@ def _plain_values(measures: Measures) -> Measures:
 
 
 def _plain(value: Any) -> Any:
-    """Return numbers as JSON holds them, lists rounded; None for what is not finite."""
+    """Return numbers as JSON holds them, lists rounded; None for what is not known or not finite."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, Tensor):
         value = value.tolist()
     if isinstance(value, list):
         return [float(f"{item:.{DIGITS}g}") for item in value] if all(map(math.isfinite, value)) else None
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

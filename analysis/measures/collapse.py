@@ -143,15 +143,16 @@ def decoder_sensitivity(decode: Callable[[Tensor], Tensor], mu: Tensor) -> Tenso
     return torch.stack([(decode(mu + step) - images).square().mean().sqrt() for step in steps])
 
 
-def posterior_collapse(kl: float, vae_kl: float) -> str:
+def posterior_collapse(kl: float, vae_kl: float, predicted: bool = False) -> str:
     """Return the reason why a posterior counts as collapsed, or "" if it does not.
 
     Args:
         kl: KL of real images in nats, summed over dimensions.
         vae_kl: KL in nats that a VAE reaches at the run's beta.
+        predicted: No warm-up has measured it.
     """
     if kl < max(LEAST_NATS, LEAST_KL * vae_kl):
-        return f"posterior collapse (KL {kl:.3g} nats, a VAE's is {vae_kl:.3g})"
+        return f"posterior collapse (KL {kl:.3g} nats, a VAE's is {'predicted to be ' * predicted}{vae_kl:.3g})"
     return ""
 
 

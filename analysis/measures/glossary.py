@@ -79,7 +79,7 @@ DISTANCE: Entries = {
 }
 SPECTRUM: Entries = {
     "predicted_kl": ("nats", "KL_lin: the KL of a linear VAE with this beta on these images"),
-    "vae_kl": ("nats", "KL_lin corrected by the KL measured after the warm-up; m is compared with it"),
+    "vae_kl": ("nats", "KL_lin times measured over predicted KL at the end of the warm-up; the KL of m/KL"),
     "predicted_active_units": ("dimensions", "latent dimensions that a linear VAE would use"),
     "collapse_beta": ("", "beta below which a linear VAE collapses completely"),
 }

@@ -8,7 +8,7 @@ A linear VAE with loss KL + beta/2 sum (x_r - x)^2 has decoder variance 1/beta a
     total collapse if beta < 1 / l_1
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,19 +71,28 @@ def beta_range(spectrum: "Tensor", latent: int) -> tuple[float, float]:
     return 1 / usable[len(usable) // 4].item(), 10 / usable[-1].item()
 
 
-def vae_kl(config: TrainConfig, spectrum: "Tensor", rows: Sequence[dict[str, float]]) -> float:
+def vae_kl(config: TrainConfig, spectrum: "Tensor", rows: Sequence[Mapping[str, float]]) -> float:
     """Estimate the KL in nats that a VAE reaches at the run's final beta: c KL_lin(beta).
 
-    c is KL_measured / KL_lin at the end of the warm-up, read from `rows` of metrics.csv, and 1 without a warm-up. The
-    margin m over this KL is the margin ratio.
+    c is `warmup_correction`, and 1 where nothing is measured: the KL is then a prediction, and named so wherever it is
+    shown. The margin m over this KL is the margin ratio.
     """
+    correction = warmup_correction(config, spectrum, rows)
     beta = weights_at(config, config.steps).beta
-    correction = 1.0
+    return (1.0 if correction is None else correction) * predicted_kl(spectrum, beta, config.latent)
+
+
+def warmup_correction(config: TrainConfig, spectrum: "Tensor", rows: Sequence[Mapping[str, float]]) -> float | None:
+    """Return KL_measured / KL_lin at the end of the warm-up; None where no warm-up has measured it.
+
+    Args:
+        config: The run's settings.
+        spectrum: Eigenvalues of the training images' covariance.
+        rows: Rows of metrics.csv, of the run or of its warm-up.
+    """
     warm = [row for row in rows if row["step"] <= config.warmup_steps]
-    if warm:
-        predicted = predicted_kl(spectrum, warm[-1]["beta"], config.latent)
-        correction = warm[-1]["kl_real"] / predicted if predicted > 0 else 1.0
-    return correction * predicted_kl(spectrum, beta, config.latent)
+    predicted = predicted_kl(spectrum, warm[-1]["beta"], config.latent) if warm else 0.0
+    return warm[-1]["kl_real"] / predicted if predicted > 0 else None
 
 
 def predicted_kl(spectrum: "Tensor | Sequence[float]", beta: float, latent: int) -> float:

@@ -15,7 +15,8 @@ FADED = 0.1  # share of the runs that have the lowest color of the map
 FEW_TRIALS = 50  # Optuna's PedAnovaImportanceEvaluator asks for 5 trials among the best 10 %
 BETAS = 100  # points of a predicted curve
 NEAR = 2.0  # factor beyond the smallest and largest beta within which the predicted collapse is still drawn
-PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL"}
+PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL",
+              "predictedRatio": "m/predicted KL"}  # fmt: skip
 SCORE = "validation score, 1 is best"
 
 Panel = dict[str, Any]
@@ -47,11 +48,14 @@ def data_set(run: Run) -> str:
 
 
 def numbers(run: Run) -> dict[str, float]:
-    """Return the finite ones of score, stderr, alpha, beta, m, ratio (m/KL), active_units and the KLs of a run."""
+    """Return the finite ones of score, stderr, alpha, beta, m, the ratios, active_units and the KLs of a run.
+
+    The ratios are those of m to the KL that a VAE reaches, "ratio", or to the predicted one, "predictedRatio".
+    """
     values: dict[str, Any] = {"score": run.scores.score, "stderr": run.scores.stderr}
     values |= {name: run.numbers.get(name) for name in ("kl", "predicted_kl", "vae_kl", "collapse_beta")}
     values["active_units"] = run.numbers.get("active_units_0.01")
-    values |= run.parameters | {"ratio": run.margin_ratio}
+    values |= run.parameters | {"ratio": run.margin_ratio, "predictedRatio": run.predicted_margin_ratio}
     return {name: float(value) for name, value in values.items() if is_finite(value)}
 
 
@@ -77,15 +81,17 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def _sweep_map(points: Points) -> Chart | None:
-    """Chart beta against m/KL, colored by score."""
-    shown = _known(points, log=["beta", "ratio"], linear=["score"])
+    """Chart beta against m/KL, or the predicted one where no warm-up has measured any, colored by score."""
+    ratio = "ratio" if any("ratio" in known for _, known in points) else "predictedRatio"
+    shown = _known(points, log=["beta", ratio], linear=["score"])
     if not shown:
         return None
     scores = [known["score"] for _, known in shown]
     lowest = float(np.quantile(scores, FADED))  # a few failed runs would take most of the colors
     panel: Panel = {
-        "x": PARAMETERS["beta"], "y": "m/KL, margin over the KL of a VAE", "xLog": True, "yLog": True, "large": True,
-        "points": [_series(shown, "beta", "ratio", value="score")],
+        "x": PARAMETERS["beta"], "y": f"{PARAMETERS[ratio]}, margin over the KL of a VAE",
+        "xLog": True, "yLog": True, "large": True,
+        "points": [_series(shown, "beta", ratio, value="score")],
         "colors": {"label": SCORE, "low": lowest, "high": max(scores)},
     }  # fmt: skip
     caption = f"Each point is a run; select one to open it. {len(shown)} of {len(points)} runs have both numbers."

@@ -108,7 +108,7 @@ def _row(run: Run) -> dict[str, Any]:
     measures = {name: value for name, value in run.measures.items() if name != "spectrum"}  # only charts use it
     soft = run.config is not None and run.config.objective == "soft"
     row: dict[str, Any] = {name: getattr(run.scores, name) for name in PARTS} | {
-        name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "kl")
+        name: known.get(name) for name in ("score", "stderr", "alpha", "beta", "m", "ratio", "predictedRatio", "kl")
     }
     row |= {"test": run.test.score, "testStderr": run.test.stderr}
     row |= {"name": run.name, "folder": str(run.folder), "state": run.state.value, "reason": run.reason,

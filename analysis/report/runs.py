@@ -100,9 +100,18 @@ class Run:
 
     @property
     def margin_ratio(self) -> float | None:
-        """m over the KL that a VAE reaches at the run's beta; None for a run without m or without that KL."""
-        m, vae_kl = self.parameters.get("m"), self.numbers.get("vae_kl")
-        return m / vae_kl if m is not None and vae_kl else None
+        """m over the KL that a VAE reaches at the run's beta, as its warm-up has measured; None where none has."""
+        warm = self.config is not None and self.config.warmup_steps  # earlier versions kept a prediction without
+        return self._margin_over("vae_kl") if warm else None
+
+    @property
+    def predicted_margin_ratio(self) -> float | None:
+        """m over the KL that is predicted of a VAE at the run's beta; None where it is measured, or neither is."""
+        return self._margin_over("predicted_kl") if self.margin_ratio is None else None
+
+    def _margin_over(self, name: str) -> float | None:
+        m, kl = self.parameters.get("m"), self.numbers.get(name)
+        return m / kl if m is not None and kl else None
 
 
 def with_error(scores: Scores) -> str:

@@ -60,6 +60,8 @@ def settings(run: Run) -> str:
         shown["beta"] += f" ({run.beta_256:.3g} at 256x256x3)"
     if "m" in shown and run.margin_ratio is not None:
         shown["m"] += f" ({run.margin_ratio:.3g} times a VAE's KL)"
+    elif "m" in shown and run.predicted_margin_ratio is not None:
+        shown["m"] += f" ({run.predicted_margin_ratio:.3g} times a VAE's predicted KL)"
     return ", ".join(shown.values())
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.report.runs import Run, with_error
 from introvae.runs.record import PARTS, RunState, Scores
 
+PREDICTED = "m/predicted KL"  # a column of runs whose KL no warm-up has measured, beside m/KL where there are any
 SETTINGS = ("alpha", "beta", "m", "m/KL")
 SUMMARY = (
     "run", "validation", "validation_stderr", "test", "test_stderr", *PARTS, *SETTINGS, "kl", "step", "state", "reason",
@@ -44,7 +45,16 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     The parts are of validation images, m and kl in nats, m/KL is `Run.margin_ratio`; NaN where a run has no such value.
     """
     measures = dict.fromkeys(name for run in runs for name in run.numbers)
-    return pd.DataFrame([row(run) for run in runs], columns=list(dict.fromkeys((*SUMMARY, *measures))))
+    columns = list(dict.fromkeys((*with_predicted(runs, SUMMARY), *measures)))
+    return pd.DataFrame([row(run) for run in runs], columns=columns)
+
+
+def with_predicted(runs: Sequence[Run], names: Sequence[str]) -> Sequence[str]:
+    """Return names of columns, with PREDICTED after m/KL if any of the runs has a value for it."""
+    if all(run.predicted_margin_ratio is None for run in runs):
+        return names
+    place = names.index("m/KL") + 1
+    return *names[:place], PREDICTED, *names[place:]
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -53,7 +63,8 @@ def row(run: Run) -> dict[str, Any]:
     values |= {name: getattr(run.scores, name) for name in PARTS}
     for name, scores in (("validation", run.scores), ("test", run.test)):
         values |= {name: scores.score, f"{name}_stderr": scores.stderr}
-    return values | run.parameters | {"m/KL": run.margin_ratio} | run.numbers
+    ratios = {"m/KL": run.margin_ratio, PREDICTED: run.predicted_margin_ratio}
+    return values | run.parameters | ratios | run.numbers
 
 
 def _with_errors(**scored: Scores) -> dict[str, str]:
@@ -82,10 +93,10 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
             unreadable.append(_wrapped(f"{values['run']}: {values['reason']}", width))
         else:
             bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})
-    scored = ("run", "validation", "test")
+    scored, settings = ("run", "validation", "test"), with_predicted(runs, SETTINGS)
     tables = [
-        _aligned(good, width, (*scored, *PARTS, *SETTINGS, "state"), (*scored, *SETTINGS, "state")) if good else "",
-        _aligned(bad, width, ("run", *SETTINGS, "state")) if bad else "",
+        _aligned(good, width, (*scored, *PARTS, *settings, "state"), (*scored, *settings, "state")) if good else "",
+        _aligned(bad, width, ("run", *settings, "state")) if bad else "",
         "\n".join(["unreadable:", *unreadable]) if unreadable else "",
     ]
     return "\n\n".join(filter(None, tables))
@@ -93,9 +104,10 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
 
 def markdown(runs: Sequence[Run], title: str) -> str:
     """Return a heading and a table in GitHub's Markdown, which shows names and reasons as they are."""
-    lines = [[UNITS.get(name, name) for name in SHOWN], ["---"] * len(SHOWN)]
+    names = with_predicted(runs, SHOWN)
+    lines = [[UNITS.get(name, name) for name in names], ["---"] * len(names)]
     rows = [row(run) | _with_errors(validation=run.scores, test=run.test) for run in runs]
-    lines += [[_escaped(_cell(name, values.get(name))) for name in SHOWN] for values in rows]
+    lines += [[_escaped(_cell(name, values.get(name))) for name in names] for values in rows]
     return f"# {_escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 

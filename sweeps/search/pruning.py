@@ -64,7 +64,7 @@ class Rules:
         if not row["alpha"]:  # the warm-up's, or a plain VAE's
             return
         m, real, fakes = self.config.m, row["kl_real"], max(row["kl_reconstruction"], row["kl_sample"])
-        if collapse := posterior_collapse(real, self.vae_kl):
+        if collapse := posterior_collapse(real, self.vae_kl, predicted=not self.config.warmup_steps):
             raise Stopped(RunState.COLLAPSED, collapse)
         if max(real, fakes) > RUNAWAY * max(m, self.vae_kl, 10.0):
             raise Stopped(RunState.DIVERGED, f"runaway energy (KL {max(real, fakes):.3g} nats, m {m:.3g})")

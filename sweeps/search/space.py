@@ -25,7 +25,8 @@ class Space:
     Attributes:
         alpha: Range of alpha.
         beta: Range of beta.
-        margin_ratio: Range of m / KL, where KL is what a VAE reaches at the same beta.
+        margin_ratio: Range of m / KL, where KL is what a VAE reaches at the same beta: measured by the warm-up, or
+            predicted where there is none.
         m: Range of m in nats, which replaces `margin_ratio`.
         search: Ranges of further fields of TrainConfig.
 

@@ -64,7 +64,9 @@ function columns(onChoice) {
     number("alpha", "alpha", "amount of GAN"),
     number("beta", "beta", "weight of the reconstruction"),
     number("m", "m [nats]", "margin"),
-    number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta"),
+    number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta, as the warm-up measured it"),
+    ...(runs.some((run) => run.predictedRatio != null)
+      ? [number("predictedRatio", "m/predicted KL", "margin over the KL that the data predict of a VAE with the same beta; no warm-up measured it")] : []),
     number("kl", "KL [nats]", meaning.get("kl")),
     { data: "data", name: "data", title: "Data", type: "string", render: shown((run) => document.createTextNode(run.data)) },
   ];

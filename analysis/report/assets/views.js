@@ -155,7 +155,7 @@ function showRun(run) {
 
 function keyNumbers(run) {
   const pairs = [["validation", withError(run.score, run.stderr)], ["test", withError(run.test, run.testStderr)], ["alpha", format(run.alpha)], ["beta", format(run.beta)], ["m [nats]", format(run.m)],
-    ["m/KL", format(run.ratio)], ["KL [nats]", format(run.kl)]];
+    ["m/KL", format(run.ratio)], ...(run.predictedRatio == null ? [] : [["m/predicted KL", format(run.predictedRatio)]]), ["KL [nats]", format(run.kl)]];
   return pairs.map(([name, value]) => element("span", {}, element("small", {}, name), element("b", {}, value)));
 }
 
@@ -183,7 +183,8 @@ function differences(a, b) {
     .map((name) => [name, setting(a.config[name]), setting(b.config[name])]);
   const known = { score: "validation", stderr: "its standard error", test: "test", testStderr: "its standard error" };
   const scores = [...Object.keys(known), ...data.parts].map((name) => [known[name] ?? name, fixed(a[name], 3), fixed(b[name], 3)]);
-  const further = [["m/KL", format(a.ratio), format(b.ratio)], ["KL [nats]", format(a.kl), format(b.kl)]];
+  const predicted = a.predictedRatio == null && b.predictedRatio == null ? [] : [["m/predicted KL", format(a.predictedRatio), format(b.predictedRatio)]];
+  const further = [["m/KL", format(a.ratio), format(b.ratio)], ...predicted, ["KL [nats]", format(a.kl), format(b.kl)]];
   const row = ([name, first, second]) => element("tr", {}, element("th", { scope: "row" }, name),
     element("td", { class: "number" }, first), element("td", { class: "number" }, second));
   const heading = (text) => element("tr", { class: "heading" }, element("th", { colspan: 3, scope: "colgroup" }, text));

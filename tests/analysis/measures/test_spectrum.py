@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from analysis.measures.spectrum import beta_range, eigenvalues, predicted_active_units, predicted_kl, vae_kl
+from analysis.measures.spectrum import (
+    beta_range,
+    eigenvalues,
+    predicted_active_units,
+    predicted_kl,
+    vae_kl,
+    warmup_correction,
+)
 from introvae.data.image_set import ImageSet
 
 FALLING = torch.tensor([4.0, 2.0, 1.0, 0.5], dtype=torch.float64)
@@ -63,7 +70,13 @@ def test_vae_kl_scales_the_prediction_by_what_the_warm_up_measured() -> None:
             {"step": 12, "beta": 4.0, "kl_real": 99.0}]  # fmt: skip
     correction = 0.5 / predicted_kl(FALLING, 1.0, 4)
     assert vae_kl(config, FALLING, rows) == pytest.approx(correction * predicted_kl(FALLING, 4.0, 4))
-    assert vae_kl(tiny_config(beta=4.0, latent=4, warmup_steps=0), FALLING, []) == predicted_kl(FALLING, 4.0, 4)
+    assert warmup_correction(config, FALLING, rows) == pytest.approx(correction)
+    cold = tiny_config(beta=4.0, latent=4, warmup_steps=0)
+    assert (
+        vae_kl(cold, FALLING, rows) == predicted_kl(FALLING, 4.0, 4) and warmup_correction(cold, FALLING, rows) is None
+    )
+    dark = [{"step": 10, "beta": 0.1, "kl_real": 0.5}]  # where nothing is predicted, nothing can be compared
+    assert warmup_correction(config, FALLING, dark) is None
 
 
 @given(

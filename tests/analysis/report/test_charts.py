@@ -18,7 +18,8 @@ SPECTRUM = [20.0, 1.0, 0.1]
 
 def make(name: str, state: RunState = RunState.COMPLETE, score: float = 0.5, **values: Any) -> Run:
     """A run in memory; `values` are settings, or else measures."""
-    settings = {key: value for key, value in values.items() if key in ("alpha", "beta", "m", "latent", "objective")}
+    names = ("alpha", "beta", "m", "latent", "objective", "warmup_steps")
+    settings = {key: value for key, value in values.items() if key in names}
     measures = {key: value for key, value in values.items() if key not in settings} | {"vae_kl": 10.0}
     scores = Scores(score=score, stderr=values.get("stderr", 0.01))
     return Run(name=name, folder=Path(name), state=state, reason="", config=tiny_config(**settings), scores=scores,
@@ -61,6 +62,14 @@ def test_the_map_shows_beta_and_margin_ratio_colored_by_score(runs: list[Run]) -
     assert series["x"] == [5, 20, 80] and series["y"] == [2, 3, 4] and series["value"] == [0.9, 0.7, 0.1]
     assert panel["xLog"] and panel["yLog"]
     assert "3 of 5 runs have both numbers" in chart.caption
+
+
+def test_the_map_of_runs_without_a_warm_up_says_that_the_ratio_is_predicted() -> None:
+    runs = [make(name, warmup_steps=0, predicted_kl=kl) for name, kl in (("a", 10.0), ("b", 5.0))]
+    (panel,) = find(runs, "map").panels
+    assert panel["y"].startswith("m/predicted KL, ") and panel["points"][0]["y"] == [2, 4]
+    assert find(runs, "score-predictedRatio").title == "Score against m/predicted KL"
+    assert not [chart for chart in charts(runs) if chart.name == "score-ratio"]
 
 
 def test_failed_runs_do_not_take_all_colors() -> None:

@@ -66,6 +66,19 @@ def test_m_counts_only_where_there_is_a_margin(tmp_path: Path) -> None:
     assert "m" not in found["soft"].parameters and found["soft"].margin_ratio is None
 
 
+def test_a_margin_ratio_that_no_warm_up_has_measured_is_a_predicted_one(tmp_path: Path) -> None:
+    for name, steps, measures in (
+        ("warm", 8, {"vae_kl": 10.0, "predicted_kl": 16.0}), ("cold", 0, {"predicted_kl": 16.0}),
+        ("of an earlier version", 0, {"vae_kl": 16.0, "predicted_kl": 16.0}), ("unknown", 8, {}),
+    ):  # fmt: skip
+        write_scores(
+            make_run(tmp_path / name, warmup_steps=steps), {"state": "complete", "score": 0.5, "measures": measures}
+        )
+    ratios = {name: (run.margin_ratio, run.predicted_margin_ratio) for name, run in by_name(tmp_path).items()}
+    assert ratios["warm"] == (2.0, None) and ratios["unknown"] == (None, None)
+    assert ratios["cold"] == ratios["of an earlier version"] == (None, 1.25)
+
+
 def test_pictures_are_found_by_kind(study: Path) -> None:
     names = [
         "images/traversals.png",

@@ -1,5 +1,6 @@
 """Two runs in columns: what is drawn of each, and where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_each_run_is_a_column_of_bands_plane_and_scores(study: Path) -> None:
 def test_settings_are_given_as_the_run_had_them_and_at_256_px(study: Path) -> None:
     low, _ = read_runs(study)
     assert settings(low) == "alpha 0.25, beta 38.4 (0.05 at 256x256x3), m 147 (14.7 times a VAE's KL)"
+    assert low.config
+    cold = replace(low, config=replace(low.config, warmup_steps=0), measures={"predicted_kl": 10.0})
+    assert settings(cold).endswith("m 147 (14.7 times a VAE's predicted KL)")
 
 
 def test_a_run_without_a_plane_has_none(study: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
 from studies import MEASURES, PARTS, make_study
@@ -69,6 +70,18 @@ def test_the_table_of_a_study(runs: list[Run]) -> None:
         "unreadable:",
         "  bad: unknown setting 'betta'; did you mean 'beta'?",
     ]
+
+
+def test_a_predicted_margin_ratio_has_a_column_of_its_own(runs: list[Run]) -> None:
+    cold = replace(RUN, name="cold", config=tiny_config(warmup_steps=0), measures={"predicted_kl": 16.0})
+    table = frame([*runs, cold]).set_index("run")
+    assert table.loc["cold", "m/predicted KL"] == 1.25 and table["m/KL"].isna()["cold"]
+    assert table["m/predicted KL"].notna().sum() == 1 and "m/predicted KL" not in frame(runs)
+    lines = text_table([*runs, cold], 100).splitlines()
+    assert lines[0].split()[4:] == ["beta", "m", "nats", "m/KL", "m/predicted", "KL", "state"]
+    assert lines[4].split()[4:] == ["20", "20", "-", "1.25", "complete"]
+    assert "| m nats | m/KL | m/predicted KL | KL nats |" in markdown([cold], "t")
+    assert "| m nats | m/KL | KL nats |" in markdown(runs, "t")
 
 
 def test_a_narrow_terminal_shows_no_parts(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
