@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from analysis.measures.spectrum import predicted_active_units, predicted_kl
+from analysis.measures.spectrum import predicted_active_units, vae_kl, warmup_correction
 from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
 from introvae.runs.folder import CHECKPOINT
@@ -18,7 +18,7 @@ from introvae.runs.pictures import EARLY_STEPS
 from introvae.training.device import find_device
 from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
-from sweeps.plan import Setup, warmup_config
+from sweeps.plan import Setup, run_config, trained_warmup, warmup_config
 from sweeps.run import prepare, worker_count
 from sweeps.search.pruning import KEPT_SHARE, rungs
 
@@ -43,28 +43,51 @@ def describe(config: StudyConfig) -> str:
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
-    """Show bounds and where they come from, and what the spectrum predicts at both ends of beta."""
-    for name, (low, high) in setup.searched(config.total).items():
+    """Show bounds and where they come from, and what follows from the spectrum at both ends of beta."""
+    ranges = setup.searched(config.total)
+    ends = [{name: bounds[end] for name, bounds in setup.space.to_dict().items()} for end in (0, 1)]
+    kind, kls = _kl(setup, min(len(setup.points), config.total - 1), *ends)
+    for name, (low, high) in ranges.items():
         yield name, f"{_range(f'{low:.4g}', f'{high:.4g}')} ({_source(config, name)})"
+        if name == "margin_ratio" and "beta" in ranges:
+            yield "", f"{kind}m {_range(f'{low * kls[0]:.3g}', f'{high * kls[1]:.3g}')} nats"
         if name == "beta":
             latents = _latents(setup)
-            ends = list(zip((low, high), latents, strict=True))
-            kls = _range(*(f"{predicted_kl(setup.spectrum, beta, latent):.3g}" for beta, latent in ends))
-            units = _range(*(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in ends))
-            yield "", f"predicted KL {kls} nats, active units {units} of {_range(*map(str, latents))}"
+            pairs = list(zip((low, high), latents, strict=True))
+            units = _range(*(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in pairs))
+            yield "", f"{kind}KL {_range(*(f'{kl:.3g}' for kl in kls))} nats"
+            yield "", f"predicted active units {units} of {_range(*map(str, latents))}"
             collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
             yield "", f"predicted collapse {collapse}"
 
 
 def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
-    """Show listed settings, also as they are at 256x256x3, and the KL that the spectrum predicts."""
+    """Show listed settings, also as they are at 256x256x3, with a VAE's KL and the m that follows from it."""
     for number, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
         published = {"beta": point.beta_256, "m": point.m_256}
         unscaled = _list({name: value for name, value in published.items() if value is not None})
         text = (_list(values) or "all drawn") + (f" (at 256x256x3: {unscaled})" if unscaled else "")
         if "beta" in values:
-            text += f", predicted KL {predicted_kl(setup.spectrum, values['beta'], _latents(setup)[0]):.3g} nats"
+            kind, (kl,) = _kl(setup, number, values)
+            text += f", {kind}KL {kl:.3g} nats"
+            if "margin_ratio" in values:
+                text += f", {kind}m {values['margin_ratio'] * kl:.3g} nats"
         yield f"trial {number}", text
+
+
+def _kl(setup: Setup, number: int, *settings: Mapping[str, float]) -> tuple[str, list[float]]:
+    """Return the KL in nats by which the margin of a trial with each of these settings is measured.
+
+    Returns:
+        "" if the study's warm-ups have measured it for all of them, or "predicted ", and the KLs.
+    """
+    given = {"alpha": 1.0, "latent": _latents(setup)[0]}  # no KL depends on alpha
+    configs = [run_config(setup, number, given | dict(values)) for values in settings]
+    logs = [trained_warmup(setup, config) for config in configs]
+    pairs = list(zip(configs, logs, strict=True))
+    if all(warmup_correction(config, setup.spectrum, log) is not None for config, log in pairs):
+        return "", [vae_kl(config, setup.spectrum, log) for config, log in pairs]
+    return "predicted ", [vae_kl(config, setup.spectrum, []) for config in configs]
 
 
 def _list(values: Mapping[str, float]) -> str:
@@ -97,10 +120,12 @@ def _range(low: str, high: str) -> str:
 def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     train = setup.config
     beta = train.warmup_beta or 0.0
-    kl = predicted_kl(setup.spectrum, beta, _latents(setup)[0])
+    kind, (kl,) = _kl(setup, min(len(setup.points), config.total - 1), {"beta": beta})
     source = "middle of beta's range, at least 10 nats" if config.train.warmup_beta is None else "--warmup-beta"
-    steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), predicted KL {kl:.3g} nats"
+    steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), {kind}KL {kl:.3g} nats"
     yield "warm-up", steps if train.warmup_steps else "none"
+    if train.warmup_steps and kind:
+        yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
     steps = ", ".join(map(str, rungs(train))) or "none"
     yield "rungs", f"at steps {steps}; {CONTINUED[config.pruned_by]:.0%} continue ({config.pruned_by})"
     changed = differences(TrainConfig().to_dict(), config.train.to_dict())

@@ -66,8 +66,8 @@ class Plan:
         config: The settings of the run, its margin m included.
         folder: The run folder.
         warmup: The run folder of the warm-up that the run starts from, if any.
-        vae_kl: KL in nats that a VAE reaches at the run's beta; None for a warm-up, which is neither compared nor
-            pruned.
+        vae_kl: KL in nats that a VAE reaches at the run's beta, predicted where there is no warm-up; None for a
+            warm-up, which is neither compared nor pruned.
     """
 
     config: TrainConfig
@@ -118,10 +118,15 @@ def plan_warmup(setup: Setup, config: TrainConfig) -> Plan | None:
     if not config.warmup_steps:
         return None
     folder = setup.warmup_folder(config)
-    row = last_row(folder)
-    if row and row["step"] == config.warmup_steps and (folder / CHECKPOINT).exists():
+    if trained_warmup(setup, config) and (folder / CHECKPOINT).exists():
         return None
     return Plan(config=warmup_config(config), folder=folder)
+
+
+def trained_warmup(setup: Setup, config: TrainConfig) -> list[dict[str, float]]:
+    """Return the last row of the warm-up that a run with this configuration starts from, if that has been trained."""
+    row = last_row(setup.warmup_folder(config)) if config.warmup_steps else None
+    return [row] if row and row["step"] == config.warmup_steps else []
 
 
 def warmup_config(config: TrainConfig) -> TrainConfig:

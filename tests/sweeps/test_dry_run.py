@@ -1,5 +1,6 @@
 """--dry-run describes a study, and begins nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,14 @@ from helpers import tiny_flags
 from studies import study_config
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
+from analysis.report.runs import read_runs
 from introvae.errors import DivergedError
+from introvae.runs.folder import read_metrics
 from sweeps.cli import main
 from sweeps.config import StudyConfig
 from sweeps.dry_run import describe
 from sweeps.points import Point
-from sweeps.run import prepare
+from sweeps.run import prepare, run_study
 
 TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 20, 33 and 58
 
@@ -40,7 +43,31 @@ def test_a_fixed_beta_has_one_predicted_kl(tmp_path: Path) -> None:
     config = study_config(tmp_path, TRAIN, fix={"beta": 50.0})
     spectrum, shown = prepare(config)[0].spectrum, lines(config)["beta"]
     units = predicted_active_units(spectrum, 50.0, 8)
-    assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats, active units {units} of 8" in shown
+    assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats predicted active units {units} of 8" in shown
+
+
+def test_a_trained_warm_up_corrects_what_is_shown(tmp_path: Path) -> None:
+    """Before it the KL and m are named predicted; after it they are those that the trials have."""
+    points = (
+        Point(alpha=0.25, beta=20.0, margin_ratio=4.0, seed=0),
+        Point(alpha=0.25, beta=20.0, margin_ratio=4.0, seed=1),
+    )
+    config = study_config(tmp_path, {"warmup_beta": 30.0}, points=points, trials=None)
+    setup, _ = prepare(config)
+    predicted, shown = predicted_kl(setup.spectrum, 20.0, 8), lines(config)
+    assert shown["trial 0"].endswith(f"predicted KL {predicted:.3g} nats, predicted m {4 * predicted:.3g} nats")
+    assert shown["warm-up"].endswith("nats the study corrects predicted KL and m by the KL that its warm-up measures")
+    run_study(replace(config, trials=1))
+    run, shown = read_runs(setup.folder / "trial-000")[0], lines(config)
+    kl, m = run.numbers["vae_kl"], run.parameters["m"]
+    assert kl != pytest.approx(predicted, rel=0.1) and m == pytest.approx(4 * kl)
+    assert shown["trial 0"].endswith(f"seed 0, KL {kl:.3g} nats, m {m:.3g} nats")
+    assert "seed 1, predicted KL " in shown["trial 1"] and "predicted" in shown["warm-up"]
+    drawn = lines(replace(config, points=(), trials=2, fix={"beta": 20.0}))
+    assert drawn["beta"].startswith(f" 20 (--fix) KL {kl:.3g} nats predicted active units ")
+    assert drawn["margin_ratio"].endswith(f" m {kl:.3g} to {16 * kl:.3g} nats")
+    measured = [row["kl_real"] for row in read_metrics(run.folder) if row["step"] == 8]
+    assert drawn["warm-up"].endswith(f", KL {measured[0]:.3g} nats")
 
 
 def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -> None:
@@ -49,13 +76,15 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     (low, high), spectrum = setup.space.beta, setup.spectrum
     assert shown["beta"].startswith(f" {low:.4g} to {high:.4g} (spectrum: low activates a quarter of the units")
     kls, units = ([f(spectrum, beta, 8) for beta in (low, high)] for f in (predicted_kl, predicted_active_units))
-    predicted = f"predicted KL {kls[0]:.3g} to {kls[1]:.3g} nats, active units {units[0]} to {units[1]} of 8"
+    predicted = f"predicted KL {kls[0]:.3g} to {kls[1]:.3g} nats predicted active units {units[0]} to {units[1]} of 8"
     assert predicted in shown["beta"]
     assert shown["beta"].endswith(f"predicted collapse below {1 / spectrum[0].item():.3g}")
     assert shown["m"] == " 5 to 50 (--m)" and shown["lr"] == " 0.0001 to 0.001 (--search)"
     beta = setup.config.warmup_beta or 0.0
     kl = f"predicted KL {predicted_kl(spectrum, beta, 8):.3g} nats"
-    assert f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and shown["warm-up"].endswith(kl)
+    assert (
+        f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and f", {kl} the " in shown["warm-up"]
+    )
     assert shown["rungs"] == " at steps 26, 58; 33% continue (halving)"
 
 
