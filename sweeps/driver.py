@@ -267,8 +267,10 @@ class Driver:
             self._submit(run, run.task.plan, run.task.until, run.task.pruned)
 
     def _fail(self, run: _Run, reason: str) -> None:
+        measures = {"vae_kl": run.plan.vae_kl} if run.plan and run.plan.warmup else {}
+        zero, weights = Scores(score=0.0), self.setup.weights
         record = RunRecord(
-            state=RunState.FAILED, reason=reason, scores=Scores(score=0.0), weights=self.setup.weights, optimized=0.0
+            state=RunState.FAILED, reason=reason, scores=zero, weights=weights, optimized=0.0, measures=measures
         )
         folder = self.setup.run_folder(run.trial.number)
         folder.mkdir(parents=True, exist_ok=True)

@@ -202,6 +202,8 @@ def refuse(error: BaseException) -> Callable[..., None]:
 def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("introvae.training.trainer.train_step", refuse(torch.OutOfMemoryError("CUDA out of memory")))
     ends_infeasible(run(setup), setup, "failed", "out of memory on cpu in step 301 with --batch-size 8")
+    (failed,) = read_runs(setup.run_folder(0))
+    assert failed.margin_ratio and 1 <= failed.margin_ratio <= 2
 
 
 def test_a_trial_that_cannot_be_scored_for_lack_of_memory_is_infeasible(
