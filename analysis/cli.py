@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def report(args: argparse.Namespace) -> None:
     """Write the report and print what is asked for, even where the files cannot be written."""
+    from analysis.report.repeats import repeats, repeats_text
     from analysis.report.runs import read_runs
     from analysis.report.table import frame, ranked, text_table
     from analysis.report.write import (
@@ -82,7 +83,7 @@ def report(args: argparse.Namespace) -> None:
         drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
     files = report_files(runs, folder.resolve().name)
     if args.format == "table":
-        text = text_table(runs) + "\n"
+        text = "\n\n".join(filter(None, [text_table(runs), repeats_text(repeats(runs))])) + "\n"
     elif args.format == "json":
         text = frame(runs).to_json(orient="records", indent=1, double_precision=15) + "\n"
     else:

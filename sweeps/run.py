@@ -10,6 +10,7 @@ import torch
 
 from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
+from analysis.report.repeats import repeats, repeats_text
 from analysis.report.runs import read_runs
 from analysis.report.table import ranked, text_table
 from analysis.report.write import CSV, GRID, write_report
@@ -184,6 +185,8 @@ def summarize(setup: Setup) -> None:
     runs = ranked(read_runs(folder))
     write_report(folder, runs)
     print(f"\n{text_table(runs[:BEST_SHOWN])}\n")
+    if found := repeats(runs):
+        print(f"{repeats_text(found)}\n")
     print(f"all {len(runs)} runs: {folder / CSV}; pictures of the best and the worst: {folder / GRID}")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"on disk: {size / 2**20:.0f} MB in {folder}")

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
 
 from optuna.trial import FrozenTrial
 
+from analysis.report.repeats import Spread
 from analysis.report.runs import read_runs
 from introvae.files import write_atomically
 from introvae.runs.record import PARTS
@@ -50,4 +50,5 @@ def _line(name: str, values: Sequence[float]) -> str:
     known = [value for value in values if math.isfinite(value)]
     if len(known) < 2:
         return f"{name:16} in {len(known)} of the runs only"
-    return f"{name:16} {mean(known):8.4g}  sd {stdev(known):.2g}"
+    spread = Spread.of(known)
+    return f"{name:16} {spread.mean:8.4g}  sd {spread.deviation:.2g}"

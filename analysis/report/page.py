@@ -25,6 +25,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from analysis.measures.glossary import GLOSSARY
+from analysis.report import repeats as repeated
 from analysis.report.charts import Chart, charts, data_set, is_finite, numbers
 from analysis.report.runs import Run
 from analysis.report.table import ranked
@@ -73,6 +74,8 @@ def page_html(runs: Sequence[Run], title: str) -> str:
         title=title,
         runs=rows,
         states=_states(runs),
+        repeats=repeated.repeats(runs),
+        repeated=repeated,
         data_sets=data_sets,
         data=data,
         pictures=_json(_pictures(runs, room)),

@@ -82,8 +82,7 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
         runs: The runs, in their order.
         width: Characters of a line at most; by default those of the terminal, from 80 to 120.
     """
-    if width is None:
-        width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST), WIDEST)
+    width = width or terminal_width()
     good, bad, unreadable = [], [], []
     for run in runs:
         values = row(run) | {name: text.replace(" ", "") for name, text in _with_errors(test=run.test).items()}
@@ -95,11 +94,16 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
             bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})
     scored, settings = ("run", "validation", "test"), with_predicted(runs, SETTINGS)
     tables = [
-        _aligned(good, width, (*scored, *PARTS, *settings, "state"), (*scored, *settings, "state")) if good else "",
-        _aligned(bad, width, ("run", *settings, "state")) if bad else "",
+        aligned(good, width, (*scored, *PARTS, *settings, "state"), (*scored, *settings, "state")) if good else "",
+        aligned(bad, width, ("run", *settings, "state")) if bad else "",
         "\n".join(["unreadable:", *unreadable]) if unreadable else "",
     ]
     return "\n\n".join(filter(None, tables))
+
+
+def terminal_width() -> int:
+    """Return how many characters of a line a table may take."""
+    return min(max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST), WIDEST)
 
 
 def markdown(runs: Sequence[Run], title: str) -> str:
@@ -107,26 +111,27 @@ def markdown(runs: Sequence[Run], title: str) -> str:
     names = with_predicted(runs, SHOWN)
     lines = [[UNITS.get(name, name) for name in names], ["---"] * len(names)]
     rows = [row(run) | _with_errors(validation=run.scores, test=run.test) for run in runs]
-    lines += [[_escaped(_cell(name, values.get(name))) for name in names] for values in rows]
-    return f"# {_escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    lines += [[escaped(cell(name, values.get(name))) for name in names] for values in rows]
+    return f"# {escaped(title)}\n\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Escape what Markdown gives a meaning."""
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", text)
 
 
 def _wrapped(text: str, width: int) -> str:
-    return textwrap.fill(_cell("", text), width, initial_indent="  ", subsequent_indent="    ")
+    return textwrap.fill(cell("", text), width, initial_indent="  ", subsequent_indent="    ")
 
 
-def _aligned(rows: Sequence[Row], width: int, columns: Sequence[str], *fewer: Sequence[str]) -> str:
+def aligned(rows: Sequence[Row], width: int, columns: Sequence[str], *fewer: Sequence[str]) -> str:
     """Align cells; with `fewer` columns if these leave no room for names."""
     lines = [[SHORT.get(name, UNITS.get(name, name)) for name in columns]]
-    lines += [[_cell(name, values.get(name)) for name in columns] for values in rows]
+    lines += [[cell(name, values.get(name)) for name in columns] for values in rows]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     room = width - sum(widths[1:-1]) - len(columns) + 1
     if fewer and room < min(widths[0], LEAST_NAME) + min(widths[-1], NOTE):
-        return _aligned(rows, width, *fewer)
+        return aligned(rows, width, *fewer)
     widths[-1] = min(widths[-1], max(NOTE, room - widths[0]))
     widths[0] = min(widths[0], room - widths[-1])
     text = []
@@ -144,7 +149,7 @@ def _cut(text: str, width: int, place: float) -> str:
     return f"{text[:head]}..{text[len(text) - (width - 2 - head) :]}"
 
 
-def _cell(name: str, value: Any) -> str:
+def cell(name: str, value: Any) -> str:
     """Format a value: three digits for a number, whole from 100 to a million, and two decimals for a part."""
     if isinstance(value, str):
         return "".join(character if character.isprintable() else " " for character in value)

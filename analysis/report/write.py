@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analysis.report.grids import comparison_grid, run_label
 from analysis.report.page import page_html
+from analysis.report.repeats import repeats, repeats_markdown
 from analysis.report.runs import Run, read_runs
 from analysis.report.side_by_side import MOST as MOST_IN_COLUMNS
 from analysis.report.side_by_side import side_by_side
@@ -69,7 +70,7 @@ def report_files(runs: Sequence[Run], title: str) -> dict[str, str]:
     """Return the texts of the report on `runs`, best first, by file name."""
     return {
         CSV: frame(runs).to_csv(index=False),
-        MARKDOWN: markdown(runs, title),
+        MARKDOWN: markdown(runs, title) + repeats_markdown(repeats(runs)),
         PAGE: page_html(runs, title),
     }
 

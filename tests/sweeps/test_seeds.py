@@ -9,7 +9,7 @@ from studies import make_run, read_scores, study_config
 
 from introvae.runs.folder import read_config
 from sweeps.points import Point
-from sweeps.run import prepare, run_study
+from sweeps.run import prepare, run_study, summarize
 from sweeps.seeds import repeats_of, write_spread
 from sweeps.study import best_trial
 
@@ -70,3 +70,12 @@ def test_runs_without_measures_count_in_the_score(tmp_path: Path) -> None:
     assert lines[0] == f"{tmp_path.name}, 2 seeds: 1 complete, 1 diverged"
     assert lines[1] == "score                0.25  sd 0.35"
     assert lines[2].startswith("reconstruction   in 1 of the runs only") and len(lines) == 8
+
+
+def test_a_study_ends_with_its_repeated_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    setup, _ = prepare(study_config(tmp_path, study="faces"))
+    for number in range(3):
+        make_run(setup.run_folder(number), "complete", 0.5 + number / 10, seed=number)
+    summarize(setup)
+    printed = capsys.readouterr().out
+    assert "Settings repeated with other seeds" in printed and "0.600 ± 0.100 0.540 ± 0.090 0" in printed
