@@ -17,7 +17,7 @@ from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet, load_images
 from introvae.nn.networks import IntroVAE
 from introvae.runs.curves import write_curves
-from introvae.runs.folder import read_config, read_metrics
+from introvae.runs.folder import check_images, read_config, read_metrics
 from introvae.runs.pictures import write_gif
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from introvae.training.state import load_run
@@ -32,7 +32,8 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
         on: "validation", by which runs are chosen, or "test", for figures to quote.
 
     Raises:
-        UserError: If the run or its images cannot be read, or the device is not there.
+        UserError: If the run or its images cannot be read, there are more or fewer of these than when it was trained,
+            or the device is not there.
 
     Example:
         >>> from analysis import score_run
@@ -42,6 +43,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
     """
     config = read_config(Path(run))
     images = load_images(**config.images)
+    check_images(Path(run), images.counts)
     return _scored(load_run(run, device), images, on)[1]
 
 

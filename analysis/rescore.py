@@ -16,7 +16,7 @@ from analysis.report.runs import Run
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
 from introvae.nn.networks import IntroVAE
-from introvae.runs.folder import CHECKPOINT, read_machine
+from introvae.runs.folder import CHECKPOINT, check_images
 from introvae.runs.record import RunState, read_record
 from introvae.training.state import load_run
 
@@ -26,8 +26,8 @@ KEPT = ("fid", "kid", "lite0_kid")  # beginnings of the names of measures that a
 def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:
     """Measure every run that has ended and has a checkpoint, with a line to stderr for each.
 
-    Runs that are passed over are named: one that diverged scores 0, and its checkpoint is older than its end; one that
-    was trained on another number of images may have been trained on those that are held out now.
+    Runs that are passed over are named: one that diverged scores 0, and its checkpoint is older than its end; one
+    whose images are more or fewer now may have been trained on those that are held out.
 
     Args:
         runs: The runs, as `read_runs` gives them.
@@ -52,11 +52,7 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
     record = read_record(run.folder)
     assert record is not None  # its state has ended
     images, spectrum = _images(**run.config.images)
-    trained = read_machine(run.folder).get("training_images", len(images.train))
-    if trained != len(images.train):
-        raise UserError(
-            f"it was trained on {trained} images, and {run.config.data} has {len(images.train)} for training now"
-        )
+    check_images(run.folder, images.counts)
     kept = {name: value for name, value in record.measures.items() if name.startswith(KEPT)}
     model = load_run(run.folder)
     again = finish(

@@ -35,6 +35,12 @@ class ImageSet:
     def channels(self) -> int:
         return self.train.shape[1]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of images, as params.toml records them."""
+        sets = {"training": self.train, "validation": self.validation, "test": self.test}
+        return {f"{name}_images": len(images) for name, images in sets.items()}
+
     def to(self, device: torch.device) -> "ImageSet":
         """Move the images to a device if they fit half of its free memory; otherwise batches are streamed there.
 

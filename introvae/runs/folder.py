@@ -66,6 +66,21 @@ def read_machine(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+def check_images(folder: Path, counts: Mapping[str, int]) -> None:
+    """Refuse a run whose images are not as many as when it began: those held out now might have been trained on then.
+
+    Args:
+        folder: The run folder.
+        counts: Numbers of images found now, `ImageSet.counts`. Those that the run does not record are not compared.
+
+    Raises:
+        UserError: If one is another, with both numbers.
+    """
+    recorded = {name: count for name, count in read_machine(folder).items() if name in counts}
+    if found := differences(recorded, {name: counts[name] for name in recorded}):
+        raise UserError(f"{folder} was trained with other images ({'; '.join(found)}); restore them, or train it anew")
+
+
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write checkpoint.pt, from tensors and plain values only; the one before becomes checkpoint.previous.pt."""
     import torch

@@ -14,7 +14,15 @@ from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import DivergedError, OutOfMemoryError, UserError, is_out_of_memory
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
-from introvae.runs.folder import METRICS, MetricsLog, read_metrics, save_checkpoint, write_params
+from introvae.runs.folder import (
+    METRICS,
+    MetricsLog,
+    check_images,
+    read_config,
+    read_metrics,
+    save_checkpoint,
+    write_params,
+)
 from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_picture
 from introvae.training.device import autocast, compile_networks
 from introvae.training.distributed import first_alone, is_first, share, world_size
@@ -39,7 +47,8 @@ class Trainer:
         start: A run folder whose last checkpoint a new run starts from, such as a warm-up's.
 
     Raises:
-        UserError: If the folder holds a run with another configuration.
+        UserError: If the folder holds a run with another configuration, or if this run, or the one that it starts from,
+            was trained when there were more or fewer of its images.
         OutOfMemoryError: If the networks do not fit the device.
 
     Example:
@@ -63,12 +72,15 @@ class Trainer:
     ) -> None:
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
+        for origin in _origins(config, start):
+            check_images(origin, images.counts)
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
         with first_alone():
             if is_first():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_params(self.folder, config, _machine(device, images))
+                check_images(self.folder, images.counts)
             self.state = State(config, device)
             self.begun_with = self._logged(self.state.begin(self.folder, start))
             self.log = MetricsLog(self.folder, COLUMNS, self.begun_with) if is_first() else None
@@ -235,12 +247,18 @@ def _check_processes(config: TrainConfig) -> None:
         )
 
 
+def _origins(config: TrainConfig, start: Path | None) -> list[Path]:
+    """Return the runs that a run starts from; weights that were trained on another image set tell nothing of this."""
+    origins = [start] if start else []
+    if config.start_weights and read_config(Path(config.start_weights)).images == config.images:
+        origins.append(Path(config.start_weights))
+    return origins
+
+
 def _machine(device: torch.device, images: ImageSet) -> dict[str, Any]:
     return {
         "device": str(device),
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "torch": torch.__version__,
-        "training_images": len(images.train),
-        "validation_images": len(images.validation),
-    }
+    } | images.counts

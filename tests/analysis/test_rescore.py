@@ -12,12 +12,13 @@ from studies import read_scores, write_scores
 
 from analysis import rescore
 from analysis.cli import main
-from analysis.evaluate import finish
+from analysis.evaluate import finish, score_run
 from analysis.measures.distance import kid_efficientnet_lite0
 from analysis.outputs import outputs_of, scored_images
 from analysis.report.runs import read_runs
 from introvae.config import dump_toml
 from introvae.data.image_set import ImageSet, load_images
+from introvae.errors import UserError
 from introvae.runs.record import SCORES, RunRecord, RunState
 from introvae.training.trainer import Trainer
 
@@ -71,12 +72,18 @@ def test_a_run_that_was_trained_on_other_images_is_passed_over(study: Path, caps
     """The images that are held out now might be among them, as with a split of an earlier version."""
     params = study / "good" / "params.toml"
     text = params.read_text()
-    assert "training_images = 240" in text
-    params.write_text(text.replace("training_images = 240", "training_images = 320"))
+    assert "training_images = 240" in text and "validation_images = 80\ntest_images = 80\n" in text
+    params.write_text(text.replace("training_images = 240", "training_images = 320").replace("test_images = 80\n", ""))
     before = (study / "good" / SCORES).read_bytes()
     rescore.rescore([run for run in read_runs(study) if run.name == "good"])
-    line = "1/1 good: passed over: it was trained on 320 images, and orl-faces has 240 for training now\n"
-    assert capsys.readouterr().err == line and (study / "good" / SCORES).read_bytes() == before
+    said = (
+        f"{study / 'good'} was trained with other images (training_images: 320 -> 240); restore them, or train it anew"
+    )
+    assert capsys.readouterr().err == f"1/1 good: passed over: {said}\n"
+    assert (study / "good" / SCORES).read_bytes() == before
+    params.write_text(text.replace("test_images = 80", "test_images = 70"))
+    with pytest.raises(UserError, match=r"was trained with other images \(test_images: 70 -> 80\)"):
+        score_run(study / "good", "cpu")
 
 
 def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

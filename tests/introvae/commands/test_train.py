@@ -88,7 +88,7 @@ def test_folders_of_ones_own_are_for_validation_and_the_test(
     assert f", score {scores['score']:.3f} (on test images {scores['test']['score']:.3f})" in printed.out
     config, machine = read_config(Path("run")), read_machine(Path("run"))
     assert (config.validation, config.test) == ("others", "faces/test")
-    assert (machine["training_images"], machine["validation_images"]) == (9, 8)
+    assert [machine[f"{name}_images"] for name in ("training", "validation", "test")] == [9, 8, 8]
     assert main([*tiny_flags(), "--test", "others", "--out", "none", "--device", "cpu"]) == 2
     assert "--test others needs a folder as --data; orl-faces has test images of its own" in capsys.readouterr().err
 

@@ -131,3 +131,26 @@ def test_a_run_that_was_asked_to_stop_continues_bit_for_bit(small_faces: ImageSe
     second.run()
     assert equal_states(second.state.as_dict(), whole.state.as_dict())
     assert [row["step"] for row in read_metrics(tmp_path / "cut")] == list(range(2, 21, 2))
+
+
+def test_a_run_whose_images_have_changed_is_not_continued(
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An image that is gone, or new, moves others between the sets."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("faces", 12), ("held", 8), ("tested", 8), ("others", 9)):
+        for index in range(count):
+            save_image(Path(name) / f"{index}.png", (20, 20), "L", seed=100 * len(name) + index)
+    command = [*tiny_flags(), "--data", "faces", "--validation", "held", "--test", "tested", "--device", "cpu"]
+    assert exit_code(main, [*command, "--out", "run"]) == 0
+    save_image(Path("tested/new.png"), (20, 20), "L", seed=7)
+    refused = "run was trained with other images (test_images: 8 -> 9); restore them, or train it anew\n"
+    for flags in (
+        [*command, "--out", "run"],  # which would resume it
+        ["--from", "run", "--steps", "24", "--out", "longer"],
+        ["--from", "run", "--beta", "30", "--out", "new"],
+    ):
+        assert exit_code(main, flags) == 2
+        assert capsys.readouterr().err.endswith(refused)
+    assert not Path("longer/params.toml").exists() and not Path("new/params.toml").exists()
+    assert exit_code(main, ["--from", "run", "--data", "others", "--steps", "4", "--out", "elsewhere"]) == 0
