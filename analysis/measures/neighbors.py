@@ -101,6 +101,8 @@ def diversity(pairs: Pairs) -> float:
 def blurred_like(real: Tensor, samples: Tensor) -> Tensor:
     """Blur real images to the sharpness of samples: at each radius in frequency space, where samples have less power.
 
+    What they lack is less two standard errors: images of the same distribution are left as they are.
+
     Args:
         real: Real images, (N, C, S, S).
         samples: Samples, (M, C, S, S).
@@ -110,7 +112,9 @@ def blurred_like(real: Tensor, samples: Tensor) -> Tensor:
     """
     side = real.shape[-1]
     bins = _radius(side, side).round().long().flatten()
-    gain = (_radial_power(samples, bins) / _radial_power(real, bins)).nan_to_num(nan=1.0).clamp(max=1).sqrt()
+    (power, error), (real_power, real_error) = (_radial_power(images, bins) for images in (samples, real))
+    tolerance = 1 + 2 * torch.hypot(error, real_error)
+    gain = (tolerance * power / real_power).nan_to_num(nan=1.0).clamp(max=1).sqrt()
     gain[0] = 1
     padded = F.pad(real.double(), [side // 2] * 4, mode="reflect")
     radius = _radius(padded.shape[-1], side).clamp(max=len(gain) - 1)
@@ -128,12 +132,14 @@ def _radius(side: int, periods: int) -> Tensor:
     return torch.hypot(frequency, frequency[:, None])
 
 
-def _radial_power(images: Tensor, bins: Tensor) -> Tensor:
-    """Return the mean power at each whole radius."""
+def _radial_power(images: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean power at each whole radius, and its relative standard error."""
     window = torch.hann_window(images.shape[-1], periodic=False, dtype=torch.float64)
     centered = images.double() - images.double().mean((-2, -1), keepdim=True)
-    power = torch.stack([torch.fft.fft2(x * window * window[:, None]).abs().square().mean(0) for x in centered])
-    return torch.bincount(bins, power.mean(0).flatten()) / torch.bincount(bins)
+    powers = (torch.fft.fft2(x * window * window[:, None]).abs().square().mean(0).flatten() for x in centered)
+    power = torch.stack([torch.bincount(bins, x) for x in powers]) / torch.bincount(bins)
+    deviation, mean = torch.std_mean(power, 0, correction=0)
+    return mean, (deviation / mean).nan_to_num(nan=0.0) / math.sqrt(len(images))
 
 
 def _expected_coverage(samples: int, real: int) -> float:

@@ -4,24 +4,52 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from analysis.measures.features import features, network
+from analysis.measures.features import features, local_features, network, standardized
 from introvae.data.image_set import ImageSet, to_float
 
 
-def test_features_are_those_of_the_eleventh_block(faces: ImageSet) -> None:
-    """The network's own pass over one image at a time, with the output of a block caught."""
-    images = to_float(faces.validation[:3]).repeat(1, 1, 2, 2)  # 64 px need no other size
-    caught: list[torch.Tensor] = []
-    handle = network()._blocks[10].register_forward_hook(lambda module, inputs, output: caught.append(output))
+@pytest.fixture
+def caught(faces: ImageSet) -> dict[int, torch.Tensor]:
+    """Outputs of two blocks in the network's own pass over one image at a time, by the block."""
+    outputs: dict[int, list[torch.Tensor]] = {4: [], 10: []}
+    handles = [
+        network()._blocks[block].register_forward_hook(lambda module, inputs, output, kept=kept: kept.append(output))
+        for block, kept in outputs.items()
+    ]
     try:
-        for image in images:
+        for image in large(faces):
             network()((image.expand(1, 3, -1, -1) * 255 - 127) / 128)
     finally:
-        handle.remove()
-    expected = torch.cat(caught).mean((2, 3))
-    found = features(images)
+        for handle in handles:
+            handle.remove()
+    return {block: torch.cat(kept).double() for block, kept in outputs.items()}
+
+
+def large(faces: ImageSet) -> torch.Tensor:
+    return to_float(faces.validation[:3]).repeat(1, 1, 2, 2)  # 64 px need no other size
+
+
+def test_features_are_those_of_the_eleventh_block(faces: ImageSet, caught: dict[int, torch.Tensor]) -> None:
+    found = features(large(faces))
     assert found.shape == (3, 112) and found.dtype == torch.float64
-    torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, caught[10].mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_local_features_are_those_of_the_fifth_block(faces: ImageSet, caught: dict[int, torch.Tensor]) -> None:
+    found = local_features(large(faces))
+    assert found.shape == (3, 40, 4, 4) and found.dtype == torch.float64
+    expected = caught[4].unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))  # 8 x 8 places, in cells of 2 x 2
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_features_are_measured_by_their_deviation_among_the_reference() -> None:
+    reference, others = torch.randn(2, 9, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    reference = reference * torch.tensor([1, 2, 3, 4, 1e-9]) + 7  # the last hardly varies
+    found, found_others = standardized(reference, others)
+    deviation = reference.std(0, correction=0)
+    scale = torch.cat([deviation[:4], 0.1 * deviation.mean()[None]])
+    torch.testing.assert_close(found, (reference - reference.mean(0)) / scale)
+    torch.testing.assert_close(found_others, (others - reference.mean(0)) / scale)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7])

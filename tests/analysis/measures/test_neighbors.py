@@ -74,7 +74,7 @@ def variety(pairs: Pairs) -> float:
     covered = 0.0
     for i in range(n):
         radius = sorted(real[i])[min(NEIGHBORS, n - 1)]
-        covered += min(1.0, radius / min(between[:, i])) ** 8 / n
+        covered += min(1.0, radius / min(between[:, i])) ** 4 / n
     expected = 1 - math.comb(n - 1, NEIGHBORS) / math.comb(n + len(samples) - 1, NEIGHBORS)
     own, usual = (np.array([sorted(row)[1] for row in x]) for x in (samples, real))
     typical = sorted(usual)[(n - 1) // 2]
@@ -174,18 +174,36 @@ def test_rows_that_are_kept_are_the_pairs_of_those_images(sets: tuple[torch.Tens
             assert torch.equal(getattr(kept, part), getattr(pairs, part)[x][:, y])
 
 
+def relative_error(images: torch.Tensor) -> np.ndarray:
+    """Return the standard error of the power spectrum, relative to it."""
+    powers = np.stack([power_spectrum(image[None]).numpy() for image in images])
+    return powers.std(0) / powers.mean(0) / len(powers) ** 0.5
+
+
+@pytest.mark.parametrize("data", ["orl-faces", "mnist-5k"])
+def test_other_real_images_are_as_sharp(data: str) -> None:
+    """Chance alone blurs nothing: digits, on black, would otherwise ring, and differ by that."""
+    images = load_images(data, 32)
+    for seed in range(2):
+        real, pool = halves(torch.cat([images.train[:500], images.validation[:], images.test[:]]), 80, seed)
+        torch.testing.assert_close(blurred_like(real, pool[:80]), real, rtol=0, atol=0.02)
+        assert structure(Pairs.of(real, pool[:80])) > 0.7
+
+
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (64, 3)])
 @pytest.mark.parametrize("sigma", [1, 2])
 def test_real_images_get_the_sharpness_of_blurred_ones(size: int, channels: int, sigma: float) -> None:
-    """Power agrees where a third of it is left; in what is fainter, gains differ much within one radius."""
+    """Power agrees, but for two standard errors, where a third is left; fainter, gains differ much within a radius."""
     real = to_float(load_images("orl-faces", size, channels).validation[:])
     samples = blurred(real, sigma)
     found = blurred_like(real, samples)
     power, wanted, sharp = (power_spectrum(x).numpy() for x in (found, samples, real))
     left = wanted > sharp / 3
     assert left.sum() >= 3
-    np.testing.assert_allclose(power[left], wanted[left], rtol=0.1)
-    assert laplacian_variance(found) == pytest.approx(laplacian_variance(samples), rel=0.35)
+    allowed = 1 + 2 * np.hypot(relative_error(samples), relative_error(real))
+    np.testing.assert_array_less(0.9 * wanted[left], power[left])
+    np.testing.assert_array_less(power[left], 1.1 * (allowed * wanted)[left])
+    assert 0.65 < laplacian_variance(found) / laplacian_variance(samples) < 1.35 * allowed.max()
     assert laplacian_variance(samples) < 0.2 * laplacian_variance(real)
     assert found.shape == real.shape and found.dtype == real.dtype
     assert found.min() >= 0 and found.max() <= 1

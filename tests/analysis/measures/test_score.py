@@ -20,6 +20,7 @@ from spoiling import blurred_noise, jpeg
 from torch import Tensor
 
 from analysis.evaluate import score_run
+from analysis.measures.features import local_features
 from analysis.measures.score import score_images, weighted, weights_of
 from analysis.outputs import outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
@@ -79,6 +80,17 @@ def test_perfect_output_scores_near_1(draws: Sets) -> None:
         card = score_images(real, real, pool[:80])
         assert card.score > 0.95
         assert card.reconstruction == card.informativeness == 1
+
+
+def test_reconstruction_compares_details_with_their_variance(sets: tuple[Tensor, Tensor]) -> None:
+    real, others = sets
+    noisy = (real + 0.05 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    x, y = (local_features(images).flatten(1) for images in (real, noisy))
+    deviation = x.std(0, correction=0)
+    scale = deviation.clamp(min=0.1 * deviation.mean())
+    error = ((y - x) / scale).square().sum() / ((x - x.mean(0)) / scale).square().sum()
+    assert score_images(real, noisy, others).reconstruction == pytest.approx(math.exp(-error / 2))
+    assert score_images(real, others, others).reconstruction < 0.5
 
 
 @pytest.mark.parametrize("failure", GRAY, ids=lambda failure: failure.name)
