@@ -94,7 +94,7 @@ def earlier(setup: Setup, number: int) -> FrozenTrial:
         value=score,
         params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
         distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
-        user_attrs={"m": 50.0, "outcome": "complete", SECONDS: 1.0, "constraint failed": -1.0},
+        user_attrs={"m": 50.0, "outcome": "complete", SECONDS: 1.0},
         intermediate_values={rung: score * rung / steps for rung in (*rungs(setup.config), steps)},
     )
 

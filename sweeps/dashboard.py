@@ -1,9 +1,8 @@
-"""Attributes and artifacts that optuna-dashboard shows of a trial.
+"""Pictures that optuna-dashboard shows of a trial.
 
 optuna-dashboard sqlite:///predictions/STUDY/study.db --artifact-dir predictions/STUDY/artifacts
 """
 
-from collections.abc import Container
 from pathlib import Path
 
 import optuna
@@ -12,16 +11,6 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from introvae.runs.pictures import last_picture
 
 ARTIFACTS = "artifacts"  # a folder of the study's
-
-
-def constrain(trial: optuna.Trial, name: str, value: float, known: Container[str] = ()) -> None:
-    """Set a named constraint, unless it is known, met if the value is at most 0.
-
-    It becomes an attribute as well, since dashboards show no other.
-    """
-    if name not in known:
-        trial.set_constraint(name, value)
-    trial.set_user_attr(f"constraint {name}", value)
 
 
 def upload_picture(trial: optuna.Trial, run: Path) -> None:

@@ -17,7 +17,7 @@ from introvae.errors import StoppedError
 from introvae.runs.folder import METRICS, last_row
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from sweeps.config import StudyConfig
-from sweeps.dashboard import constrain, upload_picture
+from sweeps.dashboard import upload_picture
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
@@ -26,6 +26,7 @@ from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 from sweeps.view import SECONDS, View
 
+FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 DEATHS = 3  # of a trial's processes, before it counts as failed
 LOOK_EVERY = 0.1  # seconds between looks at running tasks
 LONGEST_LOOK = 1.0  # seconds that count between two looks, so that no task hangs because its driver did
@@ -283,7 +284,8 @@ class Driver:
         trial.set_user_attr(SECONDS, round(run.seconds, 4))
         trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
         upload_picture(trial, folder)
-        constrain(trial, "failed", 1.0 if record.state.failed else -1.0, run.constraints)
+        if FAILED not in run.constraints:
+            trial.set_constraint(FAILED, 1.0 if record.state.failed else -1.0)
         if record.state is RunState.COMPLETE:
             told = self.study.tell(trial, record.optimized)
         else:

@@ -60,7 +60,7 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
 
 
 def _written_first(name: str) -> Callable[..., Any]:
-    """Return the method of this name of `OwnedStorage`, which changes an attribute of a trial."""
+    """Return the method of this name of `OwnedStorage`, which changes a trial."""
 
     def write(self: "OwnedStorage", trial_id: int, *values: Any, **named: Any) -> Any:
         getattr(self.database, name)(self.ids[trial_id], *values, **named)
@@ -73,6 +73,7 @@ class OwnedStorage(InMemoryStorage):
     """Storage of one study that nobody else may write to: read from memory, written to a database as well.
 
     Optuna's own storages ask the database at each look at a running trial, as any process might have written to it.
+    Either notes by its own clock when a trial begins and ends, milliseconds apart.
 
     Args:
         database: The database.
@@ -105,17 +106,16 @@ class OwnedStorage(InMemoryStorage):
         self.ids.append(self.database.create_new_trial(self.study, template))
         return super().create_new_trial(study_id, template)
 
-    def set_trial_state_values(self, trial_id: int, *values: Any, **named: Any) -> bool:
-        self.database.set_trial_state_values(self.ids[trial_id], *values, **named)
-        done = super().set_trial_state_values(trial_id, *values, **named)
-        held, stored = self.get_trial(trial_id), self.database.get_trial(self.ids[trial_id])
-        held.datetime_start, held.datetime_complete = stored.datetime_start, stored.datetime_complete
-        return done
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Leave out the draws that TPE shares with other processes, as there are none."""
+        if not key.startswith("tpe:"):
+            self.database.set_trial_system_attr(self.ids[trial_id], key, value)
+            super().set_trial_system_attr(trial_id, key, value)
 
+    set_trial_state_values = _written_first("set_trial_state_values")
     set_trial_param = _written_first("set_trial_param")
     set_trial_intermediate_value = _written_first("set_trial_intermediate_value")
     set_trial_user_attr = _written_first("set_trial_user_attr")
-    set_trial_system_attr = _written_first("set_trial_system_attr")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

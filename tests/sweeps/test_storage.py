@@ -24,8 +24,16 @@ def stored(folder: Path) -> optuna.Study:
 
 
 def contents(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-    """Return all that trials hold, but for ids, which are the storage's own."""
-    return [{name: value for name, value in vars(trial).items() if name != "_trial_id"} for trial in trials]
+    """Return all that trials hold, but for ids and times, which are the storage's own."""
+    own = ("_trial_id", "_datetime_start", "datetime_complete")
+    return [{name: value for name, value in vars(trial).items() if name not in own} for trial in trials]
+
+
+def order(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:
+    """Return the numbers of the trials that have begun, and of those that have ended, the first one first."""
+    begun = sorted((t.datetime_start, t.number) for t in trials if t.datetime_start)
+    ended = sorted((t.datetime_complete, t.number) for t in trials if t.datetime_complete)
+    return [number for _, number in begun], [number for _, number in ended]
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -40,14 +48,22 @@ def test_the_database_holds_what_memory_does(tmp_path: Path) -> None:
     study.set_user_attr("note", [1, 2])
     study.set_metric_names(["score"])
     assert [t.state for t in study.trials[12:]] == [TrialState.RUNNING, TrialState.COMPLETE]
+    assert order(study.trials) == ([*range(14)], [*range(12), 13])
     for other in (stored(folder), open_study(folder, {})):
-        assert contents(other.trials) == contents(study.trials)
+        assert contents(other.trials) == contents(study.trials) and order(other.trials) == order(study.trials)
         assert other.metric_names == study.metric_names == ["score"]
         assert other.user_attrs == study.user_attrs == {"settings": {}, "note": [1, 2]}
     again = open_study(folder, {})
     again.tell(12, state=TrialState.PRUNED)
     assert again.trials[12].value == 0.25 and again.trials[12].datetime_complete
     assert contents(stored(folder).trials) == contents(again.trials)
+
+
+def test_trials_hold_what_their_driver_says_and_nothing_that_only_other_processes_need(tmp_path: Path) -> None:
+    """TPE, which begins after ten trials, would share each draw."""
+    study = drawn_study(tmp_path / "study", SPACE, 12, InlineEngine(Drawing()))
+    assert {*study.trials[-1].system_attrs} == {"constraints:failed"}
+    assert {*study.trials[-1].user_attrs} == {"m", "seconds", "outcome"}
 
 
 def test_a_study_that_shares_its_database_has_its_own_trials(tmp_path: Path) -> None:
