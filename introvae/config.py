@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType
@@ -175,8 +176,13 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+@cache
+def _types() -> dict[str, Any]:
+    return get_type_hints(TrainConfig)
+
+
 def _check_types(config: TrainConfig) -> None:
-    for name, hint in get_type_hints(TrainConfig).items():
+    for name, hint in _types().items():
         value = getattr(config, name)
         if hint in FLOATS and _is_whole(value):
             object.__setattr__(config, name, float(value))  # TOML's 1 means 1.0
@@ -220,7 +226,7 @@ def _check_ranges(c: TrainConfig) -> None:
         if not holds:
             raise UserError(f"{name} is {getattr(c, name)!r}; allowed: {allowed}")
 
-    for name, hint in get_type_hints(TrainConfig).items():
+    for name, hint in _types().items():
         value = getattr(c, name)
         if hint in FLOATS and value is not None:
             numbers = [value] if isinstance(value, float) else [number for _, number in value]
