@@ -34,7 +34,9 @@ def command_line() -> Parser:
         "--rescore", action="store_true", help="first measure every run that has a checkpoint again, with this version"
     )
     parser.add_argument(
-        "--kid", action="store_true", help="with --rescore: also KID, on features of EfficientNet-Lite0 (extra kid)"
+        "--kid",
+        action="store_true",
+        help="with --rescore: also KID, on features of EfficientNet-Lite0, of validation and test images (extra kid)",
     )
     parser.add_argument(
         "--fid",

@@ -59,6 +59,7 @@ def finish(
     spectrum: Tensor | None = None,
     vae_kl: float | None = None,
     further: Mapping[str, Any] | None = None,
+    further_on_test: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """Measure a run that has ended, draw its pictures, and write its scores.json.
 
@@ -77,6 +78,7 @@ def finish(
         vae_kl: KL in nats that a VAE reaches at the run's beta; estimated from metrics.csv if None. It is recorded if
             metrics.csv holds a warm-up, which has measured it.
         further: Measures to record besides.
+        further_on_test: Measures of the test images to record with the score on them.
 
     Returns:
         The record, as written.
@@ -107,7 +109,7 @@ def finish(
         optimized = weighted(vars(scores), weights) if model is not None else 0.0
     record = RunRecord(
         state=state, reason=reason, scores=scores, test=test, weights=weights or {}, optimized=optimized,
-        measures=measures,
+        measures=measures, test_measures=dict(further_on_test or {}) if test else {},
     )  # fmt: skip
     write_record(folder, record)
     return record

@@ -1,8 +1,8 @@
 """Measure runs again with this version, from their checkpoints, and draw their pictures again."""
 
 import sys
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.evaluate import finish
 from analysis.measures import distance
 from analysis.measures.spectrum import eigenvalues
-from analysis.outputs import outputs_of, scored_images
+from analysis.outputs import HeldOut, outputs_of, scored_images
 from analysis.report.runs import Run
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
@@ -36,15 +36,15 @@ def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = Non
     """
     for index, run in enumerate(runs, 1):
         try:
-            before = run.scores.score
-            outcome = f"score {before:.3f} -> {_measure(run, kid, inception):.3f}"
+            score, notes = _measure(run, kid, inception)
+            outcome = "; ".join([f"score {run.scores.score:.3f} -> {score:.3f}", *notes])
         except (UserError, OSError) as error:
             outcome = f"passed over: {error}"
         print(f"{index}/{len(runs)} {run.name}: {outcome}", file=sys.stderr, flush=True)
 
 
-def _measure(run: Run, kid: bool, inception: Path | None) -> float:
-    """Return the new score; raise UserError for a run that has none to measure."""
+def _measure(run: Run, kid: bool, inception: Path | None) -> tuple[float, list[str]]:
+    """Return the new score, and what could not be measured; raise UserError for a run that has none to measure."""
     if run.config is None or not run.state.ended or run.state is RunState.DIVERGED:
         raise UserError(run.state)
     if not (run.folder / CHECKPOINT).exists():
@@ -53,8 +53,12 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
     assert record is not None  # its state has ended
     images, spectrum = _images(**run.config.images)
     check_images(run.folder, images.counts)
-    kept = {name: value for name, value in record.measures.items() if name.startswith(KEPT)}
     model = load_run(run.folder)
+    notes: list[str] = []
+    kept: dict[HeldOut, dict[str, Any]] = {"validation": _kept(record.measures), "test": _kept(record.test_measures)}
+    measured: list[HeldOut] = ["validation", "test"] if record.state.final else ["validation"]
+    for on in measured:
+        kept[on] |= _distances(model, images, on, kid, inception, notes)
     again = finish(
         run.folder,
         run.config,
@@ -64,22 +68,44 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> float:
         reason=record.reason,
         weights=record.weights,
         spectrum=spectrum,
-        further=kept | _distances(model, images, kid, inception),
+        further=kept["validation"],
+        further_on_test=kept["test"],
     )
-    return again.scores.score
+    return again.scores.score, notes
 
 
-def _distances(model: IntroVAE, images: ImageSet, kid: bool, inception: Path | None) -> dict[str, Any]:
-    """Compute the distances that need a network of their own, for as many samples as scored images."""
-    found: dict[str, Any] = {}
-    if kid or inception:
-        outputs = outputs_of(model, scored_images(images))
+def _kept(measures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in measures.items() if name.startswith(KEPT)}
+
+
+def _distances(
+    model: IntroVAE, images: ImageSet, on: HeldOut, kid: bool, inception: Path | None, notes: list[str]
+) -> dict[str, Any]:
+    """Compute the distances that need a network of their own, for as many samples as scored images.
+
+    Those that cannot be computed of so few images, or of such small ones, are added to `notes`.
+    """
+    measures: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {}
     if kid:
-        value, deviation = distance.kid_efficientnet_lite0(outputs.real, outputs.samples)
-        found |= {"kid_efficientnet_lite0": value, "kid_efficientnet_lite0_deviation": deviation}
+        measures["KID"] = _lite0_kid
     if inception:
-        found |= distance.inception_distances(outputs.real, outputs.samples, inception)
+        measures["FID"] = partial(distance.inception_distances, weights=inception)
+    found: dict[str, Any] = {}
+    if measures:
+        outputs = outputs_of(model, scored_images(images, on=on), on)
+    for name, measure in measures.items():
+        try:
+            found |= measure(outputs.real, outputs.samples)
+        except UserError:
+            raise
+        except ValueError as error:
+            notes.append(f"no {name} on {on} images: {error}")
     return found
+
+
+def _lite0_kid(real: Tensor, samples: Tensor) -> dict[str, Any]:
+    value, deviation = distance.kid_efficientnet_lite0(real, samples)
+    return {"kid_efficientnet_lite0": value, "kid_efficientnet_lite0_deviation": deviation}
 
 
 @lru_cache(maxsize=1)

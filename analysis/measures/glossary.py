@@ -77,6 +77,11 @@ DISTANCE: Entries = {
     "fid_images": ("images", "number of real images, and of samples, for FID and KID"),
     "fid_library": ("", "library that computed FID and KID"),
 }
+DISTANCE_ON_TEST: Entries = {
+    f"test_{name}": (unit, f"{meaning}; of test images, the figure to quote")
+    for name, (unit, meaning) in DISTANCE.items()
+    if name.startswith(("kid", "fid"))
+}
 SPECTRUM: Entries = {
     "predicted_kl": ("nats", "KL_lin: the KL of a linear VAE with this beta on these images"),
     "vae_kl": ("nats", "KL_lin times measured over predicted KL at the end of the warm-up; the KL of m/KL"),
@@ -97,7 +102,7 @@ GLOSSARY: Mapping[str, Entries] = {
     "Sharpness": SHARPNESS,
     "Collapse": COLLAPSE,
     "Diversity": DIVERSITY,
-    "Distance to real images": DISTANCE,
+    "Distance to real images": {**DISTANCE, **DISTANCE_ON_TEST},
     "Predicted by the data": SPECTRUM,
     "Latents": LATENTS,
     "Other": OTHER,

@@ -25,7 +25,7 @@ from introvae.runs.pictures import BANDS, GIF, last_picture, read_bands
 from introvae.runs.record import SCORES, RunRecord, RunState, Scores, read_record
 from introvae.training.schedule import value_at
 
-FORMAT = 3  # of the cache's entries, increased when `_read` gives something else
+FORMAT = 4  # of the cache's entries, increased when `_read` gives something else
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
@@ -45,7 +45,7 @@ class Run:
         config: Its settings; None if it is unreadable.
         scores: Its score and parts on validation images, by which runs are compared; NaN while it is running.
         test: The same on test images, for figures to quote; NaN for a run that has not reached its end.
-        measures: Every other measure in its scores.json by name.
+        measures: Every other measure in its scores.json by name, those of test images as test_NAME.
         curves: The columns of metrics.csv, at most CURVE_POINTS rows; NaN where a cell is empty.
         thumbnail: A few tiles of the last picture as WebP, some 8 KB; empty without a picture.
         pictures: Paths of the pictures that exist, of "last" and PICTURES.
@@ -227,11 +227,15 @@ def _run(name: str, folder: Path, entry: Entry, pictures: Mapping[str, Path]) ->
         config=TrainConfig.from_dict(values["config"]),
         scores=record.scores if record else Scores(),
         test=(record.test if record else None) or Scores(),
-        measures=record.measures if record else {},
+        measures=_measures(record) if record else {},
         curves={column: array("d", points) for column, points in values["curves"].items()},
         thumbnail=entry.thumbnail,
         pictures=pictures,
     )
+
+
+def _measures(record: RunRecord) -> dict[str, Any]:
+    return {**record.measures, **{f"test_{name}": value for name, value in record.test_measures.items()}}
 
 
 def _stamp(files: Sequence[Path]) -> str:

@@ -118,6 +118,7 @@ class RunRecord:
         weights: The weights of the parts in what its study maximized; empty for a run on its own.
         optimized: What its study maximized, in [0, 1]; NaN for a run on its own.
         measures: Every other measure by its name (`analysis.measures.glossary`).
+        test_measures: Those of test images, a few at most; beside `test` in scores.json, and none without it.
     """
 
     state: RunState
@@ -127,6 +128,7 @@ class RunRecord:
     weights: Mapping[str, float] = field(default_factory=dict)
     optimized: float = math.nan
     measures: Mapping[str, Any] = field(default_factory=dict)
+    test_measures: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -140,6 +142,8 @@ class RunRecord:
         if state not in ended:
             raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ended)}")
         tables = {name: values.get(name, {}) for name in ("measures", "weights", "test")}
+        if isinstance(tables["test"], dict):
+            tables["test.measures"] = tables["test"].get("measures", {})
         for name, table in tables.items():
             if not isinstance(table, dict):
                 raise UserError(f"{name} is {table!r} in {SCORES}; it takes a table")
@@ -149,18 +153,21 @@ class RunRecord:
             state=RunState[state.upper()], reason=str(values.get("reason") or ""), scores=Scores(**known),
             test=Scores(**_shares(tables["test"], SCORE_NAMES, "test.")) if tables["test"] else None,
             weights=tables["weights"], optimized=optimized, measures=tables["measures"],
+            test_measures=tables["test.measures"],
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of scores.json; what is not known is absent."""
         known = _known(asdict(self.scores) | {"optimized": self.optimized})
-        test = _known(asdict(self.test)) if self.test else {}
+        test: dict[str, Any] = _known(asdict(self.test)) if self.test else {}
+        if test and self.test_measures:
+            test["measures"] = dict(self.test_measures)
         tables = {"test": test, "weights": dict(self.weights), "measures": dict(self.measures)}
         filled = {name: table for name, table in tables.items() if table}
         return {"state": self.state.value, "reason": self.reason} | known | filled
 
 
-def _known(numbers: Mapping[str, float]) -> dict[str, float]:
+def _known(numbers: Mapping[str, float]) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import tiny_config
+from helpers import save_image, tiny_config, tiny_flags
 from studies import read_scores, write_scores
 
 from analysis import rescore
 from analysis.cli import main
 from analysis.evaluate import finish, score_run
 from analysis.measures.distance import kid_efficientnet_lite0
-from analysis.outputs import outputs_of, scored_images
+from analysis.outputs import HeldOut, outputs_of, scored_images
 from analysis.report.runs import read_runs
+from analysis.report.table import frame
+from analysis.train import main as train
 from introvae.config import dump_toml
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
@@ -123,18 +125,46 @@ def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
 def test_distances_that_need_a_network_come_on_request(
     study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(study / "pruned")
     assert main([str(study), "--rescore", "--kid"]) == 0
-    measures = (read_scores(study / "good") or {})["measures"]
-    real = scored_images(small_faces)
-    expected = kid_efficientnet_lite0(real, outputs_of(trained.evaluated, real).samples)
     names = ("kid_efficientnet_lite0", "kid_efficientnet_lite0_deviation")
-    assert tuple(measures[name] for name in names) == pytest.approx(expected)
+    scores = read_scores(study / "good")
+    kept: list[tuple[HeldOut, dict[str, Any]]] = [("validation", scores), ("test", scores["test"])]
+    for on, part in kept:
+        real = scored_images(small_faces, on=on)
+        expected = kid_efficientnet_lite0(real, outputs_of(trained.evaluated, real, on).samples)
+        assert tuple(part["measures"][name] for name in names) == pytest.approx(expected)
+    assert scores["test"]["measures"].keys() == set(names)
+    pruned = read_scores(study / "pruned")  # it has not reached its end
+    assert names[0] in pruned["measures"] and "test" not in pruned
+    (row,) = frame(read_runs(study / "good")).to_dict("records")
+    for name, (_, part) in zip((names[0], f"test_{names[0]}"), kept, strict=True):
+        assert row[name] == part["measures"][names[0]]
+    shutil.rmtree(study / "pruned")
     assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
     assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
     assert main([str(study), "--rescore"]) == 0  # what was computed on request stays
-    again = read_scores(study / "good")["measures"]
-    assert tuple(again[name] for name in names) == pytest.approx(expected)
+    again = read_scores(study / "good")
+    assert again["test"]["measures"] == scores["test"]["measures"]
+    assert [again["measures"][name] for name in names] == [scores["measures"][name] for name in names]
     with pytest.raises(SystemExit):
         main([str(study), "--kid"])
     assert "--kid and --fid need --rescore" in capsys.readouterr().err
+
+
+def test_too_few_images_for_a_distance_leave_the_other_measures(
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("faces", 12), ("held", 16), ("tested", 8)):
+        for index in range(count):
+            save_image(Path(name) / f"{index}.png", (20, 20), "L", seed=100 * len(name) + index)
+    folders = ["--data", "faces", "--validation", "held", "--test", "tested"]
+    assert train([*tiny_flags(), *folders, "--device", "cpu", "--out", "runs/few"]) == 0
+    before = read_scores(Path("runs/few"))
+    capsys.readouterr()
+    assert main(["runs", "--rescore", "--kid"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    score, shapes = f"score {before['score']:.3f} -> {before['score']:.3f}", "(8, 1, 16, 16) and (8, 1, 16, 16)"
+    assert line == f"1/1 few: {score}; no KID on test images: images of shapes {shapes} are fewer than 16"
+    after = read_scores(Path("runs/few"))
+    assert "kid_efficientnet_lite0" in after["measures"] and after["test"] == before["test"]

@@ -18,6 +18,7 @@ WHOLE = RunRecord(
     weights={"sharpness": 2.0},
     optimized=0.25,
     measures={"kl": 12.5, "kl_per_dimension": [0.5, 1.0]},
+    test_measures={"kid": 3.5},
 )
 
 
@@ -28,7 +29,7 @@ def test_a_record_comes_back(tmp_path: Path, record: RunRecord) -> None:
     found = read_record(tmp_path)
     assert found is not None and found.to_dict() == record.to_dict()
     assert (found.state, found.reason, found.weights) == (record.state, record.reason, record.weights)
-    assert found.test == record.test
+    assert (found.test, found.test_measures) == (record.test, record.test_measures)
     assert math.isnan(found.scores.stderr) == math.isnan(record.scores.stderr)
 
 
@@ -49,6 +50,7 @@ def test_what_is_not_known_is_absent() -> None:
     ('{"state": "complete", "score": 0.5, "test": 0.5}', "test is 0.5 in scores.json; it takes a table"),
     ('{"state": "complete", "score": 0.5, "test": {"stderr": 0.5}}', "test.score is None in scores.json"),
     ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "stderr": -1}}', "test.stderr is -1"),
+    ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "measures": 1}}', "test.measures is 1 in scores.json"),
 ])  # fmt: skip
 def test_a_broken_record_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / SCORES).write_text(content)
