@@ -94,11 +94,11 @@ def test_shipped_points_name_their_study_and_show_the_published_values(
     flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path), "--points", "beta-comparison"]
     assert main([*flags, "--dry-run"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "2"]
+    assert shown[0].endswith(str(tmp_path / "beta-comparison")) and shown[1].split() == ["trials", "6"]
     (first,) = (line for line in shown if line.startswith("trial 0"))
     assert "beta 38.4 (at 256x256x3: beta 0.05, m 500), predicted KL " in first
     assert not any(line.startswith(("alpha", "beta", "margin_ratio")) for line in shown)  # nothing is searched
-    assert any(line.startswith("settings") and "norm: group -> batch" in line for line in shown)
+    assert any(line.startswith("settings") and "norm: group -> none" in line for line in shown)
     assert main([*flags, "--dry-run", "--preset", "orl-faces"]) == 0  # takes their place
     assert "norm: " not in capsys.readouterr().out
     assert main([*flags, "--dry-run", "--trials", "3"]) == 0

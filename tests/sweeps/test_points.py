@@ -20,7 +20,7 @@ from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import plan_trial
-from sweeps.points import Point, read_points
+from sweeps.points import Point, read_points, settings_of
 from sweeps.run import opening, prepare, run_study, settings
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import Space
@@ -43,15 +43,20 @@ def test_a_file_of_points(tmp_path: Path) -> None:
 
 def test_the_shipped_comparison_is_scaled_to_the_images() -> None:
     points = read_points("beta-comparison")
-    low, high = (point.values(1, 32) for point in points)
+    low, high = (point.values(1, 32) for point in points[:2])
     assert low == {"alpha": 0.25, "beta": pytest.approx(9.6), "margin_ratio": 15.0, "seed": 0}
     assert high == {"alpha": 0.25, "beta": pytest.approx(144.0), "margin_ratio": 4.0, "seed": 0}
-    published = [
-        {"alpha": 0.25, "beta": 0.05, "m": 500.0, "seed": 0},
-        {"alpha": 0.25, "beta": 0.75, "m": 1000.0, "seed": 0},
-    ]
-    assert [point.values(3, 256) for point in points] == published
-    assert [point.values(1, 32) for point in read_points("low-beta")] == [low | {"seed": seed} for seed in range(3)]
+    pair = ({"alpha": 0.25, "beta": 0.05, "m": 500.0}, {"alpha": 0.25, "beta": 0.75, "m": 1000.0})
+    assert [point.values(3, 256) for point in points] == [one | {"seed": seed} for seed in range(3) for one in pair]
+
+
+def test_at_32_px_the_comparison_has_margins_by_measured_vaes() -> None:
+    points = [point.values(1, 32) for point in read_points("beta-comparison-32px")]
+    scaled = [point.values(1, 32) for point in read_points("beta-comparison")]
+    for found, rule, kl in zip(points, scaled, 3 * (13.3, 97.7), strict=True):
+        assert found["beta"] == pytest.approx(rule["beta"]) and found["seed"] == rule["seed"]
+        assert found["m"] / kl == pytest.approx(rule["margin_ratio"], rel=0.005)
+    assert settings_of("beta-comparison-32px") == settings_of("beta-comparison")
 
 
 def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) -> None:
@@ -64,10 +69,10 @@ def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) 
     )
     train, points = replace(high, channels=0), read_points("beta-comparison")
     setup, _ = prepare(StudyConfig(train=train, points=points, out=tmp_path, device="cpu"))
-    for number, published in enumerate((low, high)):
+    for number, published in enumerate(3 * (low, high)):
         found = plan_trial(setup, number, setup.point(number)).config
-        beta = found.warmup_beta  # of no effect without a warm-up
-        assert found == replace(published, seed=0, warmup_seed=0, split_seed=0, warmup_beta=beta)
+        beta, seed = found.warmup_beta, number // 2  # without a warm-up its beta is of no effect
+        assert found == replace(published, seed=seed, warmup_seed=seed, split_seed=0, warmup_beta=beta)
         assert found.warmup_steps == 0
 
 
