@@ -51,7 +51,8 @@ def train(images: ImageSet, steps: list[int], seed: int, warmup: int, out: Path)
     config = replace(config, m=RATIO * vae_kl(config, eigenvalues(images.train), read_metrics(out / "warmup")))
     trainer = Trainer(config, images, out / "run", device, start=out / "warmup")
     averages = {f"decay {decay:g}": MovingAverage(trainer.model, decay) for decay in DECAYS}
-    real, found = scored_images(images, 80), {}
+    real = scored_images(images, 80)
+    found: dict[tuple[int, str], list[float]] = {}
     for length in sorted(steps):
         for look in looks(length):
             while trainer.step < warmup + look:
