@@ -7,7 +7,7 @@ Entries = Mapping[str, tuple[str, str]]
 SCORE: Entries = {
     "score": ("0 to 1", "geometric mean of the five parts; 1 is best"),
     "stderr": ("0 to 1", "standard error of the score over the scored images"),
-    "reconstruction": ("0 to 1", "likeness of reconstructions to their inputs, by a network's features of details at 4 x 4 places"),
+    "reconstruction": ("0 to 1", "likeness of reconstructions to their inputs, by a network's features of details"),
     "sharpness": ("0 to 1", "power of real images at every frequency; lowered by blur, noise, stripes and lost color"),
     "structure": ("0 to 1", "likeness of samples to real images as sharp as they are, by a network's features"),
     "diversity": ("0 to 1", "distinctness of samples, and coverage of the real images, by the same features"),
