@@ -83,7 +83,7 @@ class TrainConfig:
     warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
     batch_size: int = option(16, "images per step")
     lr: float = option(1e-3, "learning rate of both Adam optimizers")
-    ema_decay: float = option(0.998, "highest decay of the moving average; 0: none")
+    ema_decay: float = option(0.998, "highest decay of the average; 0: none")
     precision: str = option("fp32", "bf16: compute the networks in bfloat16", ("fp32", "bf16"))
     compile: bool = option(False, "compile the networks (takes minutes)")
     activation_checkpointing: bool = option(False, "recompute activations to save memory")
