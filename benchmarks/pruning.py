@@ -8,8 +8,7 @@ price: training steps of the pruned study, with its warm-up counted once, as a s
     each with its warm-up; and, warm-ups left out, the share of the adversarial steps.
 quality: (found - median) / (best - median) of the full-length scores, where found is that of the pruned study's winner.
 rules: number of the full trainings that each rule ends, and the best rank of 50 that one of these had at its end.
-orders: mean quality, and the share of at least 0.9, if the points come in 40 other orders, and if trials are compared
-    by the score of the weights alone or of their moving average alone, in place of the mean of both.
+orders: mean quality, and the share of at least 0.9, if the points come in 40 other orders.
 """
 
 import functools
@@ -19,10 +18,9 @@ import random
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +45,7 @@ from sweeps.search.pruning import Rules, Stopped, goes_on, rungs
 from sweeps.search.space import Space
 
 TRAIN = TrainConfig(
-    image_size=16, channels=1, latent=32, widths=(16, 32), ema_decay=0.995, warmup_steps=600, steps=1200, log_every=25,
+    image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=1200, log_every=25,
     checkpoint_every=600, picture_every=600,
 )  # fmt: skip
 CPU = torch.device("cpu")
@@ -56,13 +54,7 @@ WIDE = Space(alpha=(0.02, 10.0), beta=(0.5, 5000.0), margin_ratio=(0.3, 100.0)) 
 WIDE_LR = (3e-4, 3e-2)
 ENERGIES = ("step", "alpha", "kl_real", "kl_reconstruction", "kl_sample")  # what rules look at
 Point = dict[str, Any]
-Compared = Callable[[Sequence[float]], float]
 ORDERS = 40
-COMPARED: dict[str, Compared] = {
-    "the mean of both": statistics.mean,
-    "the weights": itemgetter(0),
-    "their average": itemgetter(1),
-}
 
 
 def study_of(seed: int, out: Path, wide: bool) -> tuple[Setup, ImageSet]:
@@ -92,7 +84,7 @@ def point_plan(setup: Setup, number: int) -> Plan:
 
 
 def train_in_full(seed: int, out: Path, wide: bool, number: int) -> Point:
-    """Train a point; keep by step scores of weights and of their average, energies, and collapses of the images."""
+    """Train a point; keep scores by step, energies, and collapses of the images."""
     torch.set_num_threads(1)
     setup, images = study_of(seed, out, wide)
     plan = point_plan(setup, number)
@@ -103,12 +95,8 @@ def train_in_full(seed: int, out: Path, wide: bool, number: int) -> Point:
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"])
-        now = []
-        for model in (trainer.model, trainer.evaluated):
-            shown = outputs_of(model.eval(), real)
-            now.append(score_images(real, shown.reconstructions, shown.samples).score)
-        trainer.model.train()
-        point["scores"][str(step)] = now
+        shown = outputs_of(trainer.evaluated, real)
+        point["scores"][str(step)] = score_images(real, shown.reconstructions, shown.samples).score
         point["energies"].append({name: row[name] for name in ENERGIES})
         if step in rungs(config) and (collapse := image_collapse(real, shown.reconstructions, shown.samples)):
             point["collapse"].setdefault(collapse.partition(" (")[0], step)
@@ -119,7 +107,7 @@ def train_in_full(seed: int, out: Path, wide: bool, number: int) -> Point:
             trainer.run(on_log=on_log)
         except DivergedError:
             point["collapse"]["not finite"] = trainer.step
-            point["scores"][str(config.steps)] = 0.0, 0.0
+            point["scores"][str(config.steps)] = 0.0
     return point
 
 
@@ -144,15 +132,12 @@ def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list
     missing = [number for number, file in enumerate(files) if not file.exists()]
     for point in pool.map(functools.partial(train_in_full, seed, out, wide), missing):
         write_atomically(files[point["number"]], json.dumps(point).encode())
-        print(f"seed {seed}, point {point['number']}: {list(point['scores'].values())[-1][1]:.3f}", flush=True)
+        print(f"seed {seed}, point {point['number']}: {list(point['scores'].values())[-1]:.3f}", flush=True)
     return [json.loads(file.read_text()) for file in files]
 
 
-def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> tuple[list[int], list[int]]:
-    """Return the adversarial steps of each training, had it been pruned, and the indices of those trained to the end.
-
-    `compared` maps the scores of the weights and of their average to the number by which trials are compared.
-    """
+def pruned(trainings: Sequence[Point]) -> tuple[list[int], list[int]]:
+    """Return the adversarial steps of each training, had it been pruned, and the indices of those trained to the end."""
     scores: defaultdict[int, list[float]] = defaultdict(list)  # of the trainings before, by rung
     steps, complete = [], []
     for index, full in enumerate(trainings):
@@ -162,7 +147,7 @@ def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> 
             if ruled_out < rung:
                 end = ruled_out
                 break
-            score = compared(full["scores"][str(rung)])
+            score = full["scores"][str(rung)]
             ends = ruled_out == rung or (rung < TRAIN.steps and not goes_on(score, scores[rung]))
             scores[rung].append(score)
             if ends:
@@ -175,7 +160,7 @@ def pruned(trainings: Sequence[Point], compared: Compared = statistics.mean) -> 
 
 
 def final_scores(trainings: Sequence[Point]) -> list[float]:
-    return [training["scores"][str(TRAIN.steps)][1] for training in trainings]
+    return [training["scores"][str(TRAIN.steps)] for training in trainings]
 
 
 def report(seed: int, trainings: Sequence[Point]) -> None:
@@ -192,16 +177,15 @@ def report(seed: int, trainings: Sequence[Point]) -> None:
 
 
 def report_orders(seeds: Sequence[Sequence[Point]]) -> None:
-    for name, compared in COMPARED.items():
-        qualities = []
-        for trainings in seeds:
-            best, median = max(final_scores(trainings)), statistics.median(final_scores(trainings))
-            for order in range(ORDERS):
-                shuffled = random.Random(order).sample(trainings, POINTS)
-                final, (_, complete) = final_scores(shuffled), pruned(shuffled, compared)
-                qualities.append((max(final[index] for index in complete) - median) / (best - median))
-        good = statistics.mean(quality >= 0.9 for quality in qualities)
-        print(f"other orders, by {name}: mean quality {statistics.mean(qualities):.3f}, {good:.0%} at least 0.9")
+    qualities = []
+    for trainings in seeds:
+        best, median = max(final_scores(trainings)), statistics.median(final_scores(trainings))
+        for order in range(ORDERS):
+            shuffled = random.Random(order).sample(trainings, POINTS)
+            final, (_, complete) = final_scores(shuffled), pruned(shuffled)
+            qualities.append((max(final[index] for index in complete) - median) / (best - median))
+    good = statistics.mean(quality >= 0.9 for quality in qualities)
+    print(f"other orders: mean quality {statistics.mean(qualities):.3f}, {good:.0%} at least 0.9")
 
 
 def report_rules(seeds: Sequence[Sequence[Point]]) -> None:
