@@ -137,7 +137,7 @@ def trained(seed: int, out: Path, wide: bool, pool: ProcessPoolExecutor) -> list
 
 
 def pruned(trainings: Sequence[Point]) -> tuple[list[int], list[int]]:
-    """Return the adversarial steps of each training, had it been pruned, and the indices of those trained to the end."""
+    """Return the adversarial steps of each training, had it been pruned, and which are trained to the end."""
     scores: defaultdict[int, list[float]] = defaultdict(list)  # of the trainings before, by rung
     steps, complete = [], []
     for index, full in enumerate(trainings):
