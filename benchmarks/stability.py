@@ -51,14 +51,19 @@ def train(images: ImageSet, steps: list[int], seed: int, warmup: int, out: Path)
     config = replace(config, m=RATIO * vae_kl(config, eigenvalues(images.train), read_metrics(out / "warmup")))
     trainer = Trainer(config, images, out / "run", device, start=out / "warmup")
     averages = {f"decay {decay:g}": MovingAverage(trainer.model, decay) for decay in DECAYS}
+    advance = trainer.state.advance
+
+    def advance_all() -> None:
+        for average in averages.values():
+            average.update(trainer.step)  # so late that it is a plain average of this decay
+        advance()
+
+    trainer.state.advance = advance_all  # type: ignore[method-assign]
     real = scored_images(images, 80)
     found: dict[tuple[int, str], list[float]] = {}
     for length in sorted(steps):
         for look in looks(length):
-            while trainer.step < warmup + look:
-                trainer.run(trainer.step + 1)
-                for average in averages.values():
-                    average.update(trainer.step)  # whose cap is passed already: a plain decay
+            trainer.run(warmup + look)
             kept = trainer.evaluated
             weights: dict[str, IntroVAE] = {"of the step": trainer.model}
             weights |= {name: average.model for name, average in averages.items()} | {"0.998 within a tenth": kept}
