@@ -20,7 +20,7 @@ SUMMARY = (
 SHOWN = tuple(name for name in SUMMARY if not name.endswith("_stderr"))  # beside their scores
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
-         "diversity": "div"}  # fmt: skip
+         "diversity": "div", PREDICTED: "m/pred. KL"}  # fmt: skip
 WIDTH, NARROWEST, WIDEST = 100, 80, 120  # characters of a line: where there is no terminal, and in one
 LEAST_NAME = 12  # characters of a run's name, for which the parts of the score make room
 NOTE = 50  # of a state and its reason, before the names of runs are shortened for its sake
@@ -132,7 +132,7 @@ def aligned(rows: Sequence[Row], width: int, columns: Sequence[str], *fewer: Seq
     room = width - sum(widths[1:-1]) - len(columns) + 1
     if fewer and room < min(widths[0], LEAST_NAME) + min(widths[-1], NOTE):
         return aligned(rows, width, *fewer)
-    widths[-1] = min(widths[-1], max(NOTE, room - widths[0]))
+    widths[-1] = min(widths[-1], max(min(NOTE, room - LEAST_NAME), room - widths[0]))
     widths[0] = min(widths[0], room - widths[-1])
     text = []
     for first, *middle, last in lines:

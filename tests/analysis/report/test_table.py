@@ -55,6 +55,15 @@ def test_a_file_gives_every_number_back(score: float, psnr: float) -> None:
     assert (float(row["validation"]), float(row["psnr"])) == (score, psnr)
 
 
+def test_a_reason_leaves_room_for_names_beside_all_columns() -> None:
+    config = tiny_config(warmup_steps=0, alpha=0.25, m=123.4)
+    reason = "input ignored (retrieval 0.025) at step 40, which is a long way to say it"
+    run = replace(RUN, state=RunState.COLLAPSED, reason=reason, config=config, measures={"predicted_kl": 12.3})
+    heading, line = text_table([replace(run, name="study/trial-000")], 80).splitlines()
+    assert "m/KL" in heading and "m/pred. KL" in heading and len(line) <= 80
+    assert line.startswith("stud") and "collapsed: input ignored" in line
+
+
 def test_the_table_of_a_study(runs: list[Run]) -> None:
     assert text_table(runs, 100).splitlines() == [
         "run             validation        test recon sharp struct  div info alpha beta m nats m/KL state",
