@@ -20,7 +20,7 @@ SUMMARY = (
 SHOWN = tuple(name for name in SUMMARY if not name.endswith("_stderr"))  # beside their scores
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
-         "diversity": "div", PREDICTED: "m/pred. KL"}  # fmt: skip
+         "diversity": "div", PREDICTED: "m/predicted"}  # fmt: skip
 WIDTH, NARROWEST, WIDEST = 100, 80, 120  # characters of a line: where there is no terminal, and in one
 LEAST_NAME = 12  # characters of a run's name, for which the parts of the score make room
 NOTE = 50  # of a state and its reason, before the names of runs are shortened for its sake
