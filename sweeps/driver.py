@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.errors import StoppedError
-from introvae.runs.folder import METRICS, last_row
+from introvae.runs.folder import last_row, log_stamp
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from sweeps.config import StudyConfig
 from sweeps.dashboard import upload_picture
@@ -133,7 +133,7 @@ class Driver:
 
     def _look_at(self, run: _Run, elapsed: float) -> None:
         assert run.task
-        folder, log = run.task.plan.folder, _size(run.task.plan.folder / METRICS)
+        folder, log = run.task.plan.folder, log_stamp(run.task.plan.folder)
         if log != run.log:
             run.log, run.silent, run.begun = log, 0.0, True
             if row := last_row(folder):
@@ -184,7 +184,7 @@ class Driver:
             setup=self.setup, plan=plan, until=until, attempt=run.fence.attempt, device=self.config.device,
             processes=self.config.processes_per_trial, since=run.reached, pruned=pruned,
         )  # fmt: skip
-        run.log, run.silent, run.since = _size(plan.folder / METRICS), 0.0, time.monotonic()
+        run.log, run.silent, run.since = log_stamp(plan.folder), 0.0, time.monotonic()
         run.begun = not self.engine.queues
         self.running[run.worker] = run
         run.future = self.engine.submit(run.worker, run.task)
@@ -269,10 +269,10 @@ class Driver:
 
     def _fail(self, run: _Run, reason: str) -> None:
         measures = {"vae_kl": run.plan.vae_kl} if run.plan and run.plan.warmup else {}
-        zero, weights = Scores(score=0.0), self.setup.weights
         record = RunRecord(
-            state=RunState.FAILED, reason=reason, scores=zero, weights=weights, optimized=0.0, measures=measures
-        )
+            state=RunState.FAILED, reason=reason, scores=Scores(score=0.0), weights=self.setup.weights, optimized=0.0,
+            measures=measures,
+        )  # fmt: skip
         folder = self.setup.run_folder(run.trial.number)
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder, record)
@@ -286,10 +286,8 @@ class Driver:
         upload_picture(trial, folder)
         if FAILED not in run.constraints:
             trial.set_constraint(FAILED, 1.0 if record.state.failed else -1.0)
-        if record.state is RunState.COMPLETE:
-            told = self.study.tell(trial, record.optimized)
-        else:
-            told = self.study.tell(trial, state=TrialState.PRUNED)
+        complete = record.state is RunState.COMPLETE
+        told = self.study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
         if run.plan is None:
             self._leave_warmup(run)
         elif run.fence:
@@ -300,11 +298,3 @@ class Driver:
         if self.config.keep is not None:
             keep_best(self.ended, self.setup.run_folder, self.config.keep, self.removed)
         self.view.finished(run.worker, told, self.ended)
-
-
-def _size(path: Path) -> tuple[int, float] | None:
-    """Return size and time of a file, which tell whether it has grown; None without it."""
-    try:
-        return path.stat().st_size, path.stat().st_mtime
-    except FileNotFoundError:
-        return None

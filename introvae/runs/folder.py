@@ -186,6 +186,15 @@ def last_row(folder: Path) -> dict[str, float] | None:
         return None
 
 
+def log_stamp(folder: Path) -> tuple[int, float] | None:
+    """Return size and time of a metrics.csv, which tell whether it has grown; None where there is none yet."""
+    try:
+        status = (folder / METRICS).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime
+
+
 class MetricsLog:
     """The log metrics.csv, begun with the rows that are `kept`, without those of steps that a resumed run repeats."""
 
