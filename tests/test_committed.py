@@ -45,7 +45,7 @@ def test_the_comparison_is_what_the_page_found(predictions: Path) -> None:
     low, high = (read_scores(predictions / "beta-comparison" / f"trial-00{index}") for index in (0, 1))
     assert low and high and low["score"] < 0.2 < 0.5 < high["score"]
     assert low["measures"]["retrieval"] < 0.2 and high["measures"]["retrieval"] > 0.9
-    assert low["measures"]["vae_kl"] < 20 and high["measures"]["vae_kl"] > 80
+    assert low["measures"]["predicted_kl"] < 20 and high["measures"]["predicted_kl"] > 80
 
 
 def test_the_command_that_made_them_asks_for_another_name(
