@@ -2,8 +2,9 @@
 
     python benchmarks/stability.py [--image-size 16] [--steps 400 1600] [--seeds 3]
 
-Each seed trains the default settings after one warm-up, with the averages side by side. At eight steps within the last
-tenth of each length validation images are scored. "0.998 within a tenth" is what runs use: a tenth of what has been
+Each seed trains the default settings after one warm-up, with the averages side by side. Those named by a decay count
+steps from the first of the warm-up, as runs of earlier versions did: their decay is at most (1 + t) / (10 + t). At
+eight steps within the last tenth of each length validation images are scored. "0.998 within a tenth" is what runs use: a tenth of what has been
 trained since the warm-up, at most 500 steps. Shown are the mean over the seeds of the mean and of the standard
 deviation over the eight steps.
 """
@@ -55,7 +56,7 @@ def train(images: ImageSet, steps: list[int], seed: int, warmup: int, out: Path)
 
     def advance_all() -> None:
         for average in averages.values():
-            average.update(trainer.step)  # so late that it is a plain average of this decay
+            average.update(trainer.step)  # counted from the first step of the warm-up
         advance()
 
     trainer.state.advance = advance_all  # type: ignore[method-assign]
