@@ -3,10 +3,10 @@
     python benchmarks/stability.py [--image-size 16] [--steps 400 1600] [--seeds 3]
 
 Each seed trains the default settings after one warm-up, with the averages side by side. Those named by a decay count
-steps from the first of the warm-up, as runs of earlier versions did: their decay is at most (1 + t) / (10 + t). At
-eight steps within the last tenth of each length validation images are scored. "0.998 within a tenth" is what runs use: a tenth of what has been
-trained since the warm-up, at most 500 steps. Shown are the mean over the seeds of the mean and of the standard
-deviation over the eight steps.
+steps from the first of the warm-up, as runs of earlier versions did: their decay is at most (1 + t) / (10 + t). "0.998
+within a tenth" is what runs use: a tenth of what has been trained since the warm-up, at most 500 steps. At eight steps
+within the last tenth of each length validation images are scored. Shown are the mean over the seeds of the mean and of
+the standard deviation over the eight steps.
 """
 
 import argparse
