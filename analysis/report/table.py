@@ -132,7 +132,7 @@ def aligned(rows: Sequence[Row], width: int, columns: Sequence[str], *fewer: Seq
     room = width - sum(widths[1:-1]) - len(columns) + 1
     if fewer and room < min(widths[0], LEAST_NAME) + min(widths[-1], NOTE):
         return aligned(rows, width, *fewer)
-    widths[-1] = min(widths[-1], max(min(NOTE, room - LEAST_NAME), room - widths[0]))
+    widths[-1] = min(widths[-1], max(len(lines[0][-1]), min(NOTE, room - LEAST_NAME), room - widths[0]))
     widths[0] = min(widths[0], room - widths[-1])
     text = []
     for first, *middle, last in lines:
