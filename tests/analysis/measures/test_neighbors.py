@@ -64,7 +64,7 @@ def chance(pairs: Pairs) -> float:
 
 
 def likeness(pairs: Pairs) -> float:
-    return 1 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 2 * chance(pairs)) / SCALE))
+    return 1 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 3 * chance(pairs)) / SCALE))
 
 
 def variety(pairs: Pairs) -> float:
