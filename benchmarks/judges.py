@@ -207,7 +207,7 @@ def agreements(table: pd.DataFrame) -> pd.DataFrame:
 
 def resampled(table: pd.DataFrame, g: np.random.Generator) -> pd.DataFrame:
     """Draw settings with replacement from each data set; the snapshots of a run depend on each other."""
-    settings = table["name"].str.rpartition("-")[0]
+    settings = table["name"].str.replace(r"(-seed\d+)?-\d+$", "", regex=True)
     rows = [part.index.to_numpy() for _, part in table.groupby([table["data"], settings])]
     owners = np.array([table.loc[part[0], "data"] for part in rows])
     drawn = np.concatenate([g.choice(np.flatnonzero(owners == name), (owners == name).sum()) for name in set(owners)])

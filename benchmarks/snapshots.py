@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from analysis.measures.spectrum import eigenvalues, vae_kl
-from analysis.outputs import outputs_of, scored_images
+from analysis.outputs import Outputs, outputs_of, scored_images
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError
@@ -101,17 +101,17 @@ def _train_setting(job: Job, config: TrainConfig, images: ImageSet, device: torc
             trainer.run(WARMUP + step)
         except DivergedError:
             return f"{name} diverged before step {step}"
-        outputs = outputs_of(trainer.evaluated, real)
-        np.savez_compressed(
-            job.out / f"{name}-{step:05d}.npz",
-            reconstructions=_bytes(outputs.reconstructions),
-            samples=_bytes(outputs.samples),
-        )
+        save_snapshot(job.out / f"{name}-{step:05d}.npz", outputs_of(trainer.evaluated, real))
     return name
 
 
-def _bytes(images: torch.Tensor) -> np.ndarray:
-    return (images * 255).round().byte().numpy()
+def save_snapshot(path: Path, shown: Outputs) -> None:
+    """Write reconstructions and samples as uint8 (N, C, S, S)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reconstructions, samples = (
+        (images * 255).round().byte().numpy() for images in (shown.reconstructions, shown.samples)
+    )
+    np.savez_compressed(path, reconstructions=reconstructions, samples=samples)
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ def test_the_examples_of_the_api_run(
     assert "Args:" in (inspect.getdoc(public) or "") or "Attributes:" in (inspect.getdoc(public) or "")
 
 
-@pytest.mark.parametrize("way", ["file", pytest.param("standard input", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["file", "standard input"])
 def test_a_study_in_an_unguarded_script_runs_it_once(way: str, tmp_path: Path) -> None:
     script = tmp_path / "study.py"
     script.write_text(STUDY)

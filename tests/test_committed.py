@@ -28,6 +28,7 @@ def test_they_are_small() -> None:
     assert 0 < sum(path.stat().st_size for path in files) < 15 * 2**20
 
 
+@pytest.mark.slow
 def test_their_scores_are_measured_again(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.parent: read_scores(path.parent) for path in predictions.glob("*/*/scores.json")}
     assert main([str(predictions), "--rescore", "--format", "json"]) == 0

@@ -98,6 +98,7 @@ def test_its_table_is_what_the_report_prints(capsys: pytest.CaptureFixture[str],
     assert table in README
 
 
+@pytest.mark.slow
 def test_python_does_as_written(world: None) -> None:
     (script,) = blocks("python")
     there, here = "StudyConfig(trials=50)", "study_config(Path('out'), trials=2)"

@@ -66,9 +66,9 @@ def structure(pairs: Pairs) -> float:
 
     This is 1 / (1 + log(1 + D / 0.005)). D is the unbiased squared maximum mean discrepancy of features under the
     kernel (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401), less three standard errors that
-    it has for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows with
-    the cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from real
-    images, as those of most runs are.
+    it has for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows
+    with the cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from
+    real images, as those of most runs are.
     """
     within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)
     discrepancy = within - 2 * pairs.between.mean().item() - 3 * _chance(pairs.real, len(pairs.samples))

@@ -122,6 +122,7 @@ def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
     assert seeds == [3, 7]
 
 
+@pytest.mark.slow
 def test_distances_that_need_a_network_come_on_request(
     study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,9 @@ from introvae.runs.folder import CHECKPOINT, PREVIOUS, read_metrics
 from introvae.training.trainer import Trainer
 
 FLAGS = [*tiny_flags(), "--channels", "1", "--alpha", "0:0,10:0.1,20:0.5", "--device", "cpu"]
+KILLS = 20
+OTHERS = ("metrics.csv", "images/step-000020.png", "scores.json")
+SLOW = pytest.mark.slow
 CONFIG = tiny_config(alpha=((0, 0.0), (10, 0.1), (20, 0.5)))
 
 
@@ -45,12 +48,12 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_runs_killed_at_random_moments_continue_bit_for_bit(kills: int, tmp_path: Path) -> None:
-    result = script(str(ROOT / "tests/support/killed.py"), str(tmp_path), str(kills), *FLAGS)
+@pytest.mark.slow
+def test_runs_killed_at_random_moments_continue_bit_for_bit(tmp_path: Path) -> None:
+    result = script(str(ROOT / "tests/support/killed.py"), str(tmp_path), str(KILLS), *FLAGS)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count(".part") >= kills // 3 > 0  # as many were killed in the midst of a write
-    for number in range(kills):
+    assert result.stdout.count(".part") >= KILLS // 3  # as many were killed in the midst of a write
+    for number in range(KILLS):
         assert_same_run(tmp_path / "whole" / "run", tmp_path / str(number) / "run")
 
 
@@ -217,7 +220,9 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize(("name", "room"), [(CHECKPOINT, -1), ("metrics.csv", 10), ("metrics.csv", -1)])
+@pytest.mark.parametrize(
+    ("name", "room"), [(CHECKPOINT, -1), *(pytest.param("metrics.csv", room, marks=SLOW) for room in (10, -1))]
+)
 def test_a_write_that_fails_leaves_all_as_it_was(
     name: str, room: int, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +236,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(
     assert_same_run(whole, cut)
 
 
-@pytest.mark.parametrize("name", [CHECKPOINT, "metrics.csv", "images/step-000020.png", "scores.json"])
+@pytest.mark.parametrize("name", [CHECKPOINT, *(pytest.param(name, marks=SLOW) for name in OTHERS)])
 def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Writing to /dev/full gives the error of a full disk."""
     (cut / f"{name}.part").symlink_to("/dev/full")
@@ -241,7 +246,7 @@ def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: 
     assert_same_run(whole, cut)
 
 
-@pytest.mark.parametrize("kilobytes", [4, 200, 350])
+@pytest.mark.parametrize("kilobytes", [pytest.param(4, marks=SLOW), 200, pytest.param(350, marks=SLOW)])
 def test_a_full_disk(kilobytes: int, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fill a file system of its own, which only some machines let a test mount."""
     disk = tmp_path / "disk"

@@ -29,6 +29,7 @@ FLAGS = [*TINY, "--checkpoint-every", "10", "--lr", "3e-3", "--device", "cpu"]
 SHORT = [*FLAGS, "--warmup-steps", "8", "--steps", "14"]
 LONG = [*FLAGS, "--warmup-steps", "200", "--steps", "260"]
 STUDY = "orl-faces-16px"
+KILLS = 20
 
 
 def words(out: Path, flags: list[str], trials: int) -> list[str]:
@@ -144,6 +145,7 @@ def with_little_room(words: list[str]) -> int:
     return main(words)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_command_until_there_is_room(tmp_path: Path) -> None:
     wide = [*SHORT, "--widths", "64,64"]
     assert sweep(tmp_path, wide, 1).code == 0
@@ -180,10 +182,8 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
         assert 0.1 <= alpha <= 0.2 and 10 <= beta <= 20 and 30 <= m <= 60
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_sweeps_killed_at_random_moments_continue_bit_for_bit(
-    kills: int, whole: tuple[Path, str], tmp_path: Path
-) -> None:
-    kill_and_continue(tmp_path, kills, ["--trials", "2", *LONG])
+@pytest.mark.slow
+def test_sweeps_killed_at_random_moments_continue_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
+    kill_and_continue(tmp_path, KILLS, ["--trials", "2", *LONG])
     outs = list(tmp_path.iterdir())
     assert outs and all(ended(out) == first(whole, 2) for out in outs)

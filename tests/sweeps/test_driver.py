@@ -128,6 +128,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup, run: Run) -> None:
     assert not list(setup.folder.rglob(ATTEMPT))
 
 
+@pytest.mark.slow
 def test_a_study_maximizes_what_it_is_told(setup: Setup, run: Run) -> None:
     trial = run(replace(setup, weights=weights_of("sharpness=1,structure=2")))
     scores = read_scores(setup.run_folder(0)) or {}
@@ -174,12 +175,14 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup, run: Run) -> None:
     assert drawn(setup) and latents_drawn(setup)
 
 
+@pytest.mark.slow
 def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup, run: Run) -> None:
     setup = changed(setup, kl_weight=HEAVY, steps=480)  # the first rung, where images would tell, is at step 330
     ends_infeasible(run(setup), setup, "collapsed", "posterior collapse (KL ")
     assert read_metrics(setup.run_folder(0))[-1]["step"] < 330
 
 
+@pytest.mark.slow
 def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup, run: Run) -> None:
     setup = replace(changed(setup, kl_weight=HEAVY, steps=360), prune=False)
     trial = run(setup)

@@ -24,6 +24,7 @@ def study_of(out: Path) -> tuple[list[Any], list[dict[str, Any]], list[Any]]:
     return trials, scores, [record.pop("test", None) for record in scores]
 
 
+@pytest.mark.slow
 def test_a_study_is_the_same_whatever_its_test_images_are(
     tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

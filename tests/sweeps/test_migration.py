@@ -30,6 +30,7 @@ def holds_the_kept_study(out: Path, trials: int = 14) -> None:
         assert new["params"] == pytest.approx(old["params"], rel=1e-6) and new["m"] == pytest.approx(old["m"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_study_is_what_it_was(tmp_path: Path) -> None:
     """The first four trials, of which one completes and three are pruned."""
     assert main([*FLAGS, "--trials", "4", "--quiet", "--out", str(tmp_path)]) == 0

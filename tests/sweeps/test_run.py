@@ -20,6 +20,7 @@ from sweeps.run import make_engine, prepare, worker_count
 GPU = torch.device("cuda")
 
 
+@pytest.mark.slow
 def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
     study = sweeps.run_study(study_config(tmp_path, trials=2, pruner="none", quiet=True))
     assert [trial.number for trial in study.trials] == [0, 1]
@@ -92,6 +93,7 @@ def test_workers_take_turns_at_the_gpus(
     assert isinstance(engine, LocalEngine) and (engine.devices, engine.threads) == (devices, None)
 
 
+@pytest.mark.slow
 def test_a_trial_of_several_workers_trained_again_alone_has_the_same_bits(tmp_path: Path) -> None:
     config = study_config(tmp_path, trials=2, workers=2, pruner="none", keep=None, quiet=True)
     sweeps.run_study(config)

@@ -14,6 +14,7 @@ from sweeps.seeds import repeats_of, write_spread
 from sweeps.study import best_trial
 
 
+@pytest.mark.slow
 def test_the_best_setting_is_repeated_over_seeds(
     tmp_path: Path, forgiving: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

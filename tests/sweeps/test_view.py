@@ -221,6 +221,7 @@ def test_a_quiet_sweep_prints_its_result_and_keeps_how_long_its_trials_took(
     assert 0 < study.trials[0].user_attrs[SECONDS] < took  # the warm-up and the report are not the trial's
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -> None:
     flags = [*tiny_flags("beta", "m", "steps"), "--steps", "100000"]
     words = ["-m", "sweeps.cli", "--trials", "3", "--out", str(tmp_path), "--device", "cpu", *flags]

@@ -191,6 +191,7 @@ def test_kid_is_the_mean_discrepancy_of_random_subsets(real: torch.Tensor) -> No
     assert kid_efficientnet_lite0(*sets) == pytest.approx((np.mean(values), np.std(values)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_kid_is_near_0_for_two_halves_and_rises_with_blur_noise_and_lost_diversity(faces: ImageSet) -> None:
     order = torch.randperm(len(faces.train), generator=torch.Generator().manual_seed(0))
     real, others = to_float(faces.train[:])[order[:160]].split(80)

@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -95,11 +95,19 @@ def test_reconstruction_compares_details_with_their_variance(sets: tuple[Tensor,
 
 @pytest.mark.parametrize("failure", GRAY, ids=lambda failure: failure.name)
 def test_score_falls_with_every_failure(draws: Sets, blur: float, failure: Failure) -> None:
+    intact, worst = [card.score for card in cards(replace(failure, steps=failure.steps[-1:]), *draws[0], seed=0)]
+    assert worst < intact and (worst < blur or not failure.below), (intact, worst, blur)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", GRAY, ids=lambda failure: failure.name)
+def test_score_falls_as_every_failure_grows(draws: Sets, blur: float, failure: Failure) -> None:
     found = [card.score for card in cards(failure, *draws[0], seed=0)]
     assert all(a > b for a, b in pairwise(found)), found
     assert found[-1] < blur or not failure.below, (found, blur)
 
 
+@pytest.mark.slow
 def test_copies_among_the_real_images_change_nothing(draws: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "COPIES", (0.05, 0.1, 0.2))  # half of 80 would leave too few faces for an error of 0.03
     found = copies_change_nothing(draws)

@@ -66,7 +66,7 @@ def compiled(norm: str = "group") -> tuple[Any, Any, CountingBackend]:
     return model, optimizers, backend
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
+@pytest.mark.parametrize("norm", ["group", pytest.param("batch", marks=pytest.mark.slow)])
 def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
     """A graph break would give a network more than two graphs; new weights must give it none.
 
@@ -88,6 +88,7 @@ def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_passes_of_a_compiled_soft_step() -> None:
     model, optimizers, backend = compiled()
     train_step(model, optimizers, *draws(0, torch.float32), SOFT)
@@ -103,6 +104,7 @@ def test_evaluation_compiles_nothing() -> None:
     assert backend.graphs == 0
 
 
+@pytest.mark.slow
 def test_measuring_batch_statistics_compiles_nothing_and_leaves_the_graphs_of_training() -> None:
     model, optimizers, backend = compiled("batch")
     for step in range(3):

@@ -84,6 +84,7 @@ def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_one_model_and_only_the_first_process_writes(trained_once: Trainer, tmp_path: Path) -> None:
     _, _, _, *words = torchrun(tmp_path / "run", "--steps", "20")
     done = Command(torch.distributed.run.main, words).wait()  # without importing PyTorch once more

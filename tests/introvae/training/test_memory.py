@@ -40,6 +40,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     return {name: Ended(code, stderr, root / name) for name, (code, stderr) in found}
 
 
+@pytest.mark.slow
 def test_a_step_without_enough_memory_says_to_halve_the_batch(ended: dict[str, Ended]) -> None:
     code, stderr, folder = ended["2048"]
     assert code == 1 and "Traceback" not in stderr
@@ -63,6 +64,7 @@ def test_memory_short_outside_of_steps_is_one_line_too(capsys: pytest.CaptureFix
     )
 
 
+@pytest.mark.slow
 def test_networks_that_do_not_fit_are_measured(ended: dict[str, Ended]) -> None:
     code, stderr, _ = ended["wide"]
     assert code == 1

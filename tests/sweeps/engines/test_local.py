@@ -53,6 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return results(sweep(tmp_path_factory.mktemp("whole"), trial_timeout=None))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_or_hangs_is_replaced_and_its_trial_continued(tmp_path: Path, whole: list[Any]) -> None:
     run = tmp_path / STUDY / "trial-000"
 
@@ -144,7 +145,8 @@ def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
     wait_until(lambda: not worker_pids())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_gets_a_signal(
     number: signal.Signals, tmp_path: Path, whole: list[Any]
 ) -> None:

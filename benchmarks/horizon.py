@@ -1,0 +1,142 @@
+"""What the first steps of a run tell of its end: settings of the default space, all trained to full length.
+
+    python benchmarks/horizon.py --out FOLDER --csv docs/horizon.csv     # trains for hours; the same command resumes
+    python benchmarks/horizon.py --csv docs/horizon.csv                  # again, without training
+
+The settings are quasi-random values of alpha, beta and the margin ratio; each is trained with three seeds of its own.
+A row of the CSV file holds what a run is worth at a step after the warm-up: `score` of the averaged weights as trials
+are compared by, `raw` of the step's own, and the energies of the log; `test` is that of the last step on test images.
+FOLDER/snapshots holds pictures of some steps for `benchmarks/judges.py`.
+"""
+
+import functools
+import json
+import os
+import tempfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use more cores
+
+import optuna
+import pandas as pd
+import torch
+from optuna.samplers import QMCSampler
+from snapshots import save_snapshot
+
+from analysis.measures.collapse import image_collapse
+from analysis.measures.score import score_images
+from analysis.outputs import Outputs, outputs_of, scored_images
+from introvae.config import TrainConfig
+from introvae.data.image_set import ImageSet
+from introvae.errors import DivergedError
+from introvae.files import write_atomically
+from introvae.training.trainer import Trainer
+from sweeps.config import StudyConfig
+from sweeps.plan import Setup, plan_trial, plan_warmup
+from sweeps.run import prepare
+from sweeps.tasks.task import MOST_AT_RUNGS
+
+CPU = torch.device("cpu")
+SETTINGS, SEEDS = 32, 3
+RUNGS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # of the steps after the warm-up
+KEPT = (1 / 8, 1 / 2, 1)  # of which pictures are kept
+ENERGIES = ("kl_real", "kl_reconstruction", "kl_sample")
+TRAIN = TrainConfig(
+    image_size=24, channels=1, latent=48, widths=(16, 32, 64), warmup_steps=1000, steps=4200, log_every=25,
+    checkpoint_every=10**6, picture_every=10**6,
+)  # fmt: skip
+
+
+def study_of(train: TrainConfig, seed: int, out: Path) -> tuple[Setup, ImageSet]:
+    """Return the space, which is the same for all seeds, and the images; `seed` is that of weights and draws."""
+    setup, images = prepare(StudyConfig(train=replace(train, seed=0), study=f"seed-{seed}", out=out))
+    return replace(setup, config=replace(setup.config, seed=seed, split_seed=0)), images
+
+
+def settings(setup: Setup) -> list[dict[str, float]]:
+    """Draw quasi-random values of alpha, beta and the margin ratio."""
+    study = optuna.create_study(sampler=QMCSampler(seed=0, scramble=True))
+    drawn = []
+    for _ in range(SETTINGS):
+        trial = study.ask()
+        drawn.append(setup.space.suggest(trial))
+        study.tell(trial, 0.0)
+    return drawn
+
+
+def score_of(shown: Outputs) -> float:
+    return score_images(shown.real, shown.reconstructions, shown.samples).score
+
+
+def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
+    """Train a setting with a seed; write a row for each rung."""
+    torch.set_num_threads(1)
+    number, seed = job
+    setup, images = study_of(base, seed, out)
+    plan = plan_trial(setup, number, settings(setup)[number])
+    after = base.steps - base.warmup_steps
+    rungs = [round(share * after) for share in RUNGS]
+    real = scored_images(images, MOST_AT_RUNGS)
+    known = {"setting": number, "seed": seed, "alpha": plan.config.alpha, "beta": plan.config.beta, "m": plan.config.m}
+    known["vae_kl"] = plan.vae_kl or 0.0
+    rows: list[dict[str, Any]] = []
+
+    def on_log(row: dict[str, float]) -> None:
+        step = int(row["step"]) - base.warmup_steps
+        if step not in rungs:
+            return
+        shown = outputs_of(trainer.evaluated, real)
+        collapse = image_collapse(shown.real, shown.reconstructions, shown.samples)
+        rows.append(known | {"step": step, "score": score_of(shown), "collapse": collapse})
+        rows[-1]["raw"] = score_of(outputs_of(trainer.model, real))
+        rows[-1] |= {name: row[name] for name in ENERGIES}
+        if step / after in KEPT:
+            save_snapshot(out / "snapshots" / f"setting{number:02d}-seed{seed}-{step:05d}.npz", shown)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(plan.config, images, Path(folder), CPU, plan.warmup)
+        try:
+            trainer.run(on_log=on_log)
+            on_test = outputs_of(trainer.evaluated, scored_images(images, MOST_AT_RUNGS, "test"), "test")
+            rows[-1]["test"] = score_of(on_test)
+        except DivergedError:
+            rows.append(known | {"step": after, "score": 0.0, "raw": 0.0, "test": 0.0, "collapse": "not finite"})
+    write_atomically(table_of(out, job), json.dumps(rows).encode())
+    print(f"setting {number}, seed {seed}: " + " ".join(f"{row['score']:.3f}" for row in rows), flush=True)
+
+
+def table_of(out: Path, job: tuple[int, int]) -> Path:
+    return out / "setting-{:02d}-seed-{}.json".format(*job)
+
+
+def trained(base: TrainConfig, out: Path, workers: int) -> pd.DataFrame:
+    """Train what is missing, and return all rows."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for seed in range(SEEDS):
+        setup, images = study_of(base, seed, out)
+        if warmup := plan_warmup(setup, setup.config):
+            Trainer(warmup.config, images, warmup.folder, CPU).run()
+    jobs = list(product(range(SETTINGS), range(SEEDS)))
+    with ProcessPoolExecutor(workers) as pool:
+        list(pool.map(functools.partial(train, base, out), [job for job in jobs if not table_of(out, job).exists()]))
+    return pd.DataFrame([row for job in jobs for row in json.loads(table_of(out, job).read_text())])
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs and rungs")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
+    args = parser.parse_args()
+    if args.out:
+        trained(TRAIN, args.out, args.workers).round(6).to_csv(args.csv, index=False)
+    print(pd.read_csv(args.csv).pivot_table(index="setting", columns="step", values="score").round(3).to_markdown())
+
+
+if __name__ == "__main__":
+    main()
