@@ -39,7 +39,7 @@ from sweeps.driver import Driver
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
-from sweeps.search.pruning import rungs
+from sweeps.search.promotion import rungs
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
 from sweeps.tasks.fence import Fence

@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 
 from introvae.runs.folder import last_row
 from sweeps import StudyConfig, run_study
-from sweeps.search.pruning import FINISHED
+from sweeps.search.rules import FINISHED
 
 TRAIN = pruning.TRAIN
 BETA_SCALE = 256 * 256 * 3 / (TRAIN.image_size**2 * TRAIN.channels)

@@ -6,7 +6,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.folder import CHECKPOINT, PREVIOUS
-from sweeps.search.pruning import FINISHED
+from sweeps.search.rules import FINISHED
 
 
 def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:

@@ -5,23 +5,24 @@ in the study, and the next driver submits it again, from its last checkpoint.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.errors import StoppedError
-from introvae.runs.folder import last_row, log_stamp
+from introvae.runs.folder import log_stamp
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from sweeps.config import StudyConfig
 from sweeps.dashboard import upload_picture
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
-from sweeps.search.pruning import FINISHED, goes_on, rungs
+from sweeps.search.promotion import Ladder, rungs
+from sweeps.search.rules import FINISHED
+from sweeps.tasks.chain import Chain
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 from sweeps.view import SECONDS, View
@@ -32,30 +33,6 @@ LOOK_EVERY = 0.1  # seconds between looks at running tasks
 LONGEST_LOOK = 1.0  # seconds that count between two looks, so that no task hangs because its driver did
 
 Stop = Callable[[], bool]
-
-
-@dataclass(eq=False)
-class _Run:
-    """A trial under way, on one of the engine's workers."""
-
-    trial: optuna.Trial
-    reported: dict[int, float]  # scores that the study knows, by step
-    constraints: Mapping[str, float]  # that it knows from an earlier driver
-    values: Mapping[str, float]
-    worker: int
-    plan: Plan | None = None  # once its warm-up is trained
-    ahead: list[int] = field(default_factory=list)  # steps to reach, a task for each
-    task: Task | None = None
-    future: Future[Result] | None = None
-    fence: Fence | None = None  # of the current attempt
-    reached: int = 0  # step of the current attempt
-    deaths: int = 0
-    since: float = 0.0  # when its task began
-    seconds: float = 0.0  # that its tasks took, but for a warm-up
-    begun: bool = False  # the task is known to run
-    lasted: float = 0.0  # seconds that its tasks have run
-    silent: float = 0.0  # seconds for which its log has not grown
-    log: tuple[int, float] | None = None  # size and time of its log
 
 
 class Driver:
@@ -76,8 +53,14 @@ class Driver:
         known = study.get_trials(deepcopy=False)
         self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
-        self.running: dict[int, _Run] = {}  # by worker
-        self.waiting: dict[Path, list[_Run]] = {}  # by the folder of the warm-up that another trial trains
+        self.ends = [*rungs(setup.config), setup.config.steps]
+        self.ladder = Ladder(self.ends[:-1] if setup.prune else [], config.total)
+        for trial in known:
+            if trial.constraints.get(FAILED, -1.0) < 0:
+                self.ladder.learn(trial.number, trial.intermediate_values)
+        self.running: dict[int, Chain] = {}  # by worker
+        self.resting: dict[int, Chain] = {}  # at rungs, by number
+        self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
         self.warm: set[Path] = set()  # folders of warm-ups that are trained, or diverged
         self.removed: set[int] = set()
         self.error: Exception | None = None
@@ -131,53 +114,95 @@ class Driver:
                 self._abandon(run)
                 self._try_again(run, f"its log did not grow for {self.config.silence:g} s")
 
-    def _look_at(self, run: _Run, elapsed: float) -> None:
-        assert run.task
-        folder, log = run.task.plan.folder, log_stamp(run.task.plan.folder)
-        if log != run.log:
-            run.log, run.silent, run.begun = log, 0.0, True
-            if row := last_row(folder):
-                label = "warm-up" if run.plan is None else folder.name
-                self.view.progress(run.worker, label, run.task.plan.config.steps, row)
-        elif run.begun:
-            run.silent += elapsed
-        run.lasted += elapsed * run.begun
+    def _look_at(self, run: Chain, elapsed: float) -> None:
+        if row := run.look(elapsed):
+            assert run.task
+            label = "warm-up" if run.plan is None else run.task.plan.folder.name
+            self.view.progress(run.worker, label, run.task.plan.config.steps, row)
 
     def _busy(self) -> bool:
-        """Give idle workers trials, those that were cut off first; tell whether any worker has one."""
-        while self.idle and not self.stopping and (self.cut_off or self.asked < self.config.total):
-            known = self.cut_off.pop(0) if self.cut_off else None
-            if known:
-                trial = optuna.Trial(self.study, known._trial_id)  # no public call goes on with a trial
-            else:
-                trial, self.asked = self.study.ask(), self.asked + 1
-            point = self.setup.point(trial.number)
-            values = self.setup.space.suggest(trial, point)
-            if point:
-                trial.set_user_attr("point", dict(point))
-            reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
-            self._advance(_Run(trial, reported, constraints, values, self.idle.pop(0)))
+        """Give idle workers something to do; tell whether any worker has."""
+        while self.idle and not self.stopping and self._begin_next():
+            pass
         return bool(self.running)
 
-    def _advance(self, run: _Run) -> None:
-        """Submit the next task of a trial, unless another trial trains its warm-up."""
-        if run.plan is None:
-            config = run_config(self.setup, run.trial.number, run.values)
-            warmup = plan_warmup(self.setup, config)
-            if warmup and warmup.folder not in self.warm:
-                if warmup.folder in self.waiting:
-                    self.waiting[warmup.folder].append(run)
-                else:
-                    self.waiting[warmup.folder] = []
-                    self._submit(run, warmup, warmup.config.steps)
-                return
-            run.plan = plan_trial(self.setup, run.trial.number, run.values)
-            run.trial.set_user_attr("m", run.plan.config.m)
-            begin = max(run.reported, default=0)  # scored again, as what was decided there may be lost
-            run.ahead = [step for step in [*rungs(run.plan.config), run.plan.config.steps] if step >= begin]
-        self._submit(run, run.plan, run.ahead[0])
+    def _begin_next(self) -> bool:
+        """Give an idle worker what is most urgent; return False if nothing is before a task has ended."""
+        ladder = self.ladder
+        if self.cut_off:
+            self._begin(self.cut_off.pop(0))
+        elif (number := ladder.hopeless()) is not None:
+            self._leave_behind(number)
+        elif (number := ladder.promoted()) is not None:
+            self._climb(number)
+        elif self.asked < self.config.total:
+            self.asked += 1
+            self._begin()
+        elif not self.resting or any(run.training for run in self.running.values()):
+            return False
+        elif (number := ladder.promoted(final=True)) is not None:
+            self._climb(number)
+        else:
+            self._leave_behind(next(iter(self.resting)))
+        return True
 
-    def _submit(self, run: _Run, plan: Plan, until: int, pruned: str = "") -> None:
+    def _begin(self, known: FrozenTrial | None = None) -> None:
+        """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
+        trial = optuna.Trial(self.study, known._trial_id) if known else self.study.ask()  # no public call goes on
+        point = self.setup.point(trial.number)
+        values = self.setup.space.suggest(trial, point)
+        if point and known is None:
+            trial.set_user_attr("point", dict(point))
+        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
+        run = Chain(trial, reported, constraints, values, self.idle[0])
+        if rungs := [rung for rung in reported if rung in self.ladder.scores]:
+            self._plan(run)
+            self._rest(run, max(rungs))
+        else:
+            self.idle.pop(0)
+            self._advance(run)
+
+    def _advance(self, run: Chain) -> None:
+        """Submit the first task of a trial, unless another trial trains its warm-up."""
+        warmup = plan_warmup(self.setup, run_config(self.setup, run.number, run.values))
+        if warmup is None or warmup.folder in self.warm:
+            self._submit(run, self._plan(run), self.ends[0])
+        elif warmup.folder in self.waiting:
+            self.waiting[warmup.folder].append(run)
+        else:
+            self.waiting[warmup.folder] = []
+            self._submit(run, warmup, warmup.config.steps)
+
+    def _plan(self, run: Chain) -> Plan:
+        run.plan = plan_trial(self.setup, run.number, run.values)
+        if not run.reported:
+            run.trial.set_user_attr("m", run.plan.config.m)
+        return run.plan
+
+    def _rest(self, run: Chain, rung: int) -> None:
+        self.resting[run.number] = run
+        self.ladder.rest(run.number, rung)
+
+    def _wake(self, number: int) -> tuple[Chain, Plan, int]:
+        """Return a trial that has been at rest, its plan, and the rung that it is at; it has a worker now."""
+        run, rung = self.resting.pop(number), self.ladder.resting.pop(number)
+        if run.worker not in self.idle:  # which may hold the run in memory
+            run.worker = self.idle[0]
+        self.idle.remove(run.worker)
+        assert run.plan
+        return run, run.plan, rung
+
+    def _climb(self, number: int) -> None:
+        """Train a trial to the next rung, or to its end."""
+        run, plan, rung = self._wake(number)
+        self._submit(run, plan, min(end for end in self.ends if end > rung))
+
+    def _leave_behind(self, number: int) -> None:
+        """End a trial that does not go on past the rung that it is at."""
+        run, plan, rung = self._wake(number)
+        self._submit(run, plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
+
+    def _submit(self, run: Chain, plan: Plan, until: int, pruned: str = "") -> None:
         if run.fence is None or run.fence.path.parent != plan.folder:
             run.fence, run.reached = Fence.claim(plan.folder), 0
         run.task = Task(
@@ -189,7 +214,7 @@ class Driver:
         self.running[run.worker] = run
         run.future = self.engine.submit(run.worker, run.task)
 
-    def _task_ended(self, run: _Run, future: Future[Result]) -> None:
+    def _task_ended(self, run: Chain, future: Future[Result]) -> None:
         del self.running[run.worker]
         assert run.task
         self._look_at(run, 0.0)
@@ -220,7 +245,7 @@ class Driver:
         else:
             self._go_on(run, run.plan, run.task, result)
 
-    def _go_on(self, run: _Run, plan: Plan, task: Task, result: Result) -> None:
+    def _go_on(self, run: Chain, plan: Plan, task: Task, result: Result) -> None:
         """Decide what follows a task of a trial."""
         if result.score is not None:
             self._report(run, task.until, result.score)
@@ -230,17 +255,13 @@ class Driver:
             self._tell(run, result.record)
         elif self.stopping:
             return
-        elif result.score is not None and self.setup.prune and not self._is_good(run, task.until):
-            self._submit(run, plan, task.until, f"score {result.score:.3f} at step {task.until}")
+        elif result.score is not None and self.setup.prune:
+            self._rest(run, task.until)
+            self._free(run)
         else:
-            run.ahead = [step for step in run.ahead if step > task.until and step >= result.step]
-            self._submit(run, plan, run.ahead[0])
+            self._submit(run, plan, min(end for end in self.ends if end > task.until and end >= result.step))
 
-    def _is_good(self, run: _Run, rung: int) -> bool:
-        others = [t.intermediate_values[rung] for t in self.ended if rung in t.intermediate_values]
-        return goes_on(run.reported[rung], others)
-
-    def _leave_warmup(self, run: _Run) -> None:
+    def _leave_warmup(self, run: Chain) -> None:
         """Let the trials that wait for the warm-up of a run continue: it is trained, or the run has failed."""
         assert run.task and run.fence
         run.fence.remove()
@@ -248,16 +269,17 @@ class Driver:
             if not self.stopping:
                 self._advance(waiter)
 
-    def _report(self, run: _Run, step: int, score: float) -> None:
+    def _report(self, run: Chain, step: int, score: float) -> None:
         if step not in run.reported:
             run.trial.report(score, step)
             run.reported[step] = score
+            self.ladder.learn(run.number, {step: score})
 
-    def _abandon(self, run: _Run) -> None:
+    def _abandon(self, run: Chain) -> None:
         del self.running[run.worker]
         self.engine.kill(run.worker)
 
-    def _try_again(self, run: _Run, reason: str, crashed: bool = False) -> None:
+    def _try_again(self, run: Chain, reason: str, crashed: bool = False) -> None:
         """Begin another attempt at a task whose process is gone, unless this has happened too often."""
         assert run.task
         run.deaths += 1
@@ -267,7 +289,7 @@ class Driver:
             run.fence = None
             self._submit(run, run.task.plan, run.task.until, run.task.pruned)
 
-    def _fail(self, run: _Run, reason: str) -> None:
+    def _fail(self, run: Chain, reason: str) -> None:
         measures = {"vae_kl": run.plan.vae_kl} if run.plan and run.plan.warmup else {}
         record = RunRecord(
             state=RunState.FAILED, reason=reason, scores=Scores(score=0.0), weights=self.setup.weights, optimized=0.0,
@@ -278,7 +300,12 @@ class Driver:
         write_record(folder, record)
         self._tell(run, record)
 
-    def _tell(self, run: _Run, record: RunRecord) -> None:
+    def _free(self, run: Chain) -> None:
+        if self.config.isolate:
+            self.engine.kill(run.worker)
+        self.idle.append(run.worker)
+
+    def _tell(self, run: Chain, record: RunRecord) -> None:
         """Tell the study how a trial ended, and free its worker."""
         trial, folder = run.trial, self.setup.run_folder(run.trial.number)
         trial.set_user_attr(SECONDS, round(run.seconds, 4))
@@ -292,9 +319,9 @@ class Driver:
             self._leave_warmup(run)
         elif run.fence:
             run.fence.remove()
-        if self.config.isolate:
-            self.engine.kill(run.worker)
-        self.idle.append(run.worker)
+        if record.state.failed:
+            self.ladder.drop(run.number)
+        self._free(run)
         if self.config.keep is not None:
             keep_best(self.ended, self.setup.run_folder, self.config.keep, self.removed)
         self.view.finished(run.worker, told, self.ended)

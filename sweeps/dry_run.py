@@ -20,10 +20,9 @@ from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
 from sweeps.plan import Setup, run_config, trained_warmup, warmup_config
 from sweeps.run import prepare, worker_count
-from sweeps.search.pruning import KEPT_SHARE, rungs
+from sweeps.search.promotion import FACTOR, Ladder, rungs
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
-CONTINUED = {"halving": KEPT_SHARE, "none": 1.0}  # share of the trials at a rung that continue
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "fix", "search", "points")
 
 
@@ -127,7 +126,8 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
     steps = ", ".join(map(str, rungs(train))) or "none"
-    yield "rungs", f"at steps {steps}; {CONTINUED[config.pruned_by]:.0%} continue ({config.pruned_by})"
+    passed = f"one trial in {FACTOR} goes on past each" if setup.prune else "all trials go on"
+    yield "rungs", f"at steps {steps}; {passed}"
     changed = differences(TrainConfig().to_dict(), config.train.to_dict())
     changed += differences(_choices(StudyConfig()), _choices(config))
     yield "settings", "; ".join(changed) or "defaults"
@@ -139,16 +139,17 @@ def _choices(config: StudyConfig) -> Mapping[str, Any]:
 
 
 def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple[str, str]]:
-    """Show steps, minutes and disk: at most, and if each rung passes the share of trials that the pruner aims at."""
+    """Show steps, minutes and disk: at most, and if all trials that go on past a rung reach the next."""
     train, device, repeats = setup.config, find_device(config.device), config.seeds or 0
     workers = worker_count(config, device)
     warmup_step, step, checkpoint, picture = _measured(setup, images, device, workers)
-    ends = [train.warmup_steps, *rungs(train), train.steps]
-    share, whole = CONTINUED[config.pruned_by], train.steps - train.warmup_steps
-    one = sum((end - begin) * share**passed for passed, (begin, end) in enumerate(pairwise(ends)))
+    whole = train.steps - train.warmup_steps
+    between = rungs(train) if setup.prune else []
+    counts, ends = Ladder(between, config.total).expected(), [train.warmup_steps, *between, train.steps]
+    expected = sum(count * (end - begin) for count, (begin, end) in zip(counts, pairwise(ends), strict=True))
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
-    steps = [config.total * trial + repeats * whole for trial in (whole, one)]
+    steps = [after + repeats * whole for after in (config.total * whole, expected)]
     before = warmups * train.warmup_steps
     of = "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
     yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {of}"

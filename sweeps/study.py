@@ -24,7 +24,7 @@ from introvae.config import differences
 from introvae.data.image_set import ImageSet
 from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
-from sweeps.search.pruning import FINISHED
+from sweeps.search.rules import FINISHED
 from sweeps.search.samplers import NumberedSampler
 
 DATABASE = "study.db"
@@ -106,12 +106,7 @@ class OwnedStorage(InMemoryStorage):
         self.ids.append(self.database.create_new_trial(self.study, template))
         return super().create_new_trial(study_id, template)
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Leave out the draws that TPE shares with other processes, as there are none."""
-        if not key.startswith("tpe:"):
-            self.database.set_trial_system_attr(self.ids[trial_id], key, value)
-            super().set_trial_system_attr(trial_id, key, value)
-
+    set_trial_system_attr = _written_first("set_trial_system_attr")
     set_trial_state_values = _written_first("set_trial_state_values")
     set_trial_param = _written_first("set_trial_param")
     set_trial_intermediate_value = _written_first("set_trial_intermediate_value")

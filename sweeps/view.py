@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from introvae.training.progress import describe
-from sweeps.search.pruning import FINISHED
+from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial
 
 SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took

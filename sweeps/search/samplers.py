@@ -1,12 +1,14 @@
-"""Samplers whose draws are functions of the study's seed, the trial's number and the finished trials."""
+"""Samplers whose draws are functions of the study's seed, the trial's number and the scores that are known."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.randomness import derive
 
@@ -39,7 +41,7 @@ class NumberedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw all values at once, so that a trial draws the same ones if some of them are stored already."""
-        sampler = self._sampler(trial)
+        sampler, study = self._sampler(trial), _seen(study)
         drawn = sampler.sample_relative(study, trial, dict(sorted(search_space.items())))
         for name, distribution in search_space.items():
             if name not in drawn:
@@ -54,3 +56,30 @@ class NumberedSampler(BaseSampler):
 
     def _sampler(self, trial: FrozenTrial) -> BaseSampler:
         return self.make(seed=derive(self.seed, "sampler", trial.number) % 2**32)
+
+
+class _Seen(InMemoryStorage):
+    """Storage of trials that a sampler only looks at."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self.trials = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self.trials if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep nothing: TPE shares its draws with other processes, of which there are none."""
+
+
+def _seen(study: optuna.Study) -> optuna.Study:
+    """Return a study in which trials that rest at a rung have ended there."""
+    trials = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == TrialState.RUNNING and trial.intermediate_values:
+            trial = copy.copy(trial)
+            trial.state = TrialState.PRUNED
+        trials.append(trial)
+    return optuna.create_study(storage=_Seen(trials), direction="maximize")

@@ -17,7 +17,7 @@ from introvae.runs.record import RunRecord, RunState
 from introvae.training.device import find_device, tune_process
 from introvae.training.trainer import Trainer
 from sweeps.plan import Plan, Setup
-from sweeps.search.pruning import Rules, Stopped
+from sweeps.search.rules import Rules, Stopped
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.ranks import train_together
 

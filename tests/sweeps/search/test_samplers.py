@@ -6,9 +6,11 @@ from pathlib import Path
 import optuna
 import pytest
 from driven import Drawing, alpha_of, complete, drawn_study
+from optuna.trial import TrialState
 
 from introvae.runs.record import RunState
 from sweeps.engines.local import InlineEngine
+from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
@@ -84,3 +86,30 @@ def test_a_trial_that_is_killed_amid_its_draws_draws_the_same(
         patch.setattr(optuna.Trial, "suggest_float", dying)
         assert fill(tmp_path / "cut", "tpe", 13) == []
     assert fill(tmp_path / "cut", "tpe", 13) == whole
+
+
+def resting(value: bool) -> optuna.Study:
+    """Return a study of 20 trials that have come to a rung, with the score of their alpha or without any."""
+    study = optuna.create_study(direction="maximize")
+    for number in range(20):
+        params = {"alpha": 0.1 + 0.045 * number, "beta": 10.0, "margin_ratio": 4.0, "batch_size": 8}
+        known = {10: params["alpha"]} if value else {}
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.RUNNING, params=params, distributions=SPACE.distributions, intermediate_values=known
+            )
+        )
+    return study
+
+
+def test_tpe_learns_from_trials_that_rest_at_a_rung() -> None:
+    def mean(study: optuna.Study) -> float:
+        draws = []
+        for number in range(20, 60):
+            trial = optuna.create_trial(state=TrialState.RUNNING)
+            trial.number = number
+            sampler = NumberedSampler(0, "tpe", SPACE.distributions)
+            draws.append(sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial)))
+        return sum(values["alpha"] for values in draws) / len(draws)
+
+    assert mean(resting(value=True)) > 1.5 * mean(resting(value=False))

@@ -1,0 +1,93 @@
+"""Promotion: which trials go on past a rung, by asynchronous successive halving (Li et al. 2020, arXiv 1810.05934).
+
+Trials are compared by the score that they end with, that of the averaged weights, on fewer images.
+`benchmarks/horizon.py` measures what this saves and costs.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from introvae.config import TrainConfig
+
+FACTOR = 3  # one trial in three goes on past a rung, to three times its steps
+RUNGS = 3  # at most, below the last step
+
+
+def rungs(config: TrainConfig) -> list[int]:
+    """Return the steps before the last at which trials are compared, each with a row of metrics.csv."""
+    after = config.steps - config.warmup_steps
+    logs = {
+        math.ceil((config.warmup_steps + after / FACTOR**power) / config.log_every) for power in range(1, RUNGS + 1)
+    }
+    return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
+
+
+class Ladder:
+    """Scores of a study's trials at its rungs, and which of those that rest there are to go on.
+
+    Args:
+        rungs: Steps at which trials are compared, rising.
+        trials: Number of trials of the whole study.
+
+    Attributes:
+        scores: Scores at each rung, by the number of the trial.
+        resting: The rung at which each trial rests that is neither under way nor ended.
+    """
+
+    def __init__(self, rungs: Sequence[int], trials: int) -> None:
+        self.trials = trials
+        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
+        self.resting: dict[int, int] = {}
+
+    def learn(self, number: int, scores: Mapping[int, float]) -> None:
+        """Note scores of a trial by step; those at other steps than rungs are passed over."""
+        for rung in self.scores.keys() & scores.keys():
+            self.scores[rung][number] = scores[rung]
+
+    def rest(self, number: int, rung: int) -> None:
+        """Have a trial wait at a rung, where its score is known."""
+        self.resting[number] = rung
+
+    def drop(self, number: int) -> None:
+        """Forget a trial that has failed, so that another one takes its place."""
+        self.resting.pop(number, None)
+        for known in self.scores.values():
+            known.pop(number, None)
+
+    def promoted(self, final: bool = False) -> int | None:
+        """Return the trial that is to go on next, the furthest first; None if none is among the best third.
+
+        Args:
+            final: No further trial will reach the rungs: a third is rounded, and at least one.
+        """
+        for rung, known in reversed(self.scores.items()):
+            places = _third(len(known)) if final else len(known) // FACTOR
+            for number in self._ranked(rung)[:places]:
+                if self.resting.get(number) == rung:
+                    return number
+        return None
+
+    def hopeless(self) -> int | None:
+        """Return a resting trial that cannot be among those that go on, however bad all further ones are."""
+        most = self.trials
+        for rung in self.scores:
+            most = _third(most)
+            for number in self._ranked(rung)[most:]:
+                if self.resting.get(number) == rung:
+                    return number
+        return None
+
+    def expected(self) -> list[int]:
+        """Return how many trials of a study without failures are trained to each rung, and to the end."""
+        counts = [self.trials]
+        for _ in self.scores:
+            counts.append(_third(counts[-1]))
+        return counts
+
+    def _ranked(self, rung: int) -> list[int]:
+        known = self.scores[rung]
+        return sorted(known, key=lambda number: (-known[number], number))
+
+
+def _third(count: int) -> int:
+    return max(1, round(count / FACTOR))

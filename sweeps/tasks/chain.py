@@ -1,0 +1,78 @@
+"""Chains: what the driver knows of a trial, which is a task for each rung."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import optuna
+
+from introvae.runs.folder import last_row, log_stamp
+from sweeps.plan import Plan
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.task import Result, Task
+
+
+@dataclass(eq=False)
+class Chain:
+    """A trial that has begun: under way on one of the engine's workers, or at rest.
+
+    Attributes:
+        trial: The trial.
+        reported: Scores that the study knows, by step.
+        constraints: Constraints that it knows from an earlier driver.
+        values: The values that are searched.
+        worker: The worker that runs it, or ran it last.
+        plan: What it trains; None until its warm-up is trained.
+        task: Its last task.
+        future: The result of that task.
+        fence: The fence of the current attempt.
+        reached: The step of the current attempt.
+        deaths: How often a process that ran it has died.
+        since: When its task began.
+        seconds: Seconds that its tasks took, but for a warm-up.
+        begun: The task is known to run.
+        lasted: Seconds for which its tasks have run.
+        silent: Seconds for which its log has not grown.
+        log: Size and time of its log.
+    """
+
+    trial: optuna.Trial
+    reported: dict[int, float]
+    constraints: Mapping[str, float]
+    values: Mapping[str, float]
+    worker: int
+    plan: Plan | None = None
+    task: Task | None = None
+    future: Future[Result] | None = None
+    fence: Fence | None = None
+    reached: int = 0
+    deaths: int = 0
+    since: float = 0.0
+    seconds: float = 0.0
+    begun: bool = False
+    lasted: float = 0.0
+    silent: float = 0.0
+    log: tuple[int, float] | None = None
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.trial.number
+
+    @property
+    def training(self) -> bool:
+        """Whether its task trains it, rather than ends it as pruned."""
+        return self.task is not None and not self.task.pruned
+
+    def look(self, elapsed: float) -> dict[str, float] | None:
+        """Look at the log of its run after some seconds; return the last row if that is new."""
+        assert self.task
+        log = log_stamp(self.task.plan.folder)
+        row = None
+        if log != self.log:
+            self.log, self.silent, self.begun = log, 0.0, True
+            row = last_row(self.task.plan.folder)
+        elif self.begun:
+            self.silent += elapsed
+        self.lasted += elapsed * self.begun
+        return row

@@ -1,0 +1,96 @@
+"""A study in which trials go on past rungs: the best ones to the end, whatever happens to the driver."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from driven import Drawing, alpha_of, complete, drawn_study
+from optuna.trial import TrialState
+
+from introvae.runs.record import RunState
+from sweeps.engines.local import InlineEngine
+from sweeps.search.space import Space
+from sweeps.tasks.task import Result, Task
+
+SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0))
+STEPS = {"steps": 27, "log_every": 1}
+RUNGS = (1, 3, 9)
+
+
+class Killed(BaseException):
+    """End of a driver's process."""
+
+
+class Counting:
+    """Judge by alpha, that notes each task and ends the process at one of them."""
+
+    def __init__(self, killed_at: int = 0, failing: float = 2.0) -> None:
+        self.killed_at, self.failing, self.tasks = killed_at, failing, list[tuple[int, int, bool]]()
+
+    def __call__(self, task: Task) -> Result:
+        self.tasks.append((int(task.plan.folder.name[-3:]), task.until, bool(task.pruned)))
+        if len(self.tasks) == self.killed_at:
+            raise Killed
+        score = alpha_of(task)
+        if task.pruned:
+            return complete(task, score, RunState.PRUNED)
+        if task.until >= 9 and score > self.failing:
+            return complete(task, 0.0, RunState.COLLAPSED)
+        return complete(task, score) if task.until == 27 else Result(step=task.until, score=score)
+
+
+def fill(folder: Path, trials: int, judge: Callable[[Task], Result]) -> optuna.Study:
+    return drawn_study(folder, SPACE, trials, InlineEngine(Drawing(judge)), sampler="random", **STEPS)
+
+
+def ends(study: optuna.Study) -> list[tuple[float, TrialState, list[int]]]:
+    """Return score, state and steps of scores of each trial."""
+    return [(t.params["alpha"], t.state, list(t.intermediate_values)) for t in study.trials]
+
+
+def test_the_best_are_trained_to_the_end_and_the_others_as_far_as_their_places(tmp_path: Path) -> None:
+    judge = Counting()
+    study = fill(tmp_path / "study", 12, judge)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    reached = {t.number: max(t.intermediate_values) for t in study.trials}
+    counts = [sum(step > rung for step in reached.values()) for rung in RUNGS]
+    assert counts[0] in (4, 5, 6) and counts[1] in (1, 2) and counts[2] == 1  # a good one may come late
+    best = max(study.trials, key=lambda trial: trial.params["alpha"])
+    assert study.best_trial.number == best.number and reached[best.number] == 27
+    assert max(alpha for alpha, state, _ in ends(study) if state == TrialState.PRUNED) < best.params["alpha"]
+    assert len(judge.tasks) == len(set(judge.tasks))  # nothing is trained twice
+    assert all(t.value == t.params["alpha"] for t in study.trials)
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_a_small_study_ends_with_a_complete_trial(trials: int, tmp_path: Path) -> None:
+    study = fill(tmp_path / "study", trials, Counting())
+    assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 1
+
+
+def test_a_driver_that_is_killed_anywhere_decides_the_same_later(tmp_path: Path) -> None:
+    whole = Counting()
+    expected = ends(fill(tmp_path / "whole", 12, whole))
+    for killed_at in range(1, len(whole.tasks) + 1):
+        folder, judge = tmp_path / f"cut-{killed_at}", Counting(killed_at)
+        with pytest.raises(Killed):
+            fill(folder, 12, judge)
+        again = Counting()
+        assert ends(fill(folder, 12, again)) == expected
+        assert judge.tasks + again.tasks[1:] == whole.tasks and again.tasks[0] == judge.tasks[-1]
+
+
+def test_trials_that_fail_leave_their_places_to_others(tmp_path: Path) -> None:
+    study = fill(tmp_path / "study", 12, Counting(failing=0.5))
+    (best,) = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    others = [t.params["alpha"] for t in study.trials if t.params["alpha"] <= 0.5]
+    assert best.params["alpha"] == max(others)
+    assert any(t.constraints["failed"] > 0 for t in study.trials)
+
+
+def test_a_larger_total_goes_on_with_what_rests(tmp_path: Path) -> None:
+    fill(tmp_path / "study", 6, Counting())
+    study = fill(tmp_path / "study", 12, Counting())
+    assert len(study.trials) == 12 and all(t.state.is_finished() for t in study.trials)
+    assert study.best_value == max(t.params["alpha"] for t in study.trials)
