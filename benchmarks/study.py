@@ -43,8 +43,9 @@ from sweeps.search.promotion import rungs
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
 from sweeps.tasks.fence import Fence
+from sweeps.tasks.outcome import SECONDS
 from sweeps.tasks.task import Result, Task, Worker
-from sweeps.view import SECONDS, View
+from sweeps.view import View
 
 SIZES = (10, 1000)  # trials before those that are timed
 KEPT = 5

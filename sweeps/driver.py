@@ -1,7 +1,7 @@
-"""The driver: the one process that owns a study. It asks for trials, has an engine run their tasks, prunes, and tells.
+"""The driver: the one process that owns a study. It asks for trials, has an engine run their tasks, and tells.
 
-A trial is a chain of tasks, one for each rung; what comes next is decided here. A trial that was cut off stays RUNNING
-in the study, and the next driver submits it again, from its last checkpoint.
+A trial is a chain of tasks, one for each rung, where it rests until it is promoted or left behind. A trial that was cut
+off, or rests, stays RUNNING in the study, and the next driver goes on with it from its last checkpoint.
 """
 
 import time
@@ -14,9 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from introvae.errors import StoppedError
 from introvae.runs.folder import log_stamp
-from introvae.runs.record import RunRecord, RunState, Scores, write_record
+from introvae.runs.record import RunRecord, RunState
 from sweeps.config import StudyConfig
-from sweeps.dashboard import upload_picture
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
@@ -24,10 +23,10 @@ from sweeps.search.promotion import Ladder, rungs
 from sweeps.search.rules import FINISHED
 from sweeps.tasks.chain import Chain
 from sweeps.tasks.fence import Fence
+from sweeps.tasks.outcome import has_failed, tell, write_failure
 from sweeps.tasks.task import Result, Task
-from sweeps.view import SECONDS, View
+from sweeps.view import View
 
-FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 DEATHS = 3  # of a trial's processes, before it counts as failed
 LOOK_EVERY = 0.1  # seconds between looks at running tasks
 LONGEST_LOOK = 1.0  # seconds that count between two looks, so that no task hangs because its driver did
@@ -56,7 +55,7 @@ class Driver:
         self.ends = [*rungs(setup.config), setup.config.steps]
         self.ladder = Ladder(self.ends[:-1] if setup.prune else [], config.total)
         for trial in known:
-            if trial.constraints.get(FAILED, -1.0) < 0:
+            if not has_failed(trial):
                 self.ladder.learn(trial.number, trial.intermediate_values)
         self.running: dict[int, Chain] = {}  # by worker
         self.resting: dict[int, Chain] = {}  # at rungs, by number
@@ -85,10 +84,6 @@ class Driver:
             engine.close()
         if self.error:
             raise self.error
-
-    @property
-    def ended(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=FINISHED)
 
     @property
     def stopping(self) -> bool:
@@ -132,18 +127,18 @@ class Driver:
         if self.cut_off:
             self._begin(self.cut_off.pop(0))
         elif (number := ladder.hopeless()) is not None:
-            self._leave_behind(number)
+            self._move(number, on=False)
         elif (number := ladder.promoted()) is not None:
-            self._climb(number)
+            self._move(number)
         elif self.asked < self.config.total:
             self.asked += 1
             self._begin()
         elif not self.resting or any(run.training for run in self.running.values()):
             return False
         elif (number := ladder.promoted(final=True)) is not None:
-            self._climb(number)
+            self._move(number)
         else:
-            self._leave_behind(next(iter(self.resting)))
+            self._move(next(iter(self.resting)), on=False)
         return True
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
@@ -183,24 +178,17 @@ class Driver:
         self.resting[run.number] = run
         self.ladder.rest(run.number, rung)
 
-    def _wake(self, number: int) -> tuple[Chain, Plan, int]:
-        """Return a trial that has been at rest, its plan, and the rung that it is at; it has a worker now."""
+    def _move(self, number: int, on: bool = True) -> None:
+        """Train a trial that rests to the next rung or to its end, or else end it where it is."""
         run, rung = self.resting.pop(number), self.ladder.resting.pop(number)
         if run.worker not in self.idle:  # which may hold the run in memory
             run.worker = self.idle[0]
         self.idle.remove(run.worker)
         assert run.plan
-        return run, run.plan, rung
-
-    def _climb(self, number: int) -> None:
-        """Train a trial to the next rung, or to its end."""
-        run, plan, rung = self._wake(number)
-        self._submit(run, plan, min(end for end in self.ends if end > rung))
-
-    def _leave_behind(self, number: int) -> None:
-        """End a trial that does not go on past the rung that it is at."""
-        run, plan, rung = self._wake(number)
-        self._submit(run, plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
+        if on:
+            self._submit(run, run.plan, min(end for end in self.ends if end > rung))
+        else:
+            self._submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
 
     def _submit(self, run: Chain, plan: Plan, until: int, pruned: str = "") -> None:
         if run.fence is None or run.fence.path.parent != plan.folder:
@@ -290,15 +278,7 @@ class Driver:
             self._submit(run, run.task.plan, run.task.until, run.task.pruned)
 
     def _fail(self, run: Chain, reason: str) -> None:
-        measures = {"vae_kl": run.plan.vae_kl} if run.plan and run.plan.warmup else {}
-        record = RunRecord(
-            state=RunState.FAILED, reason=reason, scores=Scores(score=0.0), weights=self.setup.weights, optimized=0.0,
-            measures=measures,
-        )  # fmt: skip
-        folder = self.setup.run_folder(run.trial.number)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_record(folder, record)
-        self._tell(run, record)
+        self._tell(run, write_failure(self.setup, run, reason))
 
     def _free(self, run: Chain) -> None:
         if self.config.isolate:
@@ -307,14 +287,7 @@ class Driver:
 
     def _tell(self, run: Chain, record: RunRecord) -> None:
         """Tell the study how a trial ended, and free its worker."""
-        trial, folder = run.trial, self.setup.run_folder(run.trial.number)
-        trial.set_user_attr(SECONDS, round(run.seconds, 4))
-        trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
-        upload_picture(trial, folder)
-        if FAILED not in run.constraints:
-            trial.set_constraint(FAILED, 1.0 if record.state.failed else -1.0)
-        complete = record.state is RunState.COMPLETE
-        told = self.study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
+        told = tell(self.study, self.setup, run, record)
         if run.plan is None:
             self._leave_warmup(run)
         elif run.fence:
@@ -322,6 +295,7 @@ class Driver:
         if record.state.failed:
             self.ladder.drop(run.number)
         self._free(run)
+        ended = self.study.get_trials(deepcopy=False, states=FINISHED)
         if self.config.keep is not None:
-            keep_best(self.ended, self.setup.run_folder, self.config.keep, self.removed)
-        self.view.finished(run.worker, told, self.ended)
+            keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
+        self.view.finished(run.worker, told, ended)

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from introvae.training.progress import describe
 from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial
+from sweeps.tasks.outcome import SECONDS
 
-SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered

@@ -5,7 +5,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import pruning
 import pytest
 import sqlalchemy
 import torch
@@ -116,26 +115,6 @@ def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> 
 def test_a_rung_is_scored_from_its_checkpoint_and_from_memory(tmp_path: Path) -> None:
     on_disk, in_memory = rung(tmp_path, 1)
     assert on_disk > 0 and in_memory > 0
-
-
-def training(
-    score: float, real: float = 30.0, fakes: float = 35.0, collapse: dict[str, int] | None = None
-) -> pruning.Point:
-    """Return what is kept of a training whose score and energies never change."""
-    steps = range(625, 1225, 25)
-    rows = [{"step": s, "alpha": 0.25, "kl_real": real, "kl_reconstruction": fakes, "kl_sample": 1.0} for s in steps]
-    scores = {str(step): score for step in steps}
-    return {"m": 40.0, "vae_kl": 25.0, "scores": scores, "energies": rows, "collapse": collapse or {}}
-
-
-def test_full_trainings_tell_what_a_study_would_have_pruned() -> None:
-    """Halving prunes at steps 700 and 900, rules before."""
-    early = training(0.9, collapse={"samples alike": 700})
-    assert pruning.rules(early) == {"samples alike": 700}
-    assert pruning.rules(training(0.9, fakes=20.0)) == {"margin never reached": 750}
-    assert pruning.rules(training(0.9, real=500.0)) == {"runaway energy": 625}
-    few = [training(0.5), training(0.4), early, training(0.95), training(0.97, fakes=20.0), training(0.9, real=500.0)]
-    assert pruning.pruned(few) == ([600, 100, 100, 600, 150, 25], [0, 3])
 
 
 def test_published_settings_by_their_margin_ratio() -> None:

@@ -14,7 +14,6 @@ from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0))
-STEPS = {"steps": 27, "log_every": 1}
 RUNGS = (1, 3, 9)
 
 
@@ -41,7 +40,7 @@ class Counting:
 
 
 def fill(folder: Path, trials: int, judge: Callable[[Task], Result]) -> optuna.Study:
-    return drawn_study(folder, SPACE, trials, InlineEngine(Drawing(judge)), sampler="random", **STEPS)
+    return drawn_study(folder, SPACE, trials, InlineEngine(Drawing(judge)), sampler="random", steps=27, log_every=1)
 
 
 def ends(study: optuna.Study) -> list[tuple[float, TrialState, list[int]]]:

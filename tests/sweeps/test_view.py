@@ -18,7 +18,8 @@ from terminal import Terminal
 
 from introvae.training.metrics import COLUMNS
 from sweeps.cli import main
-from sweeps.view import LINE_EVERY, SECONDS, View, duration
+from sweeps.tasks.outcome import SECONDS
+from sweeps.view import LINE_EVERY, View, duration
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
 FIRST = "trial 0: score 0.304, complete; alpha 0.279 m 5.25"
