@@ -40,6 +40,7 @@ from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
 from sweeps.search.promotion import rungs
+from sweeps.search.rules import FINISHED
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
 from sweeps.tasks.fence import Fence
@@ -80,9 +81,10 @@ class Times(View):
         super().__init__(trials, done, quiet=True)
         self.ends: list[tuple[float, float]] = []
 
-    def finished(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial]) -> None:
-        super().finished(worker, trial, known)
-        self.ends.append((time.perf_counter(), time.process_time()))
+    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: int) -> None:
+        super().shown(worker, trial, known, left)
+        if trial.state in FINISHED:
+            self.ends.append((time.perf_counter(), time.process_time()))
 
 
 def earlier(setup: Setup, number: int) -> FrozenTrial:

@@ -7,6 +7,7 @@ off, or rests, stays RUNNING in the study, and the next driver goes on with it f
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import filterfalse
 from pathlib import Path
 
 import optuna
@@ -54,9 +55,8 @@ class Driver:
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
         self.ends = [*rungs(setup.config), setup.config.steps]
         self.ladder = Ladder(self.ends[:-1] if setup.prune else [], config.total)
-        for trial in known:
-            if not has_failed(trial):
-                self.ladder.learn(trial.number, trial.intermediate_values)
+        for trial in filterfalse(has_failed, known):
+            self.ladder.learn(trial.number, trial.intermediate_values)
         self.running: dict[int, Chain] = {}  # by worker
         self.resting: dict[int, Chain] = {}  # at rungs, by number
         self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
@@ -102,12 +102,14 @@ class Driver:
         elapsed, self.looked = min(now - self.looked, LONGEST_LOOK), now
         for run in list(self.running.values()):
             self._look_at(run, elapsed)
-            if self.config.trial_timeout and run.lasted > self.config.trial_timeout:
-                self._abandon(run)
-                self._fail(run, f"not done after {self.config.trial_timeout:g} s")
-            elif run.silent > self.config.silence:
-                self._abandon(run)
-                self._try_again(run, f"its log did not grow for {self.config.silence:g} s")
+            late = self.config.trial_timeout is not None and run.lasted > self.config.trial_timeout
+            if late or run.silent > self.config.silence:
+                del self.running[run.worker]
+                self.engine.kill(run.worker)
+                if late:
+                    self._fail(run, f"not done after {self.config.trial_timeout:g} s")
+                else:
+                    self._try_again(run, f"its log did not grow for {self.config.silence:g} s")
 
     def _look_at(self, run: Chain, elapsed: float) -> None:
         if row := run.look(elapsed):
@@ -123,19 +125,18 @@ class Driver:
 
     def _begin_next(self) -> bool:
         """Give an idle worker what is most urgent; return False if nothing is before a task has ended."""
-        ladder = self.ladder
         if self.cut_off:
             self._begin(self.cut_off.pop(0))
-        elif (number := ladder.hopeless()) is not None:
+        elif (number := self.ladder.hopeless()) is not None:
             self._move(number, on=False)
-        elif (number := ladder.promoted()) is not None:
+        elif (number := self.ladder.promoted()) is not None:
             self._move(number)
         elif self.asked < self.config.total:
             self.asked += 1
             self._begin()
         elif not self.resting or any(run.training for run in self.running.values()):
             return False
-        elif (number := ladder.promoted(final=True)) is not None:
+        elif (number := self.ladder.promoted(final=True)) is not None:
             self._move(number)
         else:
             self._move(next(iter(self.resting)), on=False)
@@ -143,16 +144,11 @@ class Driver:
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
-        trial = optuna.Trial(self.study, known._trial_id) if known else self.study.ask()  # no public call goes on
-        point = self.setup.point(trial.number)
-        values = self.setup.space.suggest(trial, point)
-        if point and known is None:
-            trial.set_user_attr("point", dict(point))
-        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
-        run = Chain(trial, reported, constraints, values, self.idle[0])
-        if rungs := [rung for rung in reported if rung in self.ladder.scores]:
+        run = Chain.begin(self.study, self.setup, self.idle[0], known)
+        if rungs := [rung for rung in run.reported if rung in self.ladder.scores]:
             self._plan(run)
-            self._rest(run, max(rungs))
+            self.resting[run.number] = run
+            self.ladder.rest(run.number, max(rungs))
         else:
             self.idle.pop(0)
             self._advance(run)
@@ -173,10 +169,6 @@ class Driver:
         if not run.reported:
             run.trial.set_user_attr("m", run.plan.config.m)
         return run.plan
-
-    def _rest(self, run: Chain, rung: int) -> None:
-        self.resting[run.number] = run
-        self.ladder.rest(run.number, rung)
 
     def _move(self, number: int, on: bool = True) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
@@ -215,9 +207,12 @@ class Driver:
             except StoppedError as stopped:
                 self.error = self.error or stopped
             return
-        run.reached = result.step
         if run.plan:
-            run.seconds += time.monotonic() - run.since
+            seconds = time.monotonic() - run.since
+            run.seconds += seconds
+            if run.training:
+                self.view.trained(result.step - max(run.task.since, self.setup.config.warmup_steps), seconds)
+        run.reached = result.step
         self.view.say(result.said)
         if result.error:
             self.error = self.error or result.error
@@ -244,8 +239,10 @@ class Driver:
         elif self.stopping:
             return
         elif result.score is not None and self.setup.prune:
-            self._rest(run, task.until)
+            self.resting[run.number] = run
+            self.ladder.rest(run.number, task.until)
             self._free(run)
+            self._show(run)
         else:
             self._submit(run, plan, min(end for end in self.ends if end > task.until and end >= result.step))
 
@@ -262,10 +259,6 @@ class Driver:
             run.trial.report(score, step)
             run.reported[step] = score
             self.ladder.learn(run.number, {step: score})
-
-    def _abandon(self, run: Chain) -> None:
-        del self.running[run.worker]
-        self.engine.kill(run.worker)
 
     def _try_again(self, run: Chain, reason: str, crashed: bool = False) -> None:
         """Begin another attempt at a task whose process is gone, unless this has happened too often."""
@@ -287,7 +280,7 @@ class Driver:
 
     def _tell(self, run: Chain, record: RunRecord) -> None:
         """Tell the study how a trial ended, and free its worker."""
-        told = tell(self.study, self.setup, run, record)
+        tell(self.study, self.setup, run, record)
         if run.plan is None:
             self._leave_warmup(run)
         elif run.fence:
@@ -298,4 +291,12 @@ class Driver:
         ended = self.study.get_trials(deepcopy=False, states=FINISHED)
         if self.config.keep is not None:
             keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
-        self.view.finished(run.worker, told, ended)
+        self._show(run)
+
+    def _show(self, run: Chain) -> None:
+        """Show a trial that has ended or come to a rung."""
+        known = self.study.get_trials(deepcopy=False)
+        done = (TrialState.COMPLETE,) if self.setup.prune else FINISHED
+        begin, ended = self.setup.config.warmup_steps, sum(trial.state in done for trial in known)
+        left = self.ladder.steps_left([begin, *self.ends], ended)
+        self.view.shown(run.worker, known[run.number], known, left)

@@ -4,10 +4,8 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr
-from datetime import datetime
-from statistics import mean
 from typing import NoReturn, TextIO
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,14 +14,11 @@ from tqdm import tqdm
 from introvae.training.progress import describe
 from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial
-from sweeps.tasks.outcome import SECONDS
 
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered
 WIDTH = 48  # columns behind a bar, padded so that the bar keeps its length
-LATEST = 20  # trials whose mean cost tells the time left, because pruning makes later trials shorter
-FEWEST = 3  # trials needed to tell it
 
 
 class View:
@@ -36,7 +31,8 @@ class View:
     def __init__(self, trials: int, done: int, workers: int = 1, quiet: bool = False) -> None:
         self.trials, self.done, self.workers, self.quiet = trials, done, workers, quiet
         self.live = sys.stderr.isatty() and not quiet
-        self.shown = time.monotonic()
+        self.last_line = time.monotonic()
+        self.steps, self.seconds = 0, 0.0
 
     def __enter__(self) -> "View":
         self.stack, self.stderr = ExitStack(), sys.stderr
@@ -63,20 +59,33 @@ class View:
             self._draw(1 + worker, label, step, steps, text.ljust(WIDTH - len(str(step))))
         elif label == "warm-up" and not self.quiet:
             now = time.monotonic()
-            if now - self.shown >= LINE_EVERY or step == steps:
+            if now - self.last_line >= LINE_EVERY or step == steps:
                 print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
-                self.shown = now
+                self.last_line = now
 
-    def finished(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial]) -> None:
-        """Show a trial that a worker has just ended, given all `known` ones of the study that have."""
+    def trained(self, steps: int, seconds: float) -> None:
+        """Note what a worker has trained after a warm-up, which tells the time left."""
+        self.steps, self.seconds = self.steps + steps, self.seconds + seconds
+
+    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: int) -> None:
+        """Show a trial that has just ended, or come to a rung.
+
+        Args:
+            worker: The worker that ran it.
+            trial: The trial.
+            known: All trials of the study.
+            left: Steps that the study has still to train.
+        """
         done = sum(trial.state in FINISHED and trial.number < self.trials for trial in known)
-        leader = _leader(known) + _left(known, self.trials - done, self.workers)
+        leader = _leader(known)
+        if left and self.steps:
+            leader += f", {duration(left * self.seconds / self.steps / self.workers)} left"
         if self.live:
-            self._print_above(_ended(trial), sys.stdout)
+            self._print_above(_described(trial), sys.stdout)
             self._draw(0, "study", done, self.trials, leader)
             self._draw(1 + worker, "idle")
         elif not self.quiet:
-            print(f"{_ended(trial)}; {leader}", flush=True)
+            print(f"{_described(trial)}; {leader}", flush=True)
 
     def _bar(self, position: int) -> "tqdm[NoReturn]":
         columns, rows = _room(self.stderr)
@@ -120,31 +129,34 @@ class Lines(io.TextIOBase):
         return len(text)
 
 
-def _ended(trial: FrozenTrial) -> str:
-    """Describe how a trial ended, and its values."""
+def _described(trial: FrozenTrial) -> str:
+    """Describe how a trial ended, or how far it is, and its values."""
     attributes = trial.user_attrs
     values = trial.params | attributes.get("point", {})
     numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
     if "m" in attributes and "m" not in values:
         numbers += f" m {attributes['m']:.4g}"
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"
-    return f"trial {trial.number}: {score}, {attributes['outcome']}; {numbers}"
+    if trial.state not in FINISHED:
+        score = _at_rung(trial)
+    outcome = f", {attributes['outcome']}" if trial.state in FINISHED else ""
+    return f"trial {trial.number}: {score}{outcome}; {numbers}"
 
 
-def _leader(trials: Iterable[FrozenTrial]) -> str:
-    best = best_trial(trials)
-    return f"best {best.value:.3f} (trial {best.number})" if best else "none complete"
+def _at_rung(trial: FrozenTrial) -> str:
+    step = max(trial.intermediate_values)
+    return f"{trial.intermediate_values[step]:.3f} at step {step}"
 
 
-def _left(trials: Sequence[FrozenTrial], missing: int, workers: int) -> str:
-    """Return the time that the missing trials will take the workers, "" if it is too early to tell."""
-    timed = [trial for trial in trials if trial.state in FINISHED and SECONDS in trial.user_attrs]
-    if len(timed) < FEWEST or missing <= 0:
-        return ""
-    timed.sort(key=lambda trial: trial.datetime_complete or datetime.max)
-    cost = mean(trial.user_attrs[SECONDS] for trial in timed[-LATEST:])
-    none_short = all(trial.state == TrialState.COMPLETE for trial in timed)
-    return f", {'at most ' if none_short else ''}{duration(cost * missing / min(workers, missing))} left"
+def _leader(trials: Sequence[FrozenTrial]) -> str:
+    """Describe the best trial: the one with the highest score of those that have come furthest."""
+    if best := best_trial(trials):
+        return f"best {best.value:.3f} (trial {best.number})"
+    under_way = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.intermediate_values]
+    if not under_way:
+        return "none complete"
+    first = max(under_way, key=lambda trial: max(trial.intermediate_values.items()))
+    return f"best {_at_rung(first)} (trial {first.number})"
 
 
 def duration(seconds: float) -> str:

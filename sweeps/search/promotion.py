@@ -6,6 +6,7 @@ Trials are compared by the score that they end with, that of the averaged weight
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from introvae.config import TrainConfig
 
@@ -83,6 +84,17 @@ class Ladder:
         for _ in self.scores:
             counts.append(_third(counts[-1]))
         return counts
+
+    def steps_left(self, ends: Sequence[int], ended: int) -> int:
+        """Return the steps that are still to be trained if no further trial fails.
+
+        Args:
+            ends: The step at which trials begin, the rungs, and the last step.
+            ended: Number of trials that have been trained to the end.
+        """
+        reached = [*(len(known) for known in self.scores.values()), ended]
+        parts = zip(self.expected(), reached, pairwise(ends), strict=True)
+        return sum(max(0, expected - known) * (end - begin) for expected, known, (begin, end) in parts)
 
     def _ranked(self, rung: int) -> list[int]:
         known = self.scores[rung]

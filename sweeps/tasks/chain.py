@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Self
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from introvae.runs.folder import last_row, log_stamp
-from sweeps.plan import Plan
+from sweeps.plan import Plan, Setup
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 
@@ -53,6 +55,17 @@ class Chain:
     lasted: float = 0.0
     silent: float = 0.0
     log: tuple[int, float] | None = None
+
+    @classmethod
+    def begin(cls, study: optuna.Study, setup: Setup, worker: int, known: FrozenTrial | None) -> Self:
+        """Ask for a trial and draw its values, or go on with one that an earlier driver has begun."""
+        trial = optuna.Trial(study, known._trial_id) if known else study.ask()  # no public call goes on with a trial
+        point = setup.point(trial.number)
+        values = setup.space.suggest(trial, point)
+        if point and known is None:
+            trial.set_user_attr("point", dict(point))
+        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
+        return cls(trial, reported, constraints, values, worker)
 
     @property
     def number(self) -> int:

@@ -12,8 +12,8 @@ SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 
 
-def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> FrozenTrial:
-    """Tell the study how a trial has ended, and return it."""
+def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> None:
+    """Tell the study how a trial has ended."""
     trial = run.trial
     trial.set_user_attr(SECONDS, round(run.seconds, 4))
     trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
@@ -21,7 +21,7 @@ def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> Fr
     if FAILED not in run.constraints:
         trial.set_constraint(FAILED, 1.0 if record.state.failed else -1.0)
     complete = record.state is RunState.COMPLETE
-    return study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
+    study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
 
 
 def has_failed(trial: FrozenTrial) -> bool:

@@ -70,20 +70,20 @@ def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
         assert terminal.lines()[1].startswith("warm-up    50%|█") and terminal.lines()[2] == "starting"
         view.progress(0, "trial-000", 600, row(300))
         view.progress(1, "trial-001", 600, row(450))
-        view.finished(0, KNOWN[0], KNOWN[:1])
+        view.shown(0, KNOWN[0], KNOWN[:1], 0)
         assert terminal.lines()[2] == "idle"
         view.progress(0, "trial-002", 600, row(600))
-        view.finished(1, KNOWN[1], KNOWN[:2])
+        view.shown(1, KNOWN[1], KNOWN[:2], 0)
         lines = terminal.lines()
         assert lines[:2] == [FIRST, SECOND]
         assert re.fullmatch(r"study +40%\|█+[^|]*\| 2/5, best 0\.304 \(trial 0\)", lines[2])
         assert re.fullmatch(rf"trial-002 100%\|█+\| 600/600, {LOSSES}", lines[3])
         assert lines[4:] == ["idle"]
         view.progress(1, "trial-003", 600, row(450))
-        view.finished(0, KNOWN[2], KNOWN)
+        view.shown(0, KNOWN[2], KNOWN, 0)
         lines = terminal.lines()
         assert lines[2] == THIRD and lines[4] == "idle"
-        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\), 12 s left", lines[3])
+        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\)", lines[3])
         assert re.fullmatch(rf"trial-003  75%\|█+[^|]*\| 450/600, {LOSSES}", lines[5])
         assert all(len(line) <= 80 for line in lines)
 
@@ -92,7 +92,7 @@ def test_bars_are_gone_at_the_end() -> None:
     with screen() as terminal:
         with pytest.raises(KeyboardInterrupt), View(trials=5, done=0, workers=3) as view:
             view.progress(1, "trial-000", 600, row(300))
-            view.finished(1, KNOWN[0], KNOWN[:1])
+            view.shown(1, KNOWN[0], KNOWN[:1], 0)
             raise KeyboardInterrupt
         assert terminal.lines() == [FIRST]
         assert (terminal.screen.cursor.y, terminal.screen.cursor.x) == (1, 0)
@@ -114,7 +114,7 @@ def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
             for step in range(1, 20):
                 view.progress(0, "trial-000", 20, row(step))
                 view.progress(1, "trial-001", 20, row(step))
-            view.finished(2, KNOWN[2], KNOWN)
+            view.shown(2, KNOWN[2], KNOWN, 0)
             begun = [line[:10].rstrip() for line in terminal.lines()]
             printed = -(-len(THIRD) // columns)
             assert begun[printed:] == ["study", "trial-000", "trial-001", "idle"]
@@ -126,7 +126,7 @@ def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
         with View(trials=50, done=0, workers=64) as view:
             for worker in range(64):
                 view.progress(worker, f"trial-{worker:03d}", 20, row(1))
-            view.finished(0, KNOWN[0], KNOWN[:1])
+            view.shown(0, KNOWN[0], KNOWN[:1], 0)
             lines = terminal.lines()
             assert lines[0] == FIRST and lines[1].startswith("study")
             assert "more hidden" in lines[-1]
@@ -148,7 +148,7 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
         view.progress(0, "warm-up", 20, row(10))
         view.progress(0, "warm-up", 20, row(20))
         view.progress(0, "trial-000", 30, row(30))
-        view.finished(0, KNOWN[0], KNOWN[:1])
+        view.shown(0, KNOWN[0], KNOWN[:1], 0)
         view.say("warning: checkpoint.pt cannot be used\n")
     shown = capsys.readouterr()
     assert shown.out == f"{FIRST}; {BEST}\n"
@@ -171,35 +171,47 @@ def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_en
 def test_quiet_shows_only_what_goes_wrong() -> None:
     with screen() as terminal, View(trials=5, done=0, quiet=True) as view:
         view.progress(0, "warm-up", 20, row(20))
-        view.finished(0, KNOWN[0], KNOWN[:1])
+        view.shown(0, KNOWN[0], KNOWN[:1], 0)
         assert terminal.lines() == []
         view.say("warning: checkpoint.pt cannot be used\n")
         assert terminal.lines() == ["warning: checkpoint.pt cannot be used"]
 
 
-def told(
-    capsys: pytest.CaptureFixture[str], seconds: list[float], trials: int, workers: int = 1, short: int = 0
-) -> str:
-    """Return what is said of a study whose ended trials took these seconds; the last `short` of them were pruned."""
-    whole = len(seconds) - short
-    states = [TrialState.COMPLETE] * whole + [TrialState.PRUNED] * short
-    known = [
-        ended(number, 0.1, "", state, took) for number, (took, state) in enumerate(zip(seconds, states, strict=True))
-    ]
-    with View(trials=trials, done=0, workers=workers) as view:
-        view.finished(0, known[-1], known)
+def told(capsys: pytest.CaptureFixture[str], left: int, workers: int = 1, steps: int = 100) -> str:
+    """Return what is said of a study with steps left, whose workers have trained `steps` steps of half a second."""
+    with View(trials=3, done=0, workers=workers) as view:
+        view.trained(steps // 2, steps / 4)
+        view.trained(steps - steps // 2, steps / 4)
+        view.shown(0, KNOWN[0], KNOWN[:1], left)
     return capsys.readouterr().out.partition("m 5.25; ")[2].strip()
 
 
-def test_the_time_left_follows_the_cost_of_a_trial_and_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
-    best = "best 0.100 (trial 0)"
-    assert told(capsys, [60, 60], 50) == best  # too early to tell
-    assert told(capsys, [60, 60, 60], 13) == f"{best}, at most 10 min left"
-    assert told(capsys, [60, 60, 12], 13, short=1) == f"{best}, 7 min left"
-    assert told(capsys, [60, 60, 12], 13, short=1, workers=4) == f"{best}, 2 min left"
-    assert told(capsys, [60, 60, 12], 4, short=1, workers=4) == f"{best}, 44 s left"
-    assert told(capsys, [600.0] * 5 + [12.0] * 20, 30, short=20) == f"{best}, 60 s left"
-    assert told(capsys, [60, 60, 60], 3) == best
+def test_the_time_left_follows_the_speed_of_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, left=100, steps=0) == BEST  # too early to tell
+    assert told(capsys, left=100) == f"{BEST}, 50 s left"
+    assert told(capsys, left=1000, workers=2) == f"{BEST}, 4 min left"
+    assert told(capsys, left=0) == BEST
+
+
+def test_trials_at_a_rung_are_shown_and_lead_until_one_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    def at_rung(number: int, scores: dict[int, float]) -> FrozenTrial:
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING, params={"alpha": 0.279}, distributions={"alpha": ALPHA},
+            user_attrs={"m": 5.25}, intermediate_values=scores,
+        )  # fmt: skip
+        trial.number = number
+        return trial
+
+    known = [at_rung(0, {20: 0.4}), at_rung(1, {20: 0.3, 60: 0.2})]
+    with View(trials=3, done=0) as view:
+        view.shown(0, known[0], known[:1], 0)
+        view.shown(0, known[1], known, 0)
+        view.shown(0, KNOWN[0], [*known, KNOWN[0]], 0)
+    assert capsys.readouterr().out.splitlines() == [
+        "trial 0: 0.400 at step 20; alpha 0.279 m 5.25; best 0.400 at step 20 (trial 0)",
+        "trial 1: 0.200 at step 60; alpha 0.279 m 5.25; best 0.200 at step 60 (trial 1)",
+        f"{FIRST}; {BEST}",
+    ]
 
 
 def test_durations() -> None:
