@@ -103,8 +103,10 @@ def earlier(setup: Setup, number: int) -> FrozenTrial:
 
 
 def setup_of(out: Path, before: int, trials: int) -> tuple[Setup, StudyConfig]:
-    """Return a study of the default settings whose warm-up has left its log."""
-    config = StudyConfig(trials=before + trials, keep=KEPT, out=out, study=f"study-{before}", device="cpu", quiet=True)
+    """Return a study of the default settings, without pruning, whose warm-up has left its log."""
+    config = StudyConfig(
+        trials=before + trials, keep=KEPT, out=out, study=f"study-{before}", pruner="none", device="cpu", quiet=True
+    )
     setup, _ = prepare(config)
     warmup, train = setup.warmup_folder(setup.config), setup.config
     warmup.mkdir(parents=True)

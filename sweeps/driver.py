@@ -297,6 +297,6 @@ class Driver:
         """Show a trial that has ended or come to a rung."""
         known = self.study.get_trials(deepcopy=False)
         done = (TrialState.COMPLETE,) if self.setup.prune else FINISHED
-        begin, ended = self.setup.config.warmup_steps, sum(trial.state in done for trial in known)
-        left = self.ladder.steps_left([begin, *self.ends], ended)
+        ended = sum(trial.state in done for trial in known)
+        left = self.ladder.steps_left(self.setup.config.warmup_steps, self.ends[-1], ended)
         self.view.shown(run.worker, known[run.number], known, left)

@@ -85,15 +85,16 @@ class Ladder:
             counts.append(_third(counts[-1]))
         return counts
 
-    def steps_left(self, ends: Sequence[int], ended: int) -> int:
-        """Return the steps that are still to be trained if no further trial fails.
+    def steps_left(self, begin: int, end: int, ended: int) -> int:
+        """Return the steps from `begin` to `end` that are still to be trained if no further trial fails.
 
         Args:
-            ends: The step at which trials begin, the rungs, and the last step.
+            begin: The step at which trials begin.
+            end: The step at which they end.
             ended: Number of trials that have been trained to the end.
         """
         reached = [*(len(known) for known in self.scores.values()), ended]
-        parts = zip(self.expected(), reached, pairwise(ends), strict=True)
+        parts = zip(self.expected(), reached, pairwise([begin, *self.scores, end]), strict=True)
         return sum(max(0, expected - known) * (end - begin) for expected, known, (begin, end) in parts)
 
     def _ranked(self, rung: int) -> list[int]:

@@ -22,9 +22,8 @@ class TwoWorkers(InlineEngine):
     capacity = 2
 
 
-def test_a_trial_is_compared_at_the_same_step_with_those_that_have_ended(tmp_path: Path) -> None:
-    """Trials that run beside it do not count: the second would be pruned if the first, which is better, did."""
-    scores = [{2: 0.5, 4: 0.1}, {2: 0.2, 4: 0.05}, {2: 0.6, 4: 0.2}, {2: 0.3, 4: 0.3}]
+def test_the_best_at_a_rung_goes_on_whoever_runs_beside_it(tmp_path: Path) -> None:
+    scores = [{2: 0.5}, {2: 0.2}, {2: 0.6, 4: 0.2}, {2: 0.3}]
 
     def judge(task: Task) -> Result:
         if task.pruned:
@@ -34,8 +33,9 @@ def test_a_trial_is_compared_at_the_same_step_with_those_that_have_ended(tmp_pat
         return Result(step=task.until, score=scores[int(task.plan.folder.name[-1])][task.until])
 
     study = drawn_study(tmp_path / "study", SPACE, 4, TwoWorkers(Drawing(judge)), steps=7)
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED]
-    assert study.trials[3].intermediate_values == {2: 0.3}
+    pruned, complete_ = TrialState.PRUNED, TrialState.COMPLETE
+    assert [trial.state for trial in study.trials] == [pruned, pruned, complete_, pruned]
+    assert [list(trial.intermediate_values) for trial in study.trials] == [[2], [2], [2, 4, 7], [2]]
 
 
 class Crashing(TwoWorkers):
