@@ -51,7 +51,7 @@ def command_line() -> Parser:
     add("--search", type=searched, default={}, metavar="NAME=LO:HI,...", help=text)
     add("--points", metavar="FILE|NAME", help="first train a CSV of settings, or a shipped one")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
-    add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
+    add("--pruner", choices=PRUNERS, metavar="NAME", help="halving: a third goes on; none [points alone: none]")
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
     add_config_options(parser.add_argument_group("training"), leave_out=NO_FLAG)

@@ -118,7 +118,7 @@ def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("all trials go on")
     assert " 18 checkpoints of " in shown["disk"]
     shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="halving"))
-    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith("33% continue (halving)")
+    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith(" goes on past each")
     shown = lines(study_config(tmp_path, TRAIN, search={"alpha_decoder": (0.1, 1.0)}))
     assert shown["steps"].endswith(" 8 of them in 1 warm-up")
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
