@@ -11,13 +11,14 @@ import torch
 from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
 from analysis.report.repeats import repeats, repeats_text
-from analysis.report.runs import read_runs
+from analysis.report.runs import Run, read_runs
 from analysis.report.table import ranked, text_table
 from analysis.report.write import CSV, GRID, write_report
 from introvae.data.image_set import ImageSet, load_images
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
+from sweeps.card import card
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Driver, Stop
 from sweeps.engines.base import Engine
@@ -26,7 +27,7 @@ from sweeps.engines.local import InlineEngine, LocalEngine
 from sweeps.plan import Setup
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
-from sweeps.seeds import repeats_of, write_spread
+from sweeps.seeds import repeats_of
 from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study
 from sweeps.tasks.task import Worker
 from sweeps.view import View
@@ -65,6 +66,22 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         >>> len(study.trials)
         2
     """
+    study, setup, done = _fill(config, stop)
+    if not done:
+        return study
+    best, seeds = best_trial(study.trials), list[Run]()
+    if config.seeds and best is None:
+        print("no trial is complete, so there is no best setting to repeat")
+    elif config.seeds and best:
+        _, again, done = _fill(repeats_of(config, setup, best), stop)
+        seeds = read_runs(again.folder) if done else []
+    if text := card(setup.folder, ranked(read_runs(setup.folder)), seeds):
+        print(f"\n{text}")
+    return study
+
+
+def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
+    """Run the trials of a study, and write its report if all have ended; return whether they have."""
     setup, images = prepare(config)
     with lock(setup.folder), database_errors(setup.folder):
         sampler = NumberedSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
@@ -85,19 +102,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
             print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
         else:
             summarize(setup)
-    if config.seeds and not missing:
-        _repeat_best(config, setup, study, stop)
-    return study
-
-
-def _repeat_best(config: StudyConfig, setup: Setup, study: optuna.Study, stop: Stop) -> None:
-    best = best_trial(study.trials)
-    if best is None:
-        print("no trial is complete, so there is no best setting to repeat")
-        return
-    repeats = repeats_of(config, setup, best)
-    if not missing_trials(run_study(repeats, stop), repeats.total):
-        print(f"\n{write_spread(config.out / str(repeats.study))}")
+    return study, setup, not missing
 
 
 def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:

@@ -5,20 +5,20 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from studies import make_run, read_scores, study_config
+from studies import make_run, study_config
 
 from introvae.runs.folder import read_config
 from sweeps.points import Point
 from sweeps.run import prepare, run_study, summarize
-from sweeps.seeds import repeats_of, write_spread
+from sweeps.seeds import repeats_of
 from sweeps.study import best_trial
 
 
 @pytest.mark.slow
 def test_the_best_setting_is_repeated_over_seeds(
-    tmp_path: Path, forgiving: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Repeats have the searched values and warm-ups of their own, and their spread is printed and kept."""
+    """Repeats have the searched values, and warm-ups of their own."""
     monkeypatch.setattr("sweeps.run.summarize", lambda *_: None)
     config = study_config(
         tmp_path, {"seed": 5}, points=(Point(alpha=0.1, beta=40.0, margin_ratio=2.0),), trials=None, seeds=2,
@@ -34,11 +34,6 @@ def test_the_best_setting_is_repeated_over_seeds(
     assert all((run.alpha, run.beta, run.lr) == (0.1, 40.0, best.params["lr"]) for run in runs)
     assert all(run.warmup_beta == first.warmup_beta for run in runs) and runs[0].m != runs[1].m
     assert len(list((folder / ".warmup").iterdir())) == 2
-    scores = [read_scores(folder / f"trial-00{number}") for number in range(2)]
-    mean = sum(score["score"] for score in scores if score) / 2
-    kept = (folder / "seeds.txt").read_text()
-    assert f"score            {mean:8.4g}  sd " in kept and "\nKL in nats  " in kept
-    assert kept.count("\n") == 8 and capsys.readouterr().out.endswith(f"\n\n{kept}")
 
 
 def test_without_a_complete_trial_nothing_is_repeated(
@@ -62,15 +57,6 @@ def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -
     assert repeats.points == tuple(Point(alpha=0.2, beta=1e6, m=30.0, seed=seed) for seed in range(3))
     assert (repeats.study, repeats.total, repeats.pruned_by) == (f"{setup.folder.name}-best-4", 3, "none")
     assert repeats.train.warmup_beta == setup.config.warmup_beta and not repeats.fix and repeats.seeds is None
-
-
-def test_runs_without_measures_count_in_the_score(tmp_path: Path) -> None:
-    make_run(tmp_path / "a", "complete", 0.5)
-    make_run(tmp_path / "b", "diverged", 0.0)
-    lines = write_spread(tmp_path).splitlines()
-    assert lines[0] == f"{tmp_path.name}, 2 seeds: 1 complete, 1 diverged"
-    assert lines[1] == "score                0.25  sd 0.35"
-    assert lines[2].startswith("reconstruction   in 1 of the runs only") and len(lines) == 8
 
 
 def test_a_study_ends_with_its_repeated_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

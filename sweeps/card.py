@@ -1,0 +1,35 @@
+"""The card of a study's winner: its setting, what it is worth, its pictures, and the command that trains it longer."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.report.repeats import repeats
+from analysis.report.runs import Run
+from analysis.report.table import cell
+from introvae.runs.record import RunState
+
+LONGER = 4  # times the steps, in the command
+
+
+def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = ()) -> str:
+    """Describe the winner of a study; "" if no run is complete.
+
+    Args:
+        folder: The study's folder.
+        runs: Its runs, best first.
+        seeds: Runs that repeat the winner with other seeds.
+    """
+    best = runs[0] if runs and runs[0].state is RunState.COMPLETE else None
+    if best is None or best.config is None:
+        return ""
+    setting = ", ".join(f"{name} {cell(name, value)}" for name, value in best.parameters.items())
+    if "m" in best.parameters:
+        setting += f" nats (m/KL {cell('m/KL', best.margin_ratio)})" if best.margin_ratio else " nats"
+    lines = [f"winner: {best.name}, {setting}", f"  test score {best.test.score:.3f} ± {best.test.stderr:.3f}"]
+    if found := repeats(seeds):
+        lines[-1] += f"; over {len(seeds)} new seeds {found[0].test}"
+    lines.append(f"  pictures: {best.pictures['last']}")
+    out = folder.parent / f"{folder.name}-longer"
+    words = ["introvae-train", "--from", str(folder), "--best", "--steps", str(LONGER * best.config.steps)]
+    return "\n".join([*lines, f"  longer: {shlex.join([*words, '--out', str(out)])}"])
