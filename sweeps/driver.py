@@ -127,20 +127,15 @@ class Driver:
         """Give an idle worker what is most urgent; return False if nothing is before a task has ended."""
         if self.cut_off:
             self._begin(self.cut_off.pop(0))
-        elif (number := self.ladder.hopeless()) is not None:
-            self._move(number, on=False)
-        elif (number := self.ladder.promoted()) is not None:
-            self._move(number)
-        elif self.asked < self.config.total:
+            return True
+        training = any(run.training for run in self.running.values())
+        move = self.ladder.next(self.asked < self.config.total, training)
+        if move == ("begin", -1):
             self.asked += 1
             self._begin()
-        elif not self.resting or any(run.training for run in self.running.values()):
-            return False
-        elif (number := self.ladder.promoted(final=True)) is not None:
-            self._move(number)
-        else:
-            self._move(next(iter(self.resting)), on=False)
-        return True
+        elif move:
+            self._move(move[1], on=move[0] == "promote")
+        return move is not None
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
@@ -170,7 +165,7 @@ class Driver:
             run.trial.set_user_attr("m", run.plan.config.m)
         return run.plan
 
-    def _move(self, number: int, on: bool = True) -> None:
+    def _move(self, number: int, on: bool) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
         run, rung = self.resting.pop(number), self.ladder.resting.pop(number)
         if run.worker not in self.idle:  # which may hold the run in memory

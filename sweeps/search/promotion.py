@@ -7,11 +7,15 @@ Trials are compared by the score that they end with, that of the averaged weight
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 from introvae.config import TrainConfig
 
 FACTOR = 3  # one trial in three goes on past a rung, to three times its steps
 RUNGS = 3  # at most, below the last step
+
+Move = Literal["begin", "promote", "leave"]
+"""Begin a trial, train one that rests to the next rung or to its end, or end it where it rests."""
 
 
 def rungs(config: TrainConfig) -> list[int]:
@@ -54,6 +58,24 @@ class Ladder:
         self.resting.pop(number, None)
         for known in self.scores.values():
             known.pop(number, None)
+
+    def next(self, more: bool, training: bool) -> tuple[Move, int] | None:
+        """Return what is most urgent, and the trial that it is about, or -1; None if nothing is for now.
+
+        Args:
+            more: Whether there are trials that have not begun.
+            training: Whether any trial is being trained.
+        """
+        if (number := self.hopeless()) is not None:
+            return "leave", number
+        if (number := self.promoted()) is not None:
+            return "promote", number
+        if more:
+            return "begin", -1
+        if training or not self.resting:
+            return None
+        number = self.promoted(final=True)
+        return ("promote", number) if number is not None else ("leave", min(self.resting))
 
     def promoted(self, final: bool = False) -> int | None:
         """Return the trial that is to go on next, the furthest first; None if none is among the best third.
