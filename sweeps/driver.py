@@ -237,7 +237,8 @@ class Driver:
             self.resting[run.number] = run
             self.ladder.rest(run.number, task.until)
             self._free(run)
-            self._show(run)
+            if self.ladder.hopeless() != run.number:  # which its end will show
+                self._show(run)
         else:
             self._submit(run, plan, min(end for end in self.ends if end > task.until and end >= result.step))
 
