@@ -81,7 +81,7 @@ class Times(View):
         super().__init__(trials, done, quiet=True)
         self.ends: list[tuple[float, float]] = []
 
-    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: int) -> None:
+    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: float | None) -> None:
         super().shown(worker, trial, known, left)
         if trial.state in FINISHED:
             self.ends.append((time.perf_counter(), time.process_time()))
@@ -123,7 +123,7 @@ def fill(out: Path, before: int, trials: int, profile: bool = False) -> list[tup
     study = open_study(setup.folder, {}, NumberedSampler(0, "tpe", setup.space.distributions))  # as a new process would
     view = Times(config.total, before)
     with view, profiled(profile):
-        Driver(setup, config, study, view).fill(InlineEngine(Idle()))
+        Driver(setup, config, study, view, InlineEngine(Idle())).fill()
     return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(view.ends)]
 
 

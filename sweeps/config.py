@@ -14,7 +14,7 @@ from sweeps.points import Point
 
 Range = tuple[float, float]
 TRIALS = 50
-AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial")
+AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial", "budget", "patience")
 ENGINES = ("local", "ray", "slurm")
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("halving", "none")
@@ -42,6 +42,9 @@ class StudyConfig:
         sampler: "tpe" or "random".
         pruner: "halving" or "none"; by default halving, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
+        budget: Steps that all trials together may train after their warm-ups; the best trial is finished within it.
+        hours: Hours that these steps may take all workers, at the speed so far.
+        patience: Number of trials without a better one after which none is begun any more.
         seeds: Number of seeds over which the best setting is repeated afterwards.
         out: Folder that holds studies.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -81,6 +84,9 @@ class StudyConfig:
     sampler: str = "tpe"
     pruner: str | None = None
     optimize: str = "score"
+    budget: int | None = None
+    hours: float | None = None
+    patience: int | None = None
     seeds: int | None = None
     out: Path = PREDICTIONS
     device: str = "auto"
@@ -108,6 +114,11 @@ class StudyConfig:
             raise UserError("--objective is soft, which has no m; a study takes --objective intro")
         if self.seeds is not None and self.seeds < 2:
             raise UserError(f"--seeds is {self.seeds}; allowed: 2 or more")
+        if self.hours is not None and not 0 < self.hours < math.inf:
+            raise UserError(f"--hours is {self.hours}; allowed: more than 0")
+        whole = self.train.steps - self.train.warmup_steps
+        if self.budget is not None and self.budget < whole:
+            raise UserError(f"--budget is {self.budget}; one trial takes {whole} steps after its warm-up")
         if self.sampler not in SAMPLERS:
             raise UserError(f"--sampler is {self.sampler!r}; allowed: {', '.join(SAMPLERS)}")
         if self.pruner not in (*PRUNERS, None):

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -145,8 +144,7 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     warmup_step, step, checkpoint, picture = _measured(setup, images, device, workers)
     whole = train.steps - train.warmup_steps
     between = rungs(train) if setup.prune else []
-    counts, ends = Ladder(between, config.total).expected(), [train.warmup_steps, *between, train.steps]
-    expected = sum(count * (end - begin) for count, (begin, end) in zip(counts, pairwise(ends), strict=True))
+    expected = Ladder([train.warmup_steps, *between, train.steps], config.total).steps_left(0)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
     steps = [after + repeats * whole for after in (config.total * whole, expected)]

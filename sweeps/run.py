@@ -88,21 +88,22 @@ def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
         study = open_study(setup.folder, settings(setup, config, images), sampler)
         say = partial(print, flush=True) if not config.quiet else lambda line: None
         say(f"study {setup.folder}: {opening(setup, config.total)}")
+        done = True
         if missing := missing_trials(study, config.total):
             if study.trials:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
                 say(f"continuing with trial {missing[0]}{where}")
             engine = make_engine(config, setup, images)
             with View(config.total, config.total - len(missing), engine.capacity, config.quiet) as view:
-                driver = Driver(setup, config, study, view, stop)
-                if isinstance(engine, InlineEngine):
-                    engine.worker.look = driver.look
-                driver.fill(engine)
-        if missing := missing_trials(study, config.total):
-            print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
-        else:
+                done = Driver(setup, config, study, view, engine, stop).fill()
+            missing = missing_trials(study, config.total)
+        if missing and done:
+            say(f"ended after {config.total - len(missing)} of {config.total} trials, by {limits(config)}")
+        if done or not missing:
             summarize(setup)
-    return study, setup, not missing
+        else:
+            print(f"introvae-sweep: {stopped(setup, config.total, missing)}", file=sys.stderr)
+    return study, setup, done or not missing
 
 
 def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
@@ -171,6 +172,12 @@ def opening(setup: Setup, trials: int) -> str:
     if listed := min(len(setup.points), trials):
         ranges.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
     return ", ".join(ranges)
+
+
+def limits(config: StudyConfig) -> str:
+    """Describe what may end a study before all trials are done."""
+    limited = {name: getattr(config, name) for name in ("budget", "hours", "patience")}
+    return ", ".join(f"--{name} {value:g}" for name, value in limited.items() if value is not None)
 
 
 def has_checkpoint(setup: Setup, number: int) -> bool:

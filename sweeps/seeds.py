@@ -19,5 +19,6 @@ def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyCon
     points = tuple(Point(**given, seed=setup.config.seed + index) for index in range(config.seeds or 0))
     return replace(
         config, train=replace(setup.config, **searched(values)), points=points, trials=None, pruner="none", seeds=None,
+        budget=None, hours=None, patience=None,
         study=f"{setup.folder.name}-best-{best.number}", alpha=None, beta=None, m=None, fix={}, search={},
     )  # fmt: skip

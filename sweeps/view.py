@@ -32,7 +32,6 @@ class View:
         self.trials, self.done, self.workers, self.quiet = trials, done, workers, quiet
         self.live = sys.stderr.isatty() and not quiet
         self.last_line = time.monotonic()
-        self.steps, self.seconds = 0, 0.0
 
     def __enter__(self) -> "View":
         self.stack, self.stderr = ExitStack(), sys.stderr
@@ -63,23 +62,19 @@ class View:
                 print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
                 self.last_line = now
 
-    def trained(self, steps: int, seconds: float) -> None:
-        """Note what a worker has trained after a warm-up, which tells the time left."""
-        self.steps, self.seconds = self.steps + steps, self.seconds + seconds
-
-    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: int) -> None:
+    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: float | None) -> None:
         """Show a trial that has just ended, or come to a rung.
 
         Args:
             worker: The worker that ran it.
             trial: The trial.
             known: All trials of the study.
-            left: Steps that the study has still to train.
+            left: Seconds that the study still takes, 0 at its end; None if that is not known.
         """
         done = sum(trial.state in FINISHED and trial.number < self.trials for trial in known)
         leader = _leader(known)
-        if left and self.steps:
-            leader += f", {duration(left * self.seconds / self.steps / self.workers)} left"
+        if left:
+            leader += f", {duration(left)} left"
         if self.live:
             self._print_above(_described(trial), sys.stdout)
             self._draw(0, "study", done, self.trials, leader)

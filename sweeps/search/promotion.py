@@ -5,7 +5,7 @@ Trials are compared by the score that they end with, that of the averaged weight
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -31,7 +31,7 @@ class Ladder:
     """Scores of a study's trials at its rungs, and which of those that rest there are to go on.
 
     Args:
-        rungs: Steps at which trials are compared, rising.
+        ends: The step at which trials begin, the rungs, and the last step.
         trials: Number of trials of the whole study.
 
     Attributes:
@@ -39,9 +39,9 @@ class Ladder:
         resting: The rung at which each trial rests that is neither under way nor ended.
     """
 
-    def __init__(self, rungs: Sequence[int], trials: int) -> None:
-        self.trials = trials
-        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
+    def __init__(self, ends: Sequence[int], trials: int) -> None:
+        self.ends, self.trials = ends, trials
+        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in ends[1:-1]}
         self.resting: dict[int, int] = {}
 
     def learn(self, number: int, scores: Mapping[int, float]) -> None:
@@ -59,23 +59,35 @@ class Ladder:
         for known in self.scores.values():
             known.pop(number, None)
 
-    def next(self, more: bool, training: bool) -> tuple[Move, int] | None:
+    def next(
+        self, more: bool, training: bool, complete: bool = False, room: Callable[[int], bool] = lambda steps: True
+    ) -> tuple[Move, int] | None:
         """Return what is most urgent, and the trial that it is about, or -1; None if nothing is for now.
 
         Args:
             more: Whether there are trials that have not begun.
             training: Whether any trial is being trained.
+            complete: Whether any trial has been trained to the end.
+            room: Tells whether so many further steps may be trained. Where they may not, the best trial is trained to
+                the end if none has been, and nothing else.
         """
         if (number := self.hopeless()) is not None:
             return "leave", number
-        if (number := self.promoted()) is not None:
+        number = self.promoted(final=not (more or training))
+        if number is not None and room(self._missing(number)):
             return "promote", number
-        if more:
+        best = self.best()
+        first = 0 if best is None else self.ends[1] - self.ends[0]  # before the best is finished
+        if number is None and more and room(first + self._missing(best)):
             return "begin", -1
-        if training or not self.resting:
+        if training or best is None:
             return None
-        number = self.promoted(final=True)
-        return ("promote", number) if number is not None else ("leave", min(self.resting))
+        return ("leave", min(self.resting)) if complete else ("promote", best)
+
+    def best(self) -> int | None:
+        """Return the best of the trials at rest: the one with the highest score of those that have come furthest."""
+        ranks = {number: (rung, self.scores[rung][number]) for number, rung in self.resting.items()}
+        return max(ranks, key=ranks.__getitem__, default=None)
 
     def promoted(self, final: bool = False) -> int | None:
         """Return the trial that is to go on next, the furthest first; None if none is among the best third.
@@ -107,17 +119,15 @@ class Ladder:
             counts.append(_third(counts[-1]))
         return counts
 
-    def steps_left(self, begin: int, end: int, ended: int) -> int:
-        """Return the steps from `begin` to `end` that are still to be trained if no further trial fails.
-
-        Args:
-            begin: The step at which trials begin.
-            end: The step at which they end.
-            ended: Number of trials that have been trained to the end.
-        """
+    def steps_left(self, ended: int) -> int:
+        """Return the steps that are still to be trained if no further trial fails, and `ended` have come to the end."""
         reached = [*(len(known) for known in self.scores.values()), ended]
-        parts = zip(self.expected(), reached, pairwise([begin, *self.scores, end]), strict=True)
+        parts = zip(self.expected(), reached, pairwise(self.ends), strict=True)
         return sum(max(0, expected - known) * (end - begin) for expected, known, (begin, end) in parts)
+
+    def _missing(self, number: int | None) -> int:
+        """Return the steps that a trial at rest lacks, or one that has not begun."""
+        return self.ends[-1] - (self.ends[0] if number is None else self.resting[number])
 
     def _ranked(self, rung: int) -> list[int]:
         known = self.scores[rung]

@@ -26,10 +26,7 @@ from sweeps.view import View
 def drive(setup: Setup, config: StudyConfig, study: optuna.Study, engine: Engine, stop: Stop = lambda: False) -> None:
     """Fill a study, without a word."""
     with View(config.total, 0, engine.capacity, quiet=True) as view:
-        driver = Driver(setup, config, study, view, stop)
-        if isinstance(engine, InlineEngine):
-            engine.worker.look = driver.look
-        driver.fill(engine)
+        Driver(setup, config, study, view, engine, stop).fill()
 
 
 def study_of(setup: Setup, config: StudyConfig) -> optuna.Study:
@@ -78,6 +75,7 @@ def drawn_study(
     sampler: str = "tpe",
     seed: int = 0,
     stop: Stop = lambda: False,
+    limits: Mapping[str, Any] | None = None,
     **train: Any,
 ) -> optuna.Study:
     """Begin or continue a study, by default of trials without a warm-up and with one task each; return it."""
@@ -86,5 +84,6 @@ def drawn_study(
         spectrum=torch.ones(8), folder=folder, weights={"score": 1.0}, points=points,
     )  # fmt: skip
     study = open_study(folder, {}, NumberedSampler(seed, sampler, space.distributions, points))
-    drive(setup, StudyConfig(trials=trials, out=folder.parent, device="cpu"), study, engine, stop)
+    config = StudyConfig(train=setup.config, trials=trials, out=folder.parent, device="cpu", **dict(limits or {}))
+    drive(setup, config, study, engine, stop)
     return study

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 
 from introvae.runs.record import RunState
 from sweeps.engines.local import InlineEngine
+from sweeps.search.budget import Budget, Pace
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
@@ -39,8 +41,9 @@ class Counting:
         return complete(task, score) if task.until == 27 else Result(step=task.until, score=score)
 
 
-def fill(folder: Path, trials: int, judge: Callable[[Task], Result]) -> optuna.Study:
-    return drawn_study(folder, SPACE, trials, InlineEngine(Drawing(judge)), sampler="random", steps=27, log_every=1)
+def fill(folder: Path, trials: int, judge: Callable[[Task], Result], **limits: Any) -> optuna.Study:
+    engine = InlineEngine(Drawing(judge))
+    return drawn_study(folder, SPACE, trials, engine, sampler="random", limits=limits, steps=27, log_every=1)
 
 
 def ends(study: optuna.Study) -> list[tuple[float, TrialState, list[int]]]:
@@ -93,3 +96,44 @@ def test_a_larger_total_goes_on_with_what_rests(tmp_path: Path) -> None:
     study = fill(tmp_path / "study", 12, Counting())
     assert len(study.trials) == 12 and all(t.state.is_finished() for t in study.trials)
     assert study.best_value == max(t.params["alpha"] for t in study.trials)
+
+
+def steps(study: optuna.Study) -> int:
+    return sum(max(trial.intermediate_values) for trial in study.trials)
+
+
+@pytest.mark.parametrize("budget", [27, 28, 60, 100])
+def test_a_budget_is_kept_and_the_best_trial_finished_within_it(budget: int, tmp_path: Path) -> None:
+    study = fill(tmp_path / "study", 40, Counting(), budget=budget)
+    assert len(study.trials) < 40 and all(t.state.is_finished() for t in study.trials)
+    assert budget - 27 < steps(study) <= budget
+    complete_ = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert [t.value for t in complete_] == [max(t.params["alpha"] for t in study.trials)] or len(complete_) > 1
+    judge = Counting()
+    assert ends(fill(tmp_path / "study", 40, judge, budget=budget)) == ends(study) and not judge.tasks
+    larger = fill(tmp_path / "study", 40, Counting(), budget=2 * budget)
+    assert budget < steps(larger) <= 2 * budget and ends(larger)[: len(study.trials)] == ends(study)
+
+
+def test_a_driver_that_is_killed_keeps_its_budget(tmp_path: Path) -> None:
+    whole = Counting()
+    expected = ends(fill(tmp_path / "whole", 40, whole, budget=60))
+    for killed_at in range(1, len(whole.tasks) + 1, 3):
+        folder = tmp_path / f"cut-{killed_at}"
+        with pytest.raises(Killed):
+            fill(folder, 40, Counting(killed_at), budget=60)
+        assert ends(fill(folder, 40, Counting(), budget=60)) == expected
+
+
+def test_no_trial_begins_once_many_have_brought_no_better_one(tmp_path: Path) -> None:
+    study = fill(tmp_path / "study", 40, Counting(), patience=5)
+    assert len(study.trials) == study.best_trial.number + 6 and all(t.state.is_finished() for t in study.trials)
+
+
+def test_hours_are_counted_by_the_speed_so_far() -> None:
+    budget, pace = Budget(hours=1.0), Pace(workers=2)
+    assert budget.allows(10**9, pace)  # nothing is known
+    pace.trained(100, 50.0)
+    pace.trained(100, 150.0)
+    assert budget.allows(7200, pace) and not budget.allows(7201, pace)  # a second for each step of two workers
+    assert not Budget(steps=100, hours=1.0).allows(101, pace)

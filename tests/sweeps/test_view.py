@@ -177,20 +177,11 @@ def test_quiet_shows_only_what_goes_wrong() -> None:
         assert terminal.lines() == ["warning: checkpoint.pt cannot be used"]
 
 
-def told(capsys: pytest.CaptureFixture[str], left: int, workers: int = 1, steps: int = 100) -> str:
-    """Return what is said of a study with steps left, whose workers have trained `steps` steps of half a second."""
-    with View(trials=3, done=0, workers=workers) as view:
-        view.trained(steps // 2, steps / 4)
-        view.trained(steps - steps // 2, steps / 4)
+@pytest.mark.parametrize(("left", "shown"), [(None, ""), (0.0, ""), (50.0, ", 50 s left"), (240.0, ", 4 min left")])
+def test_the_time_left(left: float | None, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with View(trials=3, done=0) as view:
         view.shown(0, KNOWN[0], KNOWN[:1], left)
-    return capsys.readouterr().out.partition("m 5.25; ")[2].strip()
-
-
-def test_the_time_left_follows_the_speed_of_the_workers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, left=100, steps=0) == BEST  # too early to tell
-    assert told(capsys, left=100) == f"{BEST}, 50 s left"
-    assert told(capsys, left=1000, workers=2) == f"{BEST}, 4 min left"
-    assert told(capsys, left=0) == BEST
+    assert capsys.readouterr().out == f"{FIRST}; {BEST}{shown}\n"
 
 
 def test_trials_at_a_rung_are_shown_and_lead_until_one_is_complete(capsys: pytest.CaptureFixture[str]) -> None:

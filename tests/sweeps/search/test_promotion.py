@@ -14,7 +14,7 @@ def test_rungs_lie_between_the_warm_up_and_the_end_a_factor_of_three_apart() -> 
 
 def ladder(trials: int, **scores: dict[int, float]) -> Ladder:
     """Return a ladder with rungs 10, 20 and 30 at which trials have scores and the last ones rest."""
-    found = Ladder([10, 20, 30], trials)
+    found = Ladder([0, 10, 20, 30, 90], trials)
     for name, by_rung in scores.items():
         number = int(name.removeprefix("t"))
         found.learn(number, by_rung)
@@ -64,12 +64,48 @@ def test_a_failed_trial_leaves_its_place_to_another() -> None:
 
 
 def test_expected_numbers_of_trials() -> None:
-    assert Ladder([10, 20, 30], 50).expected() == [50, 17, 6, 2]
-    assert Ladder([], 50).expected() == [50]
-    assert Ladder([10, 20], 1).expected() == [1, 1, 1]
+    assert Ladder([0, 10, 20, 30, 90], 50).expected() == [50, 17, 6, 2]
+    assert Ladder([0, 90], 50).expected() == [50]
+    assert Ladder([0, 10, 20, 30], 1).expected() == [1, 1, 1]
 
 
 def test_scores_at_other_steps_are_passed_over() -> None:
-    found = Ladder([10], 3)
+    found = Ladder([0, 10, 90], 3)
     found.learn(0, {5: 0.1, 10: 0.2, 40: 0.3})
     assert found.scores == {10: {0: 0.2}}
+
+
+def test_the_steps_that_are_left() -> None:
+    found = ladder(9, t0={10: 0.5, 20: 0.4}, t1={10: 0.3})
+    assert found.steps_left(0) == 7 * 10 + 2 * 10 + 1 * 10 + 1 * 60
+    assert found.steps_left(1) == 7 * 10 + 2 * 10 + 1 * 10
+    assert Ladder([0, 90], 5).steps_left(2) == 3 * 90
+
+
+def test_what_is_most_urgent() -> None:
+    four = {f"t{number}": {10: number / 10} for number in range(4)}
+    assert ladder(9).next(more=True, training=False) == ("begin", -1)
+    assert ladder(9).next(more=False, training=False) is None
+    assert ladder(9, **four).next(more=True, training=True) == ("leave", 0)
+    assert ladder(12, **four).next(more=True, training=True) == ("promote", 3)
+    two = {name: four[name] for name in ("t0", "t1")}
+    assert ladder(12, **two).next(more=True, training=True) == ("begin", -1)
+    assert ladder(12, **two).next(more=False, training=True) is None
+    assert ladder(12, **two).next(more=False, training=False) == ("promote", 1)
+
+
+def test_without_room_the_best_trial_is_finished_and_nothing_else() -> None:
+    two = {"t0": {10: 0.4}, "t1": {10: 0.5}}
+
+    def next_move(budget: int, complete: bool = False, training: bool = False) -> object:
+        return ladder(12, **two).next(True, training, complete, lambda steps: steps <= budget)
+
+    assert next_move(10 + 80) == ("begin", -1)  # and then the best of those that rest
+    assert next_move(89, training=True) is None
+    assert next_move(89) == ("promote", 1) == next_move(0)
+    assert next_move(89, complete=True) == ("leave", 0)
+    assert ladder(12).next(True, False, False, lambda steps: steps <= 89) is None  # nor would one fit
+    assert ladder(12).next(True, False, False, lambda steps: steps <= 90) == ("begin", -1)
+    three = ladder(12, **two, t2={10: 0.1})
+    assert three.next(True, True, False, lambda steps: steps <= 80) == ("promote", 1)
+    assert three.next(True, True, False, lambda steps: steps <= 79) is None
