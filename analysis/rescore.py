@@ -17,10 +17,10 @@ from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
 from introvae.nn.networks import IntroVAE
 from introvae.runs.folder import CHECKPOINT, check_images
-from introvae.runs.record import RunState, read_record
+from introvae.runs.record import RUNGS, RunState, read_record
 from introvae.training.state import load_run
 
-KEPT = ("fid", "kid", "lite0_kid")  # beginnings of the names of measures that are computed on request only
+KEPT = ("fid", "kid", "lite0_kid", RUNGS)  # beginnings of the names of measures that are not computed each time
 
 
 def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:

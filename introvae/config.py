@@ -78,7 +78,7 @@ class TrainConfig:
     hinge: str = option("sample", "margin for each image or for their mean", ("sample", "batch"))
     beta_neg: float = option(256.0, "soft: weight of fakes' KL in the encoder's loss")
     gamma_r: float = option(0.0, "soft: weight of fakes' own reconstruction in the decoder's loss")
-    steps: int = option(5200, "updates of both networks, warm-up included")
+    steps: int = option(3600, "updates of both networks, warm-up included")
     warmup_steps: int = option(2000, "first steps, as a plain VAE")
     warmup_beta: float | None = option(None, "beta of the warm-up [beta]")
     batch_size: int = option(16, "images per step")

@@ -121,9 +121,11 @@ class Driver:
 
     def _tired(self, known: list[FrozenTrial]) -> bool:
         """Tell whether the latest trials, as many as `patience` says, have brought no better one."""
+        if self.config.patience is None:
+            return False
         ranks = {trial.number: max(trial.intermediate_values.items(), default=(0, 0.0)) for trial in known}
         best = max(ranks, key=lambda number: (ranks[number], -number), default=0)
-        return self.config.patience is not None and self.asked - best > self.config.patience
+        return self.asked - best > self.config.patience
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""

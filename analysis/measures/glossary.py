@@ -12,6 +12,7 @@ SCORE: Entries = {
     "structure": ("0 to 1", "likeness of samples to real images as sharp as they are, by a network's features"),
     "diversity": ("0 to 1", "distinctness of samples, and coverage of the real images, by the same features"),
     "informativeness": ("0 to 1", "closeness of each reconstruction to its own input, by rank among all inputs"),
+    "rungs": ("step, 0 to 1", "scores at the steps at which the trials of a study are compared"),
 }
 RECONSTRUCTION: Entries = {
     "mse": ("", "mean squared error per pixel"),

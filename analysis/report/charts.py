@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
 from analysis.report.runs import Run
+from introvae.runs.record import RUNGS, RunState
 
 FADED = 0.1  # share of the runs that have the lowest color of the map
 FEW_TRIALS = 50  # Optuna's PedAnovaImportanceEvaluator asks for 5 trials among the best 10 %
@@ -18,6 +19,7 @@ NEAR = 2.0  # factor beyond the smallest and largest beta within which the predi
 PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL",
               "predictedRatio": "m/predicted KL"}  # fmt: skip
 SCORE = "validation score, 1 is best"
+COMPLETE, OTHERS = "#3b8fd0", "#8c8c8c"  # colors of lines, on white and on black
 
 Panel = dict[str, Any]
 Points = Sequence[tuple[Run, Mapping[str, float]]]  # runs, and the numbers that are known of each
@@ -72,6 +74,7 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     points = [(run, numbers(run)) for run in runs]
     found = [
         _sweep_map(points),
+        _rungs(runs),
         *(_score_against(points, name) for name in PARAMETERS),
         _importance(points),
         _predicted_against_measured(points),
@@ -107,6 +110,40 @@ def _sweep_map(points: Points) -> Chart | None:
         else:
             caption += f"; that is {'left' if limit < min(betas) else 'right'} of this chart."
     return Chart(name="map", title="Map of the sweep", caption=caption, panels=[panel])
+
+
+def _rungs(runs: Sequence[Run]) -> Chart | None:
+    """Chart the scores at rungs of a study's trials, as far as these were trained."""
+    lines, ends = [], dict[str, tuple[float, float]]()
+    for run in reversed(runs):  # the best on top
+        if known := _scores_by_step(run):
+            x, y = zip(*known, strict=True)
+            color = COMPLETE if run.state is RunState.COMPLETE else OTHERS
+            lines.append({"label": run.name, "x": x, "y": y, "color": color})
+            ends[run.name] = known[-1]
+    if not lines:
+        return None
+    points = {"label": "", "run": list(ends), "x": [x for x, _ in ends.values()], "y": [y for _, y in ends.values()]}
+    panel = {
+        "x": "steps after the warm-up", "y": SCORE, "xLog": True, "yLog": False, "lines": lines, "points": [points],
+        "legend": False, "large": True,
+    }  # fmt: skip
+    caption = (
+        f"Each line is one of {len(lines)} trials, which rests where it ends or has been trained on from there; those "
+        "that came to the last step are blue. Scores at rungs are of fewer images."
+    )
+    return Chart(name="rungs", title="Scores at rungs", caption=caption, panels=[panel])
+
+
+def _scores_by_step(run: Run) -> list[tuple[float, float]]:
+    """Return the scores of a run by its steps after the warm-up, the last one that of its end; none without rungs."""
+    rungs, warmup = run.measures.get(RUNGS), run.config.warmup_steps if run.config else 0
+    if not isinstance(rungs, list) or not rungs:
+        return []
+    known = [tuple(pair) for pair in rungs if isinstance(pair, list) and len(pair) == 2 and all(map(is_finite, pair))]
+    if run.state is RunState.COMPLETE and is_finite(run.scores.score):
+        known.append((run.step, run.scores.score))
+    return sorted((step - warmup, score) for step, score in known if step > warmup)
 
 
 def _score_against(points: Points, name: str) -> Chart | None:

@@ -103,6 +103,8 @@ class Scores:
     informativeness: float = math.nan
 
 
+RUNGS = "rungs"  # the measure of a study's trial: pairs of a step and the score by which trials were compared there
+
 SCORE_NAMES = tuple(f.name for f in fields(Scores))
 
 

@@ -71,7 +71,8 @@ class Runner:
             run.fence, run.reached = Fence.claim(plan.folder), 0
         run.task = Task(
             setup=self.setup, plan=plan, until=until, attempt=run.fence.attempt, device=self.config.device,
-            processes=self.config.processes_per_trial, since=run.reached, pruned=pruned,
+            processes=self.config.processes_per_trial, since=run.reached, reported=dict(run.reported),
+            pruned=pruned,
         )  # fmt: skip
         run.log, run.silent, run.since = log_stamp(plan.folder), 0.0, time.monotonic()
         run.begun = not self.engine.queues

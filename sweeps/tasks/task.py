@@ -1,8 +1,8 @@
 """Tasks: the links of a trial's chain. Each trains a run from its last checkpoint to a step, scores it, and returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import StringIO
 
 import torch
@@ -13,7 +13,7 @@ from analysis.measures.score import score_images, weighted
 from analysis.outputs import outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_out_of_memory
-from introvae.runs.record import RunRecord, RunState
+from introvae.runs.record import RUNGS, RunRecord, RunState
 from introvae.training.device import find_device, tune_process
 from introvae.training.trainer import Trainer
 from sweeps.plan import Plan, Setup
@@ -38,6 +38,7 @@ class Task:
         processes: Processes that train the run together.
         since: The step that the attempt has reached; 0 for its first task. A worker that still holds the run there
             need not read its checkpoint.
+        reported: Scores of the trial that its study knows, by step.
         pruned: Reason for which the run, which has reached `until`, is ended as pruned; "" to train it.
     """
 
@@ -49,6 +50,7 @@ class Task:
     threads: int | None = None
     processes: int = 1
     since: int = 0
+    reported: Mapping[int, float] = field(default_factory=dict)
     pruned: str = ""
 
 
@@ -134,6 +136,7 @@ class Worker:
         record = finish(
             plan.folder, plan.config, trainer.images, None if diverged else trainer.evaluated, state=state,
             reason=reason, weights=setup.weights, spectrum=setup.spectrum, vae_kl=plan.vae_kl,
+            further=_rungs(task, score),
         )  # fmt: skip
         return Result(step=trainer.step, score=score, record=record)
 
@@ -192,6 +195,13 @@ class Worker:
         scores = score_images(outputs.real, outputs.reconstructions, outputs.samples)
         collapse = image_collapse(real, outputs.reconstructions, outputs.samples)
         return weighted(vars(scores), setup.weights), collapse
+
+
+def _rungs(task: Task, score: float | None) -> dict[str, list[tuple[int, float]]]:
+    """Return the scores of a trial at rungs, that of this task's step among them, as a measure."""
+    known = dict(task.reported) | ({} if score is None else {task.until: score})
+    pairs = [(step, known[step]) for step in sorted(known) if step < task.plan.config.steps]
+    return {RUNGS: pairs} if pairs else {}
 
 
 def _one_line(error: BaseException) -> str:

@@ -121,6 +121,7 @@ def test_a_trial_is_trained_scored_and_recorded(setup: Setup, run: Run) -> None:
     assert picture.read_bytes() == (folder / "images" / "step-000330.png").read_bytes()
     assert list(trial.intermediate_values) == [310, 330]
     assert trial.intermediate_values[330] == pytest.approx(scores["score"])
+    assert scores["measures"]["rungs"] == [[310, trial.intermediate_values[310]]]
     assert read_config(folder) == plan_trial(setup, 0, VALUES).config
     assert scores["measures"]["vae_kl"] == pytest.approx(read_config(folder).m / 2)
     assert last_picture(folder) == folder / "images" / "step-000330.png"

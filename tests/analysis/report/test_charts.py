@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,17 @@ def test_predicted_kl_is_set_against_measured_kl(runs: list[Run]) -> None:
     assert (corrected["run"], corrected["x"], corrected["y"]) == (["best", "early"], [10, 10], [8, 9])
     assert (linear["run"], linear["x"], linear["y"]) == (["best"], [9], [8])
     assert panel["diagonal"] == "equal" and panel["xLog"] and panel["yLog"]
+
+
+def test_scores_at_rungs_are_drawn_as_far_as_trials_were_trained() -> None:
+    complete_ = make("best", score=0.9, warmup_steps=8, rungs=[[10, 0.4], [14, 0.5]])
+    complete_ = replace(complete_, step=20)
+    left = make("left", RunState.PRUNED, warmup_steps=8, rungs=[[10, 0.3]])
+    damaged = make("damaged", warmup_steps=8, rungs=["x", [10], [8, 0.1], [12, math.nan]], score=math.nan)
+    (panel,) = find([complete_, left, damaged], "rungs").panels
+    assert [(line["label"], line["x"], line["y"]) for line in panel["lines"]] == [
+        ("left", (2,), (0.3,)), ("best", (2, 6, 12), (0.4, 0.5, 0.9)),
+    ]  # fmt: skip
+    (ends,) = panel["points"]
+    assert (ends["run"], ends["x"], ends["y"]) == (["left", "best"], [2, 12], [0.3, 0.9])
+    assert len({line["color"] for line in panel["lines"]}) == 2
