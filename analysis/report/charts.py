@@ -126,7 +126,7 @@ def _rungs(runs: Sequence[Run]) -> Chart | None:
     points = {"label": "", "run": list(ends), "x": [x for x, _ in ends.values()], "y": [y for _, y in ends.values()]}
     panel = {
         "x": "steps after the warm-up", "y": SCORE, "xLog": True, "yLog": False, "lines": lines, "points": [points],
-        "legend": False, "large": True,
+        "legend": False,
     }  # fmt: skip
     caption = (
         f"Each line is one of {len(lines)} trials, which rests where it ends or has been trained on from there; those "

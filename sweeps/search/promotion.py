@@ -73,7 +73,9 @@ class Ladder:
         """
         if (number := self.hopeless()) is not None:
             return "leave", number
-        number = self.promoted(final=not (more or training))
+        number = self.promoted()
+        if number is None and not (more or training):
+            number = self.promoted(final=True)
         if number is not None and room(self._missing(number)):
             return "promote", number
         best = self.best()
@@ -93,10 +95,11 @@ class Ladder:
         """Return the trial that is to go on next, the furthest first; None if none is among the best third.
 
         Args:
-            final: No further trial will reach the rungs: a third is rounded, and at least one.
+            final: No further trial begins: a third is rounded, and at least one, and the furthest come last.
         """
-        for rung, known in reversed(self.scores.items()):
-            places = _third(len(known)) if final else len(known) // FACTOR
+        for rung in sorted(self.scores, reverse=not final):
+            known = len(self.scores[rung])
+            places = _third(known) if final else known // FACTOR
             for number in self._ranked(rung)[:places]:
                 if self.resting.get(number) == rung:
                     return number

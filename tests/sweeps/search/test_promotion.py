@@ -46,6 +46,14 @@ def test_at_the_end_a_third_is_rounded_and_one_goes_on_everywhere() -> None:
     assert ladder(5, **five).promoted() == 4
 
 
+def test_at_the_end_lower_rungs_come_first() -> None:
+    found = ladder(5, t0={10: 0.5, 20: 0.5}, t1={10: 0.4}, t2={10: 0.3}, t3={10: 0.2}, t4={10: 0.1})
+    assert found.next(more=False, training=False) == ("leave", 2)  # two of five go on
+    for number in (2, 3, 4):
+        del found.resting[number]
+    assert found.next(more=False, training=False) == ("promote", 1)
+
+
 def test_trials_whose_places_are_taken_are_hopeless() -> None:
     scores = {f"t{number}": {10: number / 10} for number in range(4)}
     assert ladder(9, **scores).hopeless() == 0  # three of nine go on
