@@ -42,7 +42,8 @@ def test_at_the_end_a_third_is_rounded_and_one_goes_on_everywhere() -> None:
     assert ladder(2, t0={10: 0.4}, t1={10: 0.5}).promoted(final=True) == 1
     assert ladder(2, t0={10: 0.4}, t1={10: 0.5, 20: 0.1}).promoted(final=True) == 1
     five = {f"t{number}": {10: number / 10} for number in range(5)}
-    assert ladder(5, **five | {"t4": {10: 0.4, 20: 0.4, 30: 0.4}}).promoted(final=True) == 4
+    higher = {"t4": {10: 0.4, 20: 0.4, 30: 0.4}, "t3": {10: 0.3, 20: 0.3}}
+    assert ladder(5, **five | higher).promoted(final=True) == 4  # one of two had gone on from 20
     assert ladder(5, **five).promoted() == 4
 
 
