@@ -43,11 +43,11 @@ from sweeps.tasks.task import MOST_AT_RUNGS
 
 CPU = torch.device("cpu")
 SETTINGS, SEEDS = 32, 3
-RUNGS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # of the steps after the warm-up
-KEPT = (1 / 8, 1 / 2, 1)  # of which pictures are kept
+STEPS = (25, 50, 75, 200, 400, 550, 800, 1200, 1600)  # after the warm-up; 75, 200 and 550 are a study's rungs
+KEPT = (200, 550, 1600)  # of which pictures are kept
 ENERGIES = ("kl_real", "kl_reconstruction", "kl_sample")
 TRAIN = TrainConfig(
-    image_size=24, channels=1, latent=48, widths=(16, 32, 64), warmup_steps=1000, steps=4200, log_every=25,
+    image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=600 + STEPS[-1], log_every=25,
     checkpoint_every=10**6, picture_every=10**6,
 )  # fmt: skip
 
@@ -79,8 +79,6 @@ def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
     number, seed = job
     setup, images = study_of(base, seed, out)
     plan = plan_trial(setup, number, settings(setup)[number])
-    after = base.steps - base.warmup_steps
-    rungs = [round(share * after) for share in RUNGS]
     real = scored_images(images, MOST_AT_RUNGS)
     known = {"setting": number, "seed": seed, "alpha": plan.config.alpha, "beta": plan.config.beta, "m": plan.config.m}
     known["vae_kl"] = plan.vae_kl or 0.0
@@ -88,14 +86,14 @@ def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
 
     def on_log(row: dict[str, float]) -> None:
         step = int(row["step"]) - base.warmup_steps
-        if step not in rungs:
+        if step not in STEPS:
             return
         shown = outputs_of(trainer.evaluated, real)
         collapse = image_collapse(shown.real, shown.reconstructions, shown.samples)
         rows.append(known | {"step": step, "score": score_of(shown), "collapse": collapse})
         rows[-1]["raw"] = score_of(outputs_of(trainer.model, real))
         rows[-1] |= {name: row[name] for name in ENERGIES}
-        if step / after in KEPT:
+        if step in KEPT:
             save_snapshot(out / "snapshots" / f"setting{number:02d}-seed{seed}-{step:05d}.npz", shown)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +103,7 @@ def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
             on_test = outputs_of(trainer.evaluated, scored_images(images, MOST_AT_RUNGS, "test"), "test")
             rows[-1]["test"] = score_of(on_test)
         except DivergedError:
-            rows.append(known | {"step": after, "score": 0.0, "raw": 0.0, "test": 0.0, "collapse": "not finite"})
+            rows.append(known | {"step": STEPS[-1], "score": 0.0, "raw": 0.0, "test": 0.0, "collapse": "not finite"})
     write_atomically(table_of(out, job), json.dumps(rows).encode())
     print(f"setting {number}, seed {seed}: " + " ".join(f"{row['score']:.3f}" for row in rows), flush=True)
 
