@@ -113,6 +113,9 @@ def draw_map(grid: pd.DataFrame, path: Path) -> None:
     runs = grid.assign(beta=grid.beta.map("{:g}".format))
     panels = sns.relplot(runs, x="m_kl", y="score", hue="beta", style="beta", col="norm", s=60, height=3.5)
     panels.set(xscale="log", xlabel="m over the KL of a VAE", ylabel="score on test images")
+    for axes in panels.axes.flat:
+        axes.set_xticks([2, 5, 10, 20], ["2", "5", "10", "20"])
+        axes.minorticks_off()
     figure: Figure = panels.figure
     figure.savefig(path, dpi=120)
 

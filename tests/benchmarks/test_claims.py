@@ -79,3 +79,14 @@ def test_its_points_are_three_seeds_of_each_setting_and_three_values_within_the_
     assert len(seeds) == 22 and all(of_setting == {0, 1, 2} for of_setting in seeds.values())
     ratios = {p.margin_ratio for p in points if p.alpha == ALPHA and p.margin_ratio}
     assert len([ratio for ratio in ratios if 1.5 <= ratio <= 4]) == 3
+
+
+def test_the_published_tables_are_those_of_the_published_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(claims.__file__).parents[1]
+    published = (root / "benchmarks/README.md").read_text().partition("## What it depends on")[2].partition("\n## ")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["claims.py", str(root / "docs/claims.csv")])
+        main()
+    printed = capsys.readouterr().out.splitlines()
+    rows = [line for line in published.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 * (5 + 6) and set(rows) <= set(printed)
