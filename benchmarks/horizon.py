@@ -1,4 +1,4 @@
-"""What the first steps of a run tell of its end: settings of the default space, all trained to full length.
+"""Table of what the first steps of a run tell of its end: settings of the default space, trained to full length.
 
     python benchmarks/horizon.py --out FOLDER --csv docs/horizon.csv     # trains for hours; the same command resumes
     python benchmarks/horizon.py --csv docs/horizon.csv                  # again, without training

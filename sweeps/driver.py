@@ -16,12 +16,12 @@ from sweeps.config import StudyConfig
 from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
+from sweeps.runner import Runner
 from sweeps.search.budget import Budget
 from sweeps.search.promotion import Ladder, rungs
 from sweeps.search.rules import FINISHED
 from sweeps.tasks.chain import Chain
 from sweeps.tasks.outcome import has_failed, tell, write_failure
-from sweeps.tasks.runner import Runner
 from sweeps.tasks.task import Result
 from sweeps.view import View
 

@@ -10,6 +10,7 @@ import torch
 
 from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
+from analysis.report.card import card
 from analysis.report.repeats import repeats, repeats_text
 from analysis.report.runs import Run, read_runs
 from analysis.report.table import ranked, text_table
@@ -18,7 +19,6 @@ from introvae.data.image_set import ImageSet, load_images
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
-from sweeps.card import card
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Driver, Stop
 from sweeps.engines.base import Engine

@@ -28,7 +28,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Budget:
-    """What all trials of a study together may train after their warm-ups.
+    """Limit on what all trials of a study together train after their warm-ups.
 
     Attributes:
         steps: Steps; None for no limit.

@@ -4,9 +4,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
-from sweeps.dashboard import upload_picture
 from sweeps.plan import Setup
 from sweeps.tasks.chain import Chain
+from sweeps.tasks.dashboard import upload_picture
 
 SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why

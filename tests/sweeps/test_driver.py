@@ -24,10 +24,10 @@ from introvae.runs.folder import last_row, load_checkpoint, read_config, read_me
 from introvae.runs.pictures import last_picture
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
-from sweeps.dashboard import ARTIFACTS
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Setup, plan_trial, plan_warmup
 from sweeps.search.space import Space
+from sweeps.tasks.dashboard import ARTIFACTS
 from sweeps.tasks.fence import ATTEMPT, Fence
 from sweeps.tasks.task import Task, Worker
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from studies import make_run
 
+from analysis.report.card import card
 from analysis.report.runs import read_runs
 from analysis.report.table import ranked
-from sweeps.card import card
 
 
 def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path) -> None:

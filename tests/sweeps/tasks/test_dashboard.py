@@ -16,8 +16,8 @@ from studies import make_run
 from waiting import wait_until
 
 from introvae.runs.pictures import last_picture
-from sweeps.dashboard import ARTIFACTS, upload_picture
 from sweeps.study import open_study
+from sweeps.tasks.dashboard import ARTIFACTS, upload_picture
 
 
 @pytest.fixture(scope="module")
