@@ -81,6 +81,7 @@ def test_its_points_are_three_seeds_of_each_setting_and_three_values_within_the_
     assert len([ratio for ratio in ratios if 1.5 <= ratio <= 4]) == 3
 
 
+@pytest.mark.slow
 def test_the_published_tables_are_those_of_the_published_runs(capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(claims.__file__).parents[1]
     published = (root / "benchmarks/README.md").read_text().partition("## What it depends on")[2].partition("\n## ")[0]

@@ -77,6 +77,7 @@ def test_a_sweep_leaves_a_table_pictures_and_the_next_command(whole: tuple[Path,
     assert len(set(drawn)) == 3 and all(1 <= ratio <= 16 for ratio in drawn)
 
 
+@pytest.mark.slow
 def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
     whole: tuple[Path, str], tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_worker_that_is_killed_or_hangs_is_replaced_and_its_trial_continued(tm
     assert len(read_metrics(run)) == len({row["step"] for row in read_metrics(run)})
 
 
+@pytest.mark.slow
 def test_a_trial_that_crashes_its_process_fails_and_the_study_goes_on(tmp_path: Path) -> None:
     with beside(lambda: send_amid(tmp_path / STUDY / "trial-000", 4, signal.SIGSEGV)):
         study = sweep(tmp_path, steps=40)
