@@ -178,7 +178,7 @@ def test_a_collapsed_trial_is_infeasible(setup: Setup, run: Run) -> None:
 
 @pytest.mark.slow
 def test_a_posterior_that_collapses_ends_the_trial_at_the_next_log(setup: Setup, run: Run) -> None:
-    setup = changed(setup, kl_weight=HEAVY, steps=480)  # the first rung, where images would tell, is at step 330
+    setup = changed(setup, kl_weight=HEAVY, steps=1110)  # the first rung, where images would tell, is at step 330
     ends_infeasible(run(setup), setup, "collapsed", "posterior collapse (KL ")
     assert read_metrics(setup.run_folder(0))[-1]["step"] < 330
 
