@@ -166,7 +166,7 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
     driver.wait()
 
     def interrupt() -> None:
-        wait_until(lambda: all(is_amid(run, 80) for run in runs), 120)
+        wait_until(lambda: all(is_amid(run, 90) for run in runs), 120)
         os.kill(os.getpid(), number)
 
     with Interrupt() as stop, beside(interrupt):
@@ -176,5 +176,5 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 2
     for run in runs:
         checkpoint = load_checkpoint(run)
-        assert checkpoint and 80 < checkpoint["step"] == read_metrics(run)[-1]["step"] < 160
+        assert checkpoint and 90 < checkpoint["step"] == read_metrics(run)[-1]["step"] < 160
     assert results(sweep(tmp_path, workers=2)) == whole
