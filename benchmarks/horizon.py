@@ -22,10 +22,8 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use more cores
 
-import optuna
 import pandas as pd
 import torch
-from optuna.samplers import QMCSampler
 from snapshots import save_snapshot
 
 from analysis.measures.collapse import image_collapse
@@ -59,14 +57,11 @@ def study_of(train: TrainConfig, seed: int, out: Path) -> tuple[Setup, ImageSet]
 
 
 def settings(setup: Setup) -> list[dict[str, float]]:
-    """Draw quasi-random values of alpha, beta and the margin ratio."""
-    study = optuna.create_study(sampler=QMCSampler(seed=0, scramble=True))
-    drawn = []
-    for _ in range(SETTINGS):
-        trial = study.ask()
-        drawn.append(setup.space.suggest(trial))
-        study.tell(trial, 0.0)
-    return drawn
+    """Draw quasi-random values of alpha, beta and the margin ratio, on log scales."""
+    ranges = setup.space.to_dict()
+    drawn = torch.quasirandom.SobolEngine(len(ranges), scramble=True, seed=0).draw(SETTINGS, dtype=torch.float64)
+    pairs = [zip(ranges.items(), row, strict=True) for row in drawn.tolist()]
+    return [{name: low * (high / low) ** share for (name, (low, high)), share in pair} for pair in pairs]
 
 
 def score_of(shown: Outputs) -> float:
@@ -114,7 +109,6 @@ def table_of(out: Path, job: tuple[int, int]) -> Path:
 
 def trained(base: TrainConfig, out: Path, workers: int) -> pd.DataFrame:
     """Train what is missing, and return all rows."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     for seed in range(SEEDS):
         setup, images = study_of(base, seed, out)
         if warmup := plan_warmup(setup, setup.config):

@@ -2,10 +2,11 @@
 
     python benchmarks/study.py [--trials N] [--profile]
 
-trial: a driver fills the study, in SQLite on this disk, as that of introvae-sweep does: three parameters, three tasks,
-    three scores, pruning decisions, attributes, a constraint, a picture for dashboards, checkpoints of the best, the
-    best so far. The worker trains and scores nothing; it leaves a record, a checkpoint of no content and a picture. The
-    first trial, which reads the study, is left out. Shown are medians of the others: wall time, and processor time.
+trial: a driver fills the study, in SQLite on this disk, as that of introvae-sweep does: three parameters, a task and a
+    score for each rung and for the end, to which all trials come, attributes, a constraint, a picture for dashboards,
+    checkpoints of the best, the best so far. The worker trains and scores nothing; it leaves a record, a checkpoint of
+    no content and a picture. The first trial, which reads the study, is left out. Shown are medians of the others: wall
+    time, and processor time.
 rung: a worker that holds nothing but the images runs a task whose step a checkpoint has reached already, with the
     default networks at 32 px and one thread; and the same task again, with the run in memory, so that its score alone
     is left.

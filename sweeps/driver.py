@@ -20,6 +20,7 @@ from sweeps.runner import Runner
 from sweeps.search.budget import Budget
 from sweeps.search.promotion import Ladder, rungs
 from sweeps.search.rules import FINISHED
+from sweeps.study import leading_trial
 from sweeps.tasks.chain import Chain
 from sweeps.tasks.outcome import has_failed, tell, write_failure
 from sweeps.tasks.task import Result
@@ -102,15 +103,20 @@ class Driver:
             complete=any(trial.state == TrialState.COMPLETE for trial in known),
             room=lambda steps: self._allows(steps, known),
         )
-        if move == ("begin", -1):
+        if move is None:
+            return False
+        kind, number = move
+        if number is None:
             self.asked += 1
             self._begin()
-        elif move:
-            self._move(move[1], on=move[0] == "promote")
-        return move is not None
+        else:
+            self._move(number, on=kind == "promote")
+        return True
 
     def _allows(self, steps: int, known: list[FrozenTrial]) -> bool:
         """Tell whether the budget allows further steps, those of running tasks being spent."""
+        if self.config.budget is None and self.config.hours is None:
+            return True
         begin = self.setup.config.warmup_steps
         reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in known}
         for run in self.runner.running.values():
@@ -123,9 +129,8 @@ class Driver:
         """Tell whether the latest trials, as many as `patience` says, have brought no better one."""
         if self.config.patience is None:
             return False
-        ranks = {trial.number: max(trial.intermediate_values.items(), default=(0, 0.0)) for trial in known}
-        best = max(ranks, key=lambda number: (ranks[number], -number), default=0)
-        return self.asked - best > self.config.patience
+        best = leading_trial(filterfalse(has_failed, known))
+        return self.asked - (best.number if best else 0) > self.config.patience
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""

@@ -74,8 +74,8 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         print("no trial is complete, so there is no best setting to repeat")
     elif config.seeds and best:
         _, again, done = _fill(repeats_of(config, setup, best), stop)
-        seeds = read_runs(again.folder) if done else []
-    if text := card(setup.folder, ranked(read_runs(setup.folder)), seeds):
+        seeds = read_runs(again.folder)
+    if done and (text := card(setup.folder, read_runs(setup.folder), seeds)):
         print(f"\n{text}")
     return study
 

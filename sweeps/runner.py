@@ -143,7 +143,8 @@ class Runner:
             seconds = time.monotonic() - run.since
             run.seconds += seconds
             if run.training:
-                self.pace.trained(result.step - max(run.task.since, self.setup.config.warmup_steps), seconds)
+                begin = max(run.reported, default=self.setup.config.warmup_steps)
+                self.pace.trained(max(0, result.step - begin), seconds)
         run.reached = result.step
         self.view.say(result.said)
         if result.error:

@@ -165,6 +165,12 @@ def fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()[:16]
 
 
+def leading_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the trial with the highest score of those that have come furthest, the first of several; or None."""
+    known = (trial for trial in trials if trial.intermediate_values)
+    return max(known, key=lambda trial: max(trial.intermediate_values.items()), default=None)
+
+
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the highest score, or None; Study.best_trial raises where there is none."""
     complete = (trial for trial in trials if trial.state == TrialState.COMPLETE)

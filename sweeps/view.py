@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from introvae.training.progress import describe
 from sweeps.search.rules import FINISHED
-from sweeps.study import best_trial
+from sweeps.study import best_trial, leading_trial
 
 LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
@@ -147,11 +147,8 @@ def _leader(trials: Sequence[FrozenTrial]) -> str:
     """Describe the best trial: the one with the highest score of those that have come furthest."""
     if best := best_trial(trials):
         return f"best {best.value:.3f} (trial {best.number})"
-    under_way = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.intermediate_values]
-    if not under_way:
-        return "none complete"
-    first = max(under_way, key=lambda trial: max(trial.intermediate_values.items()))
-    return f"best {_at_rung(first)} (trial {first.number})"
+    first = leading_trial(trial for trial in trials if trial.state == TrialState.RUNNING)
+    return f"best {_at_rung(first)} (trial {first.number})" if first else "none complete"
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis.report.repeats import repeats
 from analysis.report.runs import Run
 from analysis.report.table import cell
-from introvae.runs.record import RunState
+from introvae.runs.record import RunState, best_run
 
 LONGER = 4  # times the steps, in the command
 
@@ -17,12 +17,14 @@ def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = ()) -> str:
 
     Args:
         folder: The study's folder.
-        runs: Its runs, best first.
+        runs: Its runs.
         seeds: Runs that repeat the winner with other seeds.
     """
-    best = runs[0] if runs and runs[0].state is RunState.COMPLETE else None
-    if best is None or best.config is None:
+    if not any(run.state is RunState.COMPLETE for run in runs):
         return ""
+    winner = best_run(folder)  # which the command below continues
+    (best,) = (run for run in runs if run.folder == winner)
+    assert best.config
     setting = ", ".join(f"{name} {cell(name, value)}" for name, value in best.parameters.items())
     if "m" in best.parameters:
         setting += f" nats (m/KL {cell('m/KL', best.margin_ratio)})" if best.margin_ratio else " nats"

@@ -1,7 +1,7 @@
 """Promotion: which trials go on past a rung, by asynchronous successive halving (Li et al. 2020, arXiv 1810.05934).
 
 Trials are compared by the score that they end with, that of the averaged weights, on fewer images.
-`benchmarks/horizon.py` measures what this saves and costs.
+`benchmarks/horizon.py` trains what tells how far scores at rungs agree with those at the end.
 """
 
 import math
@@ -61,8 +61,8 @@ class Ladder:
 
     def next(
         self, more: bool, training: bool, complete: bool = False, room: Callable[[int], bool] = lambda steps: True
-    ) -> tuple[Move, int] | None:
-        """Return what is most urgent, and the trial that it is about, or -1; None if nothing is for now.
+    ) -> tuple[Move, int | None] | None:
+        """Return what is most urgent, and the trial at rest that it is about; None if nothing is for now.
 
         Args:
             more: Whether there are trials that have not begun.
@@ -81,7 +81,7 @@ class Ladder:
         best = self.best()
         first = 0 if best is None else self.ends[1] - self.ends[0]  # before the best is finished
         if number is None and more and room(first + self._missing(best)):
-            return "begin", -1
+            return "begin", None
         if training or best is None:
             return None
         return ("leave", min(self.resting)) if complete else ("promote", best)

@@ -1,18 +1,17 @@
 """Requests that cannot be met are refused: one line with what and why, exit code 2, and nothing on disk changes."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import CPU, exit_code, tiny_config, tiny_flags
+from helpers import CPU, tiny_config, tiny_flags
+from refusals import assert_refused, write_bad_files
 
 from analysis.cli import main as report
 from analysis.train import main as train
 from introvae.data.image_set import ImageSet
 from introvae.files import lock
 from introvae.training.trainer import Trainer
-from sweeps.cli import main as sweep
 
 FLAGS = [
     ("--alpha much", "schedule value: 'much'"),
@@ -100,101 +99,6 @@ TOML = [
     (f"beta = {5000 * '['}", "cannot read bad.toml"),
 ]  # fmt: skip
 
-SWEEP = [
-    ("--trials 0", "--trials is 0; allowed: 1 or more"),
-    ("--objective soft", "--objective is soft, which has no m"),
-    ("--trials many", "invalid int value: 'many'"),
-    ("--alpha 1:0.1", "HI no less than LO"),
-    ("--alpha 0:1", "LO must be more than 0"),
-    ("--beta 1:nan", "'1:nan': LO must be"),
-    ("--beta 1:inf", "'1:inf': LO must be"),
-    ("--beta=-1:5", "LO must be more than 0"),
-    ("--m=-2:1", "'-2:1': LO must be"),
-    ("--m 5", "'5' is no range; it takes LO:HI"),
-    ("--m 1:2:3", "'1:2:3' is no range"),
-    ("--fix alpha", "'alpha' cannot be read; --fix takes NAME=X,..., such as alpha=0.25"),
-    ("--fix alpha=much", "'alpha=much' cannot be read; --fix takes"),
-    ("--fix alpha=1,alpha=2", "'alpha=1,alpha=2' names something twice"),
-    ("--fix lr=1", "--fix has no 'lr'; it takes alpha, beta, m, margin_ratio"),
-    ("--fix alpha=0", "--fix alpha is 0.0; allowed: a finite number, more than 0"),
-    ("--fix beta=nan", "--fix beta is nan; allowed"),
-    ("--fix beta=5 --beta 1:2", "--fix beta is 5.0, and --beta gives a range; give one of them"),
-    ("--fix m=5,margin_ratio=4", "--fix margin_ratio has no effect where m is given"),
-    ("--fix margin_ratio=4 --m 5:6", "--fix margin_ratio has no effect where m is given"),
-    ("--search lr", "'lr' cannot be read; --search takes NAME=LO:HI,..., such as lr=1e-4:1e-3"),
-    ("--search lr=1", "'1' is no range; it takes LO:HI"),
-    ("--search lr=0:1", "'0:1': LO must be more than 0"),
-    ("--search lr=1:2,lr=1:3", "names something twice"),
-    ("--search steps=10:20", "--search has no 'steps'; it takes latent, alpha_decoder, kl_weight, batch_size, lr"),
-    ("--search alpha=1:2", "--search has no 'alpha'"),
-    ("--search latent=2.5:8", "--search latent is 2.5:8.0; latent takes whole numbers"),
-    ("--search latent=8:100000", "latent is 100000; allowed: 1 to 65536"),
-    ("--search ema_decay=0.9:1", "ema_decay is 1.0; allowed: 0 or more, less than 1"),
-    ("--points nowhere", "there is no file nowhere; --points takes a CSV file or one of beta-comparison"),
-    ("--points empty", "cannot read empty"),
-    ("--points picture.png", "cannot read picture.png"),
-    ("--points none.csv", "none.csv holds no point; it takes a line of names, then a line for each point"),
-    ("--points other.csv", "other.csv has a column 'betta'; did you mean 'beta'?"),
-    ("--points lr.csv", "lr.csv has a column 'lr'; it takes alpha, beta, beta_256, m, m_256, margin_ratio, seed"),
-    ("--points twice.csv", "twice.csv has a column twice: beta, beta"),
-    ("--points short.csv", "short.csv, line 3 has not as many cells as the first line"),
-    ("--points long.csv", "long.csv, line 2 has not as many cells as the first line"),
-    ("--points word.csv", "word.csv, line 2: alpha is 'much'; it takes a number"),
-    ("--points negative.csv", "negative.csv, line 2: alpha is -1.0; allowed: a finite number, 0 or more"),
-    ("--points nan.csv", "nan.csv, line 2: m is nan; allowed: a finite number"),
-    ("--points seed.csv", "seed.csv, line 2: seed is '1.5'; it takes a whole number"),
-    (
-        "--points large.csv",
-        "large.csv, line 2: seed is 9223372036854775808; allowed: a whole number of at most 63 bits",
-    ),
-    ("--points both.csv", "both.csv, line 2: m and margin_ratio are both given; give one of them"),
-    ("--points betas.csv", "betas.csv, line 2: beta and beta_256 are both given"),
-    ("--points alone.csv", "alone.csv, line 2: m_256 is given without margin_ratio"),
-    ("--seeds 1", "--seeds is 1; allowed: 2 or more"),
-    ("--seeds few", "invalid int value: 'few'"),
-    ("--sampler best", "invalid choice: 'best'"),
-    ("--pruner all", "invalid choice: 'all'"),
-    ("--study ..", "--study is '..'; it takes a name"),
-    ("--study a/b", "--study is 'a/b'; it takes a name for a folder"),
-    ("--steps 5", "warmup_steps is 8; allowed: 0 to steps (5)"),
-    ("--data nowhere", "there is no folder nowhere"),
-    ("--betta 1:2", "unrecognized arguments: --betta"),
-    ("--lr nan", "lr is nan; allowed"),
-    ("--data empty", "the folder empty holds no images"),
-    ("--config bad.toml", "cannot read bad.toml"),
-    ("--device cuda:99", "--device cuda:99 is not on this machine"),
-    ("--workers 0", "--workers is 0; allowed: 1 or more"),
-    ("--workers two", "invalid int value: 'two'"),
-    ("--silence 0", "--silence is 0.0; allowed: 1 or more"),
-    ("--silence nan", "--silence is nan; allowed: 1 or more"),
-    ("--engine mpi", "invalid choice: 'mpi'"),
-    ("--engine ray", "--engine ray needs --address HOST:PORT of the cluster, or --address auto on one of its nodes"),
-    ("--engine slurm", "--engine slurm needs --workers N, the number of jobs at once"),
-    ("--address auto", "--address is given without --engine ray"),
-    ("--gpus-per-trial 0.5", "--gpus-per-trial is given without --engine ray"),
-    ("--gpus-per-trial -1", "--gpus-per-trial is -1.0; allowed: 0 or more"),
-    ("--gpus-per-trial inf", "--gpus-per-trial is inf; allowed: 0 or more"),
-    ("--gpus-per-trial nan", "--gpus-per-trial is nan; allowed: 0 or more"),
-    ("--gpus-per-trial half", "invalid float value: 'half'"),
-    ("--slurm mem_gb=4", "--slurm is given without --engine slurm"),
-    ("--slurm mem_gb", "'mem_gb' cannot be read; --slurm takes NAME=X,..., such as gpus_per_node=1"),
-    ("--slurm mem_gb=4,mem_gb=5", "'mem_gb=4,mem_gb=5' names something twice; --slurm takes"),
-    ("--processes-per-trial 0", "--processes-per-trial is 0; allowed: 1 or more"),
-    ("--processes-per-trial 3", "--processes-per-trial is 3; it takes a divisor of --batch-size, and no --norm batch"),
-    ("--processes-per-trial 2 --norm batch", "--processes-per-trial is 2; it takes a divisor of --batch-size, and no"),
-    ("--keep 0", "--keep is 0; allowed: 1 or more"),
-    ("--trial-timeout nan", "--trial-timeout is nan; allowed: 1 or more"),
-    ("--storage sqlite:///study.db", "unrecognized arguments: --storage"),
-]
-
-POINTS = {
-    "none": "alpha,beta\n", "other": "betta\n1\n", "lr": "lr\n1\n", "twice": "beta,beta\n1,2\n",
-    "short": "alpha,beta\n1,2\n1\n", "long": "alpha,beta\n1,2,3\n", "word": "alpha\nmuch\n", "nan": "m\nnan\n",
-    "negative": "alpha\n-1\n", "seed": "seed\n1.5\n", "large": "seed\n9223372036854775808\n",
-    "both": "m,margin_ratio\n1,2\n", "betas": "beta,beta_256\n1,2\n",
-    "alone": "m_256\n500\n",
-}  # fmt: skip
-
 REPORT = [
     ("nowhere", "nowhere"),
     ("empty", "empty"),
@@ -202,10 +106,6 @@ REPORT = [
     ("--format xml", "xml"),
     ("--top 3", "--top"),
 ]
-
-
-def contents(folder: Path) -> dict[str, bytes | None]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
@@ -220,27 +120,9 @@ def run(small_faces: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path
 def here(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: nothing that can be trained on, and a run that was begun."""
     monkeypatch.chdir(tmp_path)
-    for name in ("empty", "texts", "broken"):
-        Path(name).mkdir()
-    Path("texts/a.txt").write_text("no image")
-    for name in ("broken/a.png", "broken/b.jpg", "picture.png"):
-        Path(name).write_bytes(b"\x89PNG\xff\xfe")
-    Path("bad.toml").write_text("beta = = 3")
-    for name, text in POINTS.items():
-        Path(f"{name}.csv").write_text(text)
+    write_bad_files()
     shutil.copytree(run, "run")
     return tmp_path
-
-
-def assert_refused(
-    main: Callable[[list[str]], int], flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = contents(Path())
-    code = exit_code(main, flags)
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert (code, printed.err.count("\n"), printed.out) == (2, 1, "")
-    assert contents(Path()) == before
 
 
 @pytest.mark.parametrize(("flags", "message"), FLAGS)
@@ -253,12 +135,6 @@ def test_flags(flags: str, message: str, out: str, capsys: pytest.CaptureFixture
 def test_toml(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.toml").write_text(text)
     assert_refused(train, ["--config", "bad.toml", "--device", "cpu", "--out", "run"], message, capsys)
-
-
-@pytest.mark.parametrize(("flags", "message"), SWEEP)
-def test_sweep(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = tiny_flags("alpha", "beta", "m")
-    assert_refused(sweep, [*tiny, "--device", "cpu", "--out", "studies", *flags.split()], message, capsys)
 
 
 @pytest.mark.parametrize(("flags", "message"), REPORT)

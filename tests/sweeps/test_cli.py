@@ -110,6 +110,13 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
     assert ended(tmp_path) == ended(whole[0])
 
 
+def test_a_study_whose_budget_is_spent_has_ended(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = sweep(tmp_path, [*SHORT, "--budget", "6"], 5)
+        assert result.code == 0 and "ended after 1 of 5 trials, by --budget 6\n" in result.stdout
+        assert "next: introvae-report" in result.stdout and sorted(ended(tmp_path)) == [0]
+
+
 def test_two_sweeps_on_one_study_are_refused(tmp_path: Path) -> None:
     process = Command(main, words(tmp_path, LONG, 3))
     wait_until((tmp_path / STUDY / ".warmup").exists)

@@ -26,8 +26,8 @@ class Killed(BaseException):
 class Counting:
     """Judge by alpha, that notes each task and ends the process at one of them."""
 
-    def __init__(self, killed_at: int = 0, failing: float = 2.0) -> None:
-        self.killed_at, self.failing, self.tasks = killed_at, failing, list[tuple[int, int, bool]]()
+    def __init__(self, killed_at: int = 0, failing: float = 2.0, at: int = 9) -> None:
+        self.killed_at, self.failing, self.at, self.tasks = killed_at, failing, at, list[tuple[int, int, bool]]()
 
     def __call__(self, task: Task) -> Result:
         self.tasks.append((int(task.plan.folder.name[-3:]), task.until, bool(task.pruned)))
@@ -36,7 +36,7 @@ class Counting:
         score = alpha_of(task)
         if task.pruned:
             return complete(task, score, RunState.PRUNED)
-        if task.until >= 9 and score > self.failing:
+        if task.until >= self.at and score > self.failing:
             return complete(task, 0.0, RunState.COLLAPSED)
         return complete(task, score) if task.until == 27 else Result(step=task.until, score=score)
 
@@ -137,3 +137,20 @@ def test_hours_are_counted_by_the_speed_so_far() -> None:
     pace.trained(100, 150.0)
     assert budget.allows(7200, pace) and not budget.allows(7201, pace)  # a second for each step of two workers
     assert not Budget(steps=100, hours=1.0).allows(101, pace)
+
+
+def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that goes on with trials at rungs has not trained what came before."""
+    noted: list[int] = []
+    monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
+    with pytest.raises(Killed):
+        fill(tmp_path / "study", 12, Counting(killed_at=14))
+    study = fill(tmp_path / "study", 12, Counting())
+    assert sum(noted) == steps(study)
+
+
+def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
+    study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=27), patience=5)
+    lasting = [t for t in study.trials if t.constraints["failed"] < 0]
+    best = max(lasting, key=lambda trial: max(trial.intermediate_values.items()))
+    assert len(study.trials) == best.number + 6

@@ -7,19 +7,19 @@ from studies import make_run
 
 from analysis.report.card import card
 from analysis.report.runs import read_runs
-from analysis.report.table import ranked
 
 
 def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path) -> None:
     folder, again = tmp_path / "my faces", tmp_path / "again"
     for name, score in (("trial-000", 0.4), ("trial-001", 0.6)):
         make_run(folder / name, score=score, alpha=0.2)
+    make_run(folder / "trial-002", "pruned", 0.9, alpha=0.3)  # which was worth more than it, early
     for seed in range(2):
         make_run(again / f"trial-00{seed}", score=0.5 + seed / 10, alpha=0.2, seed=seed)
-    runs = ranked(read_runs(folder))
+    runs = read_runs(folder)
     lines = card(folder, runs).splitlines()
     assert lines[0].startswith("winner: trial-001, alpha 0.2, beta ") and " nats" in lines[0]
-    assert lines[1] == f"  test score {runs[0].test.score:.3f} ± {runs[0].test.stderr:.3f}"
+    assert lines[1] == f"  test score {runs[1].test.score:.3f} ± {runs[1].test.stderr:.3f}"
     assert Path(lines[2].removeprefix("  pictures: ")).exists()
     words = lines[3].removeprefix("  longer: introvae-train ")
     assert f"--from '{folder}' --best --steps " in words and words.endswith(f"--out '{folder}-longer'")
@@ -29,4 +29,4 @@ def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path
 @pytest.mark.parametrize("state", ["diverged", "pruned"])
 def test_without_a_complete_run_there_is_none(state: str, tmp_path: Path) -> None:
     make_run(tmp_path / "trial-000", state, 0.0)
-    assert card(tmp_path, ranked(read_runs(tmp_path))) == ""
+    assert card(tmp_path, read_runs(tmp_path)) == ""

@@ -93,12 +93,12 @@ def test_the_steps_that_are_left() -> None:
 
 def test_what_is_most_urgent() -> None:
     four = {f"t{number}": {10: number / 10} for number in range(4)}
-    assert ladder(9).next(more=True, training=False) == ("begin", -1)
+    assert ladder(9).next(more=True, training=False) == ("begin", None)
     assert ladder(9).next(more=False, training=False) is None
     assert ladder(9, **four).next(more=True, training=True) == ("leave", 0)
     assert ladder(12, **four).next(more=True, training=True) == ("promote", 3)
     two = {name: four[name] for name in ("t0", "t1")}
-    assert ladder(12, **two).next(more=True, training=True) == ("begin", -1)
+    assert ladder(12, **two).next(more=True, training=True) == ("begin", None)
     assert ladder(12, **two).next(more=False, training=True) is None
     assert ladder(12, **two).next(more=False, training=False) == ("promote", 1)
 
@@ -109,12 +109,12 @@ def test_without_room_the_best_trial_is_finished_and_nothing_else() -> None:
     def next_move(budget: int, complete: bool = False, training: bool = False) -> object:
         return ladder(12, **two).next(True, training, complete, lambda steps: steps <= budget)
 
-    assert next_move(10 + 80) == ("begin", -1)  # and then the best of those that rest
+    assert next_move(10 + 80) == ("begin", None)  # and then the best of those that rest
     assert next_move(89, training=True) is None
     assert next_move(89) == ("promote", 1) == next_move(0)
     assert next_move(89, complete=True) == ("leave", 0)
     assert ladder(12).next(True, False, False, lambda steps: steps <= 89) is None  # nor would one fit
-    assert ladder(12).next(True, False, False, lambda steps: steps <= 90) == ("begin", -1)
+    assert ladder(12).next(True, False, False, lambda steps: steps <= 90) == ("begin", None)
     three = ladder(12, **two, t2={10: 0.1})
     assert three.next(True, True, False, lambda steps: steps <= 80) == ("promote", 1)
     assert three.next(True, True, False, lambda steps: steps <= 79) is None
