@@ -113,7 +113,7 @@ def trained(base: TrainConfig, out: Path, workers: int) -> pd.DataFrame:
         setup, images = study_of(base, seed, out)
         if warmup := plan_warmup(setup, setup.config):
             Trainer(warmup.config, images, warmup.folder, CPU).run()
-    jobs = list(product(range(SETTINGS), range(SEEDS)))
+    jobs = [(number, seed) for seed, number in product(range(SEEDS), range(SETTINGS))]
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(functools.partial(train, base, out), [job for job in jobs if not table_of(out, job).exists()]))
     return pd.DataFrame([row for job in jobs for row in json.loads(table_of(out, job).read_text())])
@@ -127,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.out:
         trained(TRAIN, args.out, args.workers).round(6).to_csv(args.csv, index=False)
-    print(pd.read_csv(args.csv).pivot_table(index="setting", columns="step", values="score").round(3).to_markdown())
+    print(pd.read_csv(args.csv).pivot_table(index="setting", columns="step", values="score").round(3).to_string())
 
 
 if __name__ == "__main__":

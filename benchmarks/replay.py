@@ -1,0 +1,131 @@
+"""What a study would have found: the trials of `benchmarks/horizon.py` trained again on paper.
+
+    python benchmarks/replay.py docs/horizon.csv
+
+First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of the
+same setting with another seed, which is what one run can tell of a setting. Then studies of all settings in random
+orders, each setting with one of its seeds drawn anew. What a study finds is judged by the other seeds, on test images:
+quality is (found - median) / (best - median) of the settings' means over those. Steps are those after the warm-up, as a
+share of training all settings to the end.
+
+Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs; to train all settings to the end is as
+much as one seed of each lets anything find.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+
+from sweeps.search.promotion import Ladder
+
+STUDIES = 500
+RUNG_SETS = [(25, 75, 200, 550), (75, 200, 550), (200, 550), (550,), (400, 800), (400,), (50, 400)]
+Way = Callable[[np.ndarray], tuple[int, int]]
+"""Search among settings whose scores are given by step; return the one that is found, and the steps trained for it."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Scores of settings by seed and step, and their scores on test images after the last step, by seed."""
+
+    scores: np.ndarray  # (settings, seeds, steps)
+    test: np.ndarray  # (settings, seeds)
+    steps: tuple[int, ...]
+
+    @staticmethod
+    def of(table: pd.DataFrame) -> "Runs":
+        """Read a table of `benchmarks/horizon.py`; a run that diverged has scored 0 since."""
+        steps = sorted(table.step.unique())
+        scores = table.pivot(index=["setting", "seed"], columns="step", values="score").reindex(columns=steps).fillna(0)
+        test = table[table.step == steps[-1]].pivot(index="setting", columns="seed", values="test")
+        return Runs(scores.to_numpy().reshape(*test.shape, -1), test.to_numpy(), tuple(map(int, steps)))
+
+    def at(self, step: int) -> np.ndarray:
+        return self.scores[:, :, self.steps.index(step)]
+
+
+def promoted(scores: np.ndarray, steps: Sequence[int], ends: Sequence[int]) -> tuple[int, int]:
+    """Run a study with one worker; a row of scores for each trial, in the order in which they begin."""
+    column = {step: place for place, step in enumerate(steps)}
+    ladder, begun, trained = Ladder([0, *ends], len(scores)), 0, 0
+    complete: list[int] = []
+    while move := ladder.next(more=begun < len(scores), training=False, complete=bool(complete)):
+        kind, number = move
+        if number is None:
+            number, rung, begun = begun, 0, begun + 1
+        else:
+            rung = ladder.resting.pop(number)
+        if kind == "leave":
+            continue
+        end = min(end for end in ends if end > rung)
+        trained += end - rung
+        if end == ends[-1]:
+            complete.append(number)
+        else:
+            ladder.learn(number, {end: scores[number, column[end]]})
+            ladder.rest(number, end)
+    return max(complete, key=lambda number: scores[number, -1]), trained
+
+
+def searched(runs: Runs, way: Way) -> dict[str, float]:
+    """Return the mean quality of what studies find, its deviation between studies, and their share of all steps."""
+    rng = np.random.default_rng(0)
+    settings, seeds = runs.test.shape
+    qualities, shares = [], []
+    for _ in range(STUDIES):
+        order = rng.permutation(settings)
+        seed = rng.integers(seeds, size=settings)
+        found, trained = way(runs.scores[order, seed[order]])
+        worth = np.nanmean(np.where(np.arange(seeds) == seed[:, None], np.nan, runs.test), axis=1)  # by other seeds
+        qualities.append((worth[order[found]] - np.median(worth)) / (worth.max() - np.median(worth)))
+        shares.append(trained / (settings * runs.steps[-1]))
+    return {"quality": mean(qualities), "deviation": float(np.std(qualities)), "share of steps": mean(shares)}
+
+
+def correlations(runs: Runs) -> pd.DataFrame:
+    """Return Spearman's correlation of each step's scores with the last ones: of the same runs, and of other seeds."""
+    seeds = range(runs.test.shape[1])
+    rows = []
+    for step in runs.steps:
+        now, end = (pd.DataFrame(runs.at(at)).rank().to_numpy() for at in (step, runs.steps[-1]))
+        pairs = [[float(np.corrcoef(now[:, a], end[:, b])[0, 1]) for b in seeds] for a in seeds]
+        same = [pairs[a][a] for a in seeds]
+        others = [pairs[a][b] for a in seeds for b in seeds if a != b]
+        rows.append({"step": step, "same run": mean(same), "another seed": mean(others)})
+    return pd.DataFrame(rows)
+
+
+def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
+    """Return ways of searching by name."""
+    whole = steps[-1]
+
+    def promotion(*ends: int) -> Way:
+        return lambda scores: promoted(scores, steps, [*ends, whole])
+
+    def random(count: int) -> Way:
+        return lambda scores: (int(scores[:count, -1].argmax()), count * whole)
+
+    def one_rung(rung: int) -> Way:
+        found = steps.index(rung)
+        return lambda scores: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
+
+    named = {f"promotion at {', '.join(map(str, ends))}": promotion(*ends) for ends in RUNG_SETS}
+    named |= {f"all to {rung}, the best on": one_rung(rung) for rung in (75, 200, 400)}
+    named |= {f"random search, {count} settings": random(count) for count in (4, 6, 8)}
+    return named | {f"all {settings} to the end": random(settings)}
+
+
+def main() -> None:
+    runs = Runs.of(pd.read_csv(Path(sys.argv[1])))
+    print(correlations(runs).round(2).to_string(index=False))
+    found = [{"search": name, **searched(runs, way)} for name, way in ways(runs.steps, len(runs.test)).items()]
+    print(pd.DataFrame(found).round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
