@@ -67,7 +67,7 @@ def promoted(scores: np.ndarray, steps: Sequence[int], ends: Sequence[int]) -> t
         if end == ends[-1]:
             complete.append(number)
         else:
-            ladder.learn(number, {end: scores[number, column[end]]})
+            ladder.learn(number, {end: float(scores[number, column[end]])})
             ladder.rest(number, end)
     return max(complete, key=lambda number: scores[number, -1]), trained
 
@@ -79,10 +79,12 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
     qualities, shares = [], []
     for _ in range(STUDIES):
         order = rng.permutation(settings)
-        seed = rng.integers(seeds, size=settings)
-        found, trained = way(runs.scores[order, seed[order]])
-        worth = np.nanmean(np.where(np.arange(seeds) == seed[:, None], np.nan, runs.test), axis=1)  # by other seeds
-        qualities.append((worth[order[found]] - np.median(worth)) / (worth.max() - np.median(worth)))
+        seed = rng.integers(seeds, size=(settings,))
+        found, trained = way(runs.scores[order, seed])
+        others = np.arange(seeds) != seed[:, None]
+        worth = runs.test[order].mean(axis=1, where=others)
+        middle = float(np.median(worth))
+        qualities.append((float(worth[found]) - middle) / (float(worth.max()) - middle))
         shares.append(trained / (settings * runs.steps[-1]))
     return {"quality": mean(qualities), "deviation": float(np.std(qualities)), "share of steps": mean(shares)}
 

@@ -134,6 +134,11 @@ def default_widths(image_size: int) -> tuple[int, ...]:
     return tuple(min(16 * 2**level, 512) for level in range(levels))
 
 
+def rounded(value: float) -> float:
+    """Round to nine digits, on which machines whose linear algebra rounds otherwise agree."""
+    return float(f"{value:.9g}")
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises UserError if it is missing or damaged."""
     try:

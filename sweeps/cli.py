@@ -8,7 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
+from introvae.commands.options import (
+    DEVICE_HELP,
+    PREDICTIONS,
+    Parser,
+    add_config_options,
+    config_from,
+    given_settings,
+    run_command,
+)
 from introvae.errors import StoppedError
 from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Range, StudyConfig
 from sweeps.points import read_points, settings_of
@@ -43,13 +51,15 @@ def command_line() -> Parser:
     add = parser.add_argument_group("search, in ranges LO:HI on a log scale").add_argument
     add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
-    add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [1 to 16 times a VAE's KL]")
+    add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [from --margin-ratio]")
+    add("--margin-ratio", type=parse_range, metavar="LO:HI", help="m over a VAE's KL, in place of m [1:16]")
     fixed = partial(parse_pairs, parse=float, takes="--fix takes NAME=X,..., such as alpha=0.25")
     add("--fix", type=fixed, default={}, metavar="NAME=X,...", help="fix alpha, beta, m or margin_ratio")
     searched = partial(parse_pairs, parse=parse_range, takes="--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3")
     text = "search further settings, such as lr=1e-4:1e-3"
     add("--search", type=searched, default={}, metavar="NAME=LO:HI,...", help=text)
-    add("--points", metavar="FILE|NAME", help="first train a CSV of settings, or a shipped one")
+    add("--points", metavar="FILE|NAME", help="first train a CSV of settings, a shipped one, or those of a study")
+    add("--like", type=Path, metavar="STUDY", help="search around the best settings of an earlier study")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
@@ -112,7 +122,11 @@ def sweep(args: argparse.Namespace) -> int:
     trained = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     asked["points"] = read_points(args.points) if args.points else ()
     base: dict[str, Any] = {}
-    if args.points and args.trials is None:
+    if args.like:
+        from sweeps.earlier import base_of
+
+        base = base_of(args.like, given_settings(trained).get("image_size"))
+    elif args.points and args.trials is None and not Path(args.points).is_dir():
         asked["study"] = args.study or Path(args.points).stem
         base = {} if args.preset else settings_of(args.points)
     config = StudyConfig(train=config_from(trained, base), **asked)

@@ -36,9 +36,12 @@ class StudyConfig:
         alpha: Range (low, high) of alpha that replaces the default one.
         beta: Range of beta that replaces the one derived from the images.
         m: Range of m in nats, searched in place of the margin ratio.
+        margin_ratio: Range of the margin ratio, m over the KL that a VAE reaches.
         fix: Fixed values of alpha, beta, m or margin_ratio.
         search: Ranges of further fields of `train`, such as {"lr": (1e-4, 1e-3)}.
         points: Listed settings, which the first trials train.
+        like: Folder of an earlier study: ranges are drawn around the best of its settings. If it has trained as this
+            study does, the sampler learns from its trials; otherwise these settings are trained first.
         sampler: "tpe" or "random".
         pruner: "halving" or "none"; by default halving, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
@@ -78,9 +81,11 @@ class StudyConfig:
     alpha: Range | None = None
     beta: Range | None = None
     m: Range | None = None
+    margin_ratio: Range | None = None
     fix: Mapping[str, float] = field(default_factory=dict)
     search: Mapping[str, Range] = field(default_factory=dict)
     points: Sequence[Point] = ()
+    like: Path | None = None
     sampler: str = "tpe"
     pruner: str | None = None
     optimize: str = "score"
@@ -165,8 +170,8 @@ def _check_fixed(config: StudyConfig) -> None:
             raise UserError(f"--fix {name} is {value}; allowed: a finite number, more than 0")
         if getattr(config, name, None) is not None:
             raise UserError(f"--fix {name} is {value}, and --{name} gives a range; give one of them")
-    if "margin_ratio" in config.fix and ("m" in config.fix or config.m is not None):
-        raise UserError("--fix margin_ratio has no effect where m is given; give one of them")
+    if (config.margin_ratio or "margin_ratio" in config.fix) and (config.m or "m" in config.fix):
+        raise UserError("margin_ratio has no effect where m is given; give one of them")
 
 
 def _check_searched(config: StudyConfig) -> None:

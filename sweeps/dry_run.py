@@ -15,14 +15,16 @@ from introvae.data.image_set import ImageSet
 from introvae.runs.folder import CHECKPOINT
 from introvae.runs.pictures import EARLY_STEPS
 from introvae.training.device import find_device
+from introvae.training.schedule import warmup_config
 from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
-from sweeps.plan import Setup, run_config, trained_warmup, warmup_config
+from sweeps.plan import Setup, run_config, trained_warmup
+from sweeps.points import Point
 from sweeps.run import prepare, worker_count
 from sweeps.search.promotion import FACTOR, Ladder, rungs
 
 TIMED = 6  # steps of each phase; half of the first also draw a picture
-SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "fix", "search", "points")
+SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
 
 
 def describe(config: StudyConfig) -> str:
@@ -35,7 +37,13 @@ def describe(config: StudyConfig) -> str:
     """
     setup, images = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
-    lines += [*_space(config, setup), *_points(config, setup), *_training(config, setup), *_cost(config, setup, images)]
+    lines += [
+        *_space(config, setup),
+        *_points(config, setup),
+        *_known(setup),
+        *_training(config, setup),
+        *_cost(config, setup, images),
+    ]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
 
@@ -61,7 +69,8 @@ def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
 
 def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Show listed settings, also as they are at 256x256x3, with a VAE's KL and the m that follows from it."""
-    for number, (point, values) in enumerate(zip(config.points[: config.total], setup.points, strict=False)):
+    for number, values in enumerate(setup.points[: config.total]):
+        point = config.points[number] if number < len(config.points) else Point()
         published = {"beta": point.beta_256, "m": point.m_256}
         unscaled = _list({name: value for name, value in published.items() if value is not None})
         text = (_list(values) or "all drawn") + (f" (at 256x256x3: {unscaled})" if unscaled else "")
@@ -71,6 +80,12 @@ def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
             if "margin_ratio" in values:
                 text += f", {kind}m {values['margin_ratio'] * kl:.3g} nats"
         yield f"trial {number}", text
+
+
+def _known(setup: Setup) -> Iterator[tuple[str, str]]:
+    """Show what the sampler knows before the first trial."""
+    if setup.known:
+        yield "known", f"{len(setup.known)} trials of the earlier study"
 
 
 def _kl(setup: Setup, number: int, *settings: Mapping[str, float]) -> tuple[str, list[float]]:
@@ -99,6 +114,8 @@ def _source(config: StudyConfig, name: str) -> str:
         return "--search"
     if getattr(config, name, None) is not None:
         return f"--{name}"
+    if config.like:
+        return "--like: around the best of its settings"
     if name != "beta":
         return "default"
     both = " at either end of latent" if "latent" in config.search else ""

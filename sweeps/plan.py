@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
 from torch import Tensor
 
 from analysis.measures.spectrum import vae_kl
-from introvae.config import TrainConfig, dump_toml
+from introvae.config import TrainConfig, dump_toml, rounded
 from introvae.errors import UserError
 from introvae.randomness import derive
 from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_metrics
+from introvae.training.schedule import warmup_config
 from sweeps.config import searched
-from sweeps.search.space import OTHER, Space, rounded
+from sweeps.search.space import OTHER, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Setup:
         weights: Weights of the score's parts in what the study maximizes.
         prune: Prune trials; without, each trains to its last step unless it diverges.
         points: Values that the first trials are given.
+        known: Trials of an earlier study, which the sampler learns from.
     """
 
     config: TrainConfig
@@ -37,6 +40,7 @@ class Setup:
     weights: Mapping[str, float]
     prune: bool = True
     points: Sequence[Mapping[str, float]] = ()
+    known: Sequence[FrozenTrial] = ()
 
     def warmup_folder(self, config: TrainConfig) -> Path:
         """Return the run folder of the warm-up that a run with this configuration starts from."""
@@ -127,13 +131,3 @@ def trained_warmup(setup: Setup, config: TrainConfig) -> list[dict[str, float]]:
     """Return the last row of the warm-up that a run with this configuration starts from, if that has been trained."""
     row = last_row(setup.warmup_folder(config)) if config.warmup_steps else None
     return [row] if row and row["step"] == config.warmup_steps else []
-
-
-def warmup_config(config: TrainConfig) -> TrainConfig:
-    """Return the VAE phase of a run as a run: all that it depends on, and nothing else."""
-    beta = config.beta if config.warmup_beta is None else config.warmup_beta
-    seed = config.seed if config.warmup_seed is None else config.warmup_seed
-    return replace(
-        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, steps=config.warmup_steps,
-        seed=seed, warmup_seed=None, split_seed=config.images_seed,
-    )  # fmt: skip

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,21 +73,31 @@ def settings_of(name: str) -> dict[str, Any]:
 def read_points(name: str) -> tuple[Point, ...]:
     """Read a CSV file, or shipped points: a line of names among POINT_FIELDS, and a line for each point.
 
-    An empty cell gives no value.
+    An empty cell gives no value. A folder gives the settings of the runs below it that have a score, best first, with
+    beta for each number of an image and m over a VAE's KL; a report's summary.csv gives alpha, beta and either of them.
 
     Raises:
         UserError: If there are no points or a line is none, with the file and the line.
     """
     shipped = SHIPPED / f"{name}.csv"
     path = shipped if shipped in SHIPPED.glob("*.csv") else Path(name)
+    if path.is_dir():
+        from sweeps.earlier import points_of, runs_of  # which import what a CSV file does not need
+
+        return points_of(runs_of(path))
     if not path.exists():
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.csv")))
-        raise UserError(f"there is no file {name}; --points takes a CSV file or one of {names}")
+        raise UserError(f"there is no file {name}; --points takes a CSV file, a study's folder or one of {names}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            _check_columns(path, [column.strip() for column in reader.fieldnames or ()])
-            points = tuple(_point(f"{path}, line {reader.line_num}", row) for row in reader)
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            rows: Iterable[dict[str | Any, str | Any]] = reader
+            if "m/KL" in columns:
+                rows = _of_summary(reader)
+            else:
+                _check_columns(path, columns)
+            points = tuple(_point(f"{path}, line {reader.line_num}", row) for row in rows)
     except UserError:
         raise
     except (OSError, ValueError, csv.Error) as error:  # bad UTF-8 is a ValueError
@@ -95,6 +105,17 @@ def read_points(name: str) -> tuple[Point, ...]:
     if not points:
         raise UserError(f"{path} holds no point; it takes a line of names, then a line for each point")
     return points
+
+
+def _of_summary(rows: Iterable[dict[str | Any, str | Any]]) -> Iterator[dict[str | Any, str | Any]]:
+    """Yield the settings of a report's runs that have a score, each once, m by its ratio where that was measured."""
+    seen = []
+    for row in rows:
+        ratio = row.get("m/KL")
+        point = {"alpha": row["alpha"], "beta": row["beta"], "m": "" if ratio else row["m"], "margin_ratio": ratio}
+        if row.get("state") in ("complete", "pruned") and point not in seen:
+            seen.append(point)
+            yield point
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

@@ -21,6 +21,7 @@ from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Driver, Stop
+from sweeps.earlier import BEST, known_trials, points_of, ranges_around, runs_of
 from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
 from sweeps.engines.local import InlineEngine, LocalEngine
@@ -84,7 +85,8 @@ def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
     """Run the trials of a study, and write its report if all have ended; return whether they have."""
     setup, images = prepare(config)
     with lock(setup.folder), database_errors(setup.folder):
-        sampler = NumberedSampler(setup.config.seed, config.sampler, setup.space.distributions, setup.points)
+        space = setup.space.distributions
+        sampler = NumberedSampler(setup.config.seed, config.sampler, space, setup.points, setup.known)
         study = open_study(setup.folder, settings(setup, config, images), sampler)
         say = partial(print, flush=True) if not config.quiet else lambda line: None
         say(f"study {setup.folder}: {opening(setup, config.total)}")
@@ -111,19 +113,26 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     train = config.train
     images = load_images(**train.images)
     spectrum = eigenvalues(images.train)
-    ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m")}
+    earlier = runs_of(config.like) if config.like else []
+    ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m", "margin_ratio")}
     ranges |= {name: (value, value) for name, value in config.fix.items()}
+    around = ranges_around(earlier, images.channels, train.image_size) if earlier else {}
+    ranges |= {name: found for name, found in around.items() if not ranges[name]}
     space = data_space(spectrum, train.latent, **ranges, search=config.search)
     latent = int(config.search.get("latent", (train.latent,))[0])
     beta = warmup_beta(space, spectrum, latent) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
     name = config.study or f"{images.name}-{train.image_size}px"
-    points = tuple(point.values(images.channels, train.image_size) for point in config.points)
+    if config.like and not config.study and config.out / name == config.like:
+        name += "-again"
     setup = Setup(
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
-        prune=config.pruned_by != "none", points=points,
+        prune=config.pruned_by != "none",
     )  # fmt: skip
-    return setup, images
+    known = known_trials(earlier, setup)
+    points = [*config.points, *(() if known else points_of(earlier)[:BEST])]
+    values = tuple(point.values(images.channels, train.image_size) for point in points)
+    return replace(setup, points=values, known=known), images
 
 
 def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, Any]:
@@ -131,8 +140,10 @@ def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, A
     fixed = {name: value for name, value in setup.config.to_dict().items() if name not in SET_BY_STUDY}
     searched = {f"search.{name}": bounds for name, bounds in setup.space.to_dict().items()}
     points = {f"points.{number}": values for number, values in enumerate(setup.points)}
-    chosen = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
+    chosen: dict[str, Any] = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
+    if config.like:
+        chosen |= {"like": str(config.like), "known": len(setup.known)}
     return fixed | searched | points | chosen | versions | {"images": fingerprint(images)}
 
 
@@ -171,6 +182,8 @@ def opening(setup: Setup, trials: int) -> str:
     ranges = [f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in shown]
     if listed := min(len(setup.points), trials):
         ranges.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
+    if setup.known:
+        ranges.append(f"{len(setup.known)} trials known from the earlier study")
     return ", ".join(ranges)
 
 

@@ -59,12 +59,16 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
 
 
 def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
-    """Combine defaults, `base`, preset, TOML file (plain, or [config] of a params.toml) and flags; later ones win."""
+    """Combine defaults, `base` and what the user has given; later ones win."""
+    return TrainConfig.from_dict(dict(base or {}) | given_settings(args))
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of preset, TOML file (plain, or [config] of a params.toml) and flags; later ones win."""
     preset = load_preset(args.preset) if args.preset else {}
     file = _file_settings(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict(dict(base or {}) | preset | file | flags)
+    return preset | file | {name: value for name, value in vars(args).items() if name in names and value is not None}
 
 
 def _file_settings(path: Path) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from introvae.commands.options import DEVICE_HELP, PREDICTIONS, Parser, add_config_options, config_from, run_command
+from introvae.commands.options import (
+    DEVICE_HELP,
+    PREDICTIONS,
+    Parser,
+    add_config_options,
+    config_from,
+    given_settings,
+    run_command,
+)
+from introvae.commands.translate import Translation, inherited
 from introvae.config import TrainConfig, dump_toml
 from introvae.errors import DivergedError, UserError
 
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 Evaluate = Callable[["Trainer", DivergedError | None], None]
 """Called with a trainer whose run has ended, and with the error if it diverged; writes the run's scores.json."""
 
+WARMUP = ".warmup"  # folder in the folder of a run whose m follows from it
 FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings that a run may be continued with
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
@@ -39,7 +49,8 @@ def command_line() -> Parser:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
     parser.add_argument(
         "--from", dest="source", type=Path, metavar="RUN",
-        help="take RUN's settings and continue from its end: longer with --steps, or as a new run from its weights",
+        help="take RUN's settings and continue from its end: longer with --steps, or as a new run from its weights; "
+        "at another --image-size as a new run, with beta and m translated",
     )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
@@ -53,11 +64,14 @@ def main(argv: list[str] | None, evaluate: Evaluate) -> int:
     args = parser.parse_args(argv)
     if args.best and args.source is None:
         parser.error("--best needs --from STUDY")
-    return run_command("introvae-train", lambda: train(*settings(args), args.out, args.device, evaluate))
+    return run_command("introvae-train", lambda: train(*settings(args), args, evaluate))
 
 
-def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
-    """Return what to train, and the run to continue, if any: --from with other settings than steps starts a new run."""
+def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation | None]:
+    """Return what to train, and the run to continue or the setting to translate to another image size, if any.
+
+    --from with other settings than steps starts a new run.
+    """
     if args.source is None:
         return config_from(args), None
     from introvae.runs.folder import load_checkpoint, read_config
@@ -65,7 +79,10 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     from introvae.training.state import holds_weights_alone
 
     source = best_run(args.source) if args.best else args.source
-    found = read_config(source)
+    found, given = read_config(source), given_settings(args)
+    if given.get("image_size", found.image_size) != found.image_size:
+        translation = Translation(source, found, given)
+        return config_from(args, inherited(found)), translation
     config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # the weights are warm already
     same = {name: getattr(found, name) for name in ("warmup_steps", *FREE)}
     state = load_checkpoint(source)
@@ -81,7 +98,7 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
 
 
-def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str, evaluate: Evaluate) -> None:
+def train(config: TrainConfig, source: Path | Translation | None, args: argparse.Namespace, evaluate: Evaluate) -> None:
     """Train to the last step and evaluate; a run that has ended is only shown."""
     from introvae.data.image_set import load_images
     from introvae.files import lock
@@ -91,13 +108,24 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
     from introvae.training.distributed import is_first, process_group
     from introvae.training.trainer import Trainer
 
-    device = find_device(device_name)
+    device = find_device(args.device)
     tune_process(device)
-    folder = out or PREDICTIONS / run_name(config)
+    name = run_name(config)
     images = load_images(**config.images)
     config = replace(config, channels=images.channels)
+    if isinstance(source, Translation):
+        config = source.with_beta(config)
+        name = source.name(config)
+    folder = args.out or PREDICTIONS / name
     with process_group(device), lock(folder) if is_first() else nullcontext():
-        trainer = Trainer(config, images, folder, device, source)
+        start = None if isinstance(source, Translation) else source
+        if isinstance(source, Translation):
+            if source.has_margin:
+                start = folder / WARMUP
+                config = source.with_margin(config, start, lambda warm, at: _run(Trainer(warm, images, at, device)))
+            if is_first():
+                print(source.describe(config), file=sys.stderr)
+        trainer = Trainer(config, images, folder, device, start)
         if read_record(folder) is None:
             _run(trainer, evaluate)
         if is_first() and (record := read_record(folder)):
@@ -107,7 +135,7 @@ def train(config: TrainConfig, source: Path | None, out: Path | None, device_nam
             print(f"next: introvae-report {folder.parent}")
 
 
-def _run(trainer: "Trainer", evaluate: Evaluate) -> None:
+def _run(trainer: "Trainer", evaluate: Evaluate = lambda trainer, error: None) -> None:
     from introvae.training.distributed import is_first
     from introvae.training.progress import progress
 

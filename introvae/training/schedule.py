@@ -1,7 +1,7 @@
-"""Schedules: the loss weights and the random seed that a configuration gives each step."""
+"""Schedules: the loss weights and the random seed that a configuration gives each step, and its warm-up as a run."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from introvae.config import Schedule, TrainConfig
 
@@ -66,6 +66,16 @@ def weights_at(config: TrainConfig, step: int) -> Weights:
         beta_neg=config.beta_neg,
         gamma_r=config.gamma_r,
     )
+
+
+def warmup_config(config: TrainConfig) -> TrainConfig:
+    """Return the VAE phase of a run as a run: all that it depends on, and nothing else."""
+    beta = config.beta if config.warmup_beta is None else config.warmup_beta
+    seed = config.seed if config.warmup_seed is None else config.warmup_seed
+    return replace(
+        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, steps=config.warmup_steps,
+        seed=seed, warmup_seed=None, split_seed=config.images_seed,
+    )  # fmt: skip
 
 
 def phase_step(config: TrainConfig, step: int) -> int:

@@ -21,6 +21,7 @@ class NumberedSampler(BaseSampler):
         name: "tpe" or "random".
         space: The distributions to draw from.
         points: Values that the first trials are given. A trial never asks for those outside the space.
+        known: Trials of an earlier study, which the sampler learns from as well.
     """
 
     def __init__(
@@ -29,8 +30,9 @@ class NumberedSampler(BaseSampler):
         name: str = "tpe",
         space: Mapping[str, BaseDistribution] | None = None,
         points: Sequence[Mapping[str, float]] = (),
+        known: Sequence[FrozenTrial] = (),
     ) -> None:
-        self.seed, self.points = seed, points
+        self.seed, self.points, self.known = seed, points, known
         self.make = TPESampler if name == "tpe" else RandomSampler
         self.space = {name: one for name, one in (space or {}).items() if not one.single()}
 
@@ -41,7 +43,7 @@ class NumberedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw all values at once, so that a trial draws the same ones if some of them are stored already."""
-        sampler, study = self._sampler(trial), _seen(study)
+        sampler, study = self._sampler(trial), _seen(study, self.known)
         drawn = sampler.sample_relative(study, trial, dict(sorted(search_space.items())))
         for name, distribution in search_space.items():
             if name not in drawn:
@@ -74,9 +76,9 @@ class _Seen(InMemoryStorage):
         """Keep nothing: TPE shares its draws with other processes, of which there are none."""
 
 
-def _seen(study: optuna.Study) -> optuna.Study:
-    """Return a study in which trials that rest at a rung have ended there."""
-    trials = []
+def _seen(study: optuna.Study, known: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study that begins with known trials, and in which those that rest at a rung have ended there."""
+    trials = list(known)
     for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.RUNNING and trial.intermediate_values:
             trial = copy.copy(trial)

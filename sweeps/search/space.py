@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from torch import Tensor
 
 from analysis.measures.spectrum import beta_range, predicted_kl
+from introvae.config import rounded
 from introvae.errors import UserError
 from sweeps.config import SEARCHABLE, Range
 
@@ -101,11 +102,6 @@ def data_space(
         beta = min(low for low, _ in ranges), max(high for _, high in ranges)
     beta = rounded(beta[0]), rounded(beta[1])
     return Space(alpha=alpha or ALPHA, beta=beta, margin_ratio=margin_ratio or MARGIN_RATIO, m=m, search=search)
-
-
-def rounded(value: float) -> float:
-    """Round to nine digits, on which machines whose linear algebra rounds otherwise agree."""
-    return float(f"{value:.9g}")
 
 
 def warmup_beta(space: Space, spectrum: Tensor, latent: int) -> float:

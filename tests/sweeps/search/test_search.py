@@ -13,10 +13,11 @@ from studies import read_scores, study_config
 
 from analysis.measures.spectrum import beta_range, vae_kl
 from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_config, read_metrics
+from introvae.training.schedule import warmup_config
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.engines.local import InlineEngine
-from sweeps.plan import Plan, Setup, plan_warmup, warmup_config
+from sweeps.plan import Plan, Setup, plan_warmup
 from sweeps.run import opening, prepare
 from sweeps.tasks.task import Worker
 
