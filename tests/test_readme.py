@@ -37,7 +37,9 @@ def smaller(words: list[str]) -> list[str]:
     command = words[0]
     if command == "introvae-train":
         if "--from" in words:
-            return ["--steps=4", "--warmup-steps=2", "--checkpoint-every=2", "--picture-every=2", "--log-every=2"]
+            larger = ["--image-size=32", "--widths=8,8,8"] if "--image-size" in words else []
+            every = ["--checkpoint-every=2", "--picture-every=2", "--log-every=2"]
+            return [*larger, "--steps=4", "--warmup-steps=2", *every]
         kept = {"beta", "m"} if "--preset" in words else {word[2:] for word in words if word in ("--beta", "--m")}
         return [*tiny_flags(*kept), "--hidden=8", "--decoder-hidden=8"]
     if command == "introvae-sweep":
