@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
+from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets, size_defaults
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
 
 PREDICTIONS = Path("predictions")
@@ -59,12 +59,17 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
 
 
 def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
-    """Combine defaults, `base`, preset, TOML file (plain, or [config] of a params.toml) and flags; later ones win."""
+    """Combine defaults, `base`, preset, TOML file (plain, or [config] of a params.toml) and flags; later ones win.
+
+    Defaults are those of the image size that the others give.
+    """
     preset = load_preset(args.preset) if args.preset else {}
     file = _file_settings(args.config) if args.config else {}
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     flags = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    return TrainConfig.from_dict(dict(base or {}) | preset | file | flags)
+    given = dict(base or {}) | preset | file | flags
+    whole = {name: given[name] for name in ("image_size", "steps") if type(given.get(name)) is int}
+    return TrainConfig.from_dict(size_defaults(**whole) | given)
 
 
 def _file_settings(path: Path) -> dict[str, Any]:

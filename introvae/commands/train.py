@@ -26,6 +26,7 @@ Evaluate = Callable[["Trainer", DivergedError | None], None]
 FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings that a run may be continued with
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
+    "Above are the defaults for up to 32 px. "
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
     "Images are in [0, 1], m and every KL in nats. "
     "Weights of Soft-IntroVAE's code are, with --objective soft: ALPHA 0.5, BETA 2 beta_rec, KL-WEIGHT beta_kl, "
