@@ -26,7 +26,7 @@ Evaluate = Callable[["Trainer", DivergedError | None], None]
 FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings that a run may be continued with
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
-    "Above are the defaults for up to 32 px. "
+    "Above are the defaults for up to 32 px; --dry-run shows those of larger images. "
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
     "Images are in [0, 1], m and every KL in nats. "
     "Weights of Soft-IntroVAE's code are, with --objective soft: ALPHA 0.5, BETA 2 beta_rec, KL-WEIGHT beta_kl, "
@@ -43,6 +43,7 @@ def command_line() -> Parser:
         help="take RUN's settings and continue from its end: longer with --steps, or as a new run from its weights",
     )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
+    parser.add_argument("--dry-run", action="store_true", help="show settings, length and cost, and begin nothing")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=("warmup_seed", "split_seed", "start_weights"))
     return parser
@@ -54,6 +55,8 @@ def main(argv: list[str] | None, evaluate: Evaluate) -> int:
     args = parser.parse_args(argv)
     if args.best and args.source is None:
         parser.error("--best needs --from STUDY")
+    if args.dry_run:
+        return run_command("introvae-train", lambda: dry_run(*settings(args), args.out, args.device))
     return run_command("introvae-train", lambda: train(*settings(args), args.out, args.device, evaluate))
 
 
@@ -80,6 +83,13 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | None]:
     if alone:
         print(f"{source} holds weights alone; this is a new run from them", file=sys.stderr)
     return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
+
+
+def dry_run(config: TrainConfig, source: Path | None, out: Path | None, device_name: str) -> None:
+    """Print what `train` would do and cost."""
+    from introvae.commands.dry_run import describe
+
+    print(describe(config, out or PREDICTIONS / run_name(config), source, device_name))
 
 
 def train(config: TrainConfig, source: Path | None, out: Path | None, device_name: str, evaluate: Evaluate) -> None:
