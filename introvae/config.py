@@ -29,6 +29,16 @@ LARGEST = 2**16  # latent dimensions, channels, images per step
 LONGEST = 10**9  # steps
 NUMBERS_AT_256 = 256 * 256 * 3  # numbers in an image of the size that published betas are for
 
+SIZES = {  # up to so many pixels of a side, the defaults of commands are the settings OF_SIZE of a preset
+    32: "orl-faces",  # those of TrainConfig: minutes on a CPU
+    64: "celeba-64",  # 39 epochs of CelebA; a learning rate of 1e-3 is for short trainings
+    128: "paper-128",  # 138 epochs of CelebA-HQ, in the small batches of re-implementations of the paper
+    2048: "paper-256",  # the same with latent dimensions for finer details; paper-1024 has these values, too
+}
+OF_SIZE = (
+    "latent", "batch_size", "lr", "steps", "warmup_steps", "log_every", "checkpoint_every", "picture_every",
+)  # fmt: skip
+
 FLOATS = (float, float | None, Schedule)  # types that a whole number stands for, too
 
 
@@ -43,6 +53,7 @@ class TrainConfig:
 
     Args:
         **settings: Fields by name; `introvae-train --help` explains each. All but the last three change the result.
+            Defaults are for up to 32 px; `size_defaults` returns those of larger images.
 
     Raises:
         UserError: If a value is out of range, with the field, the value and what is allowed.
@@ -137,6 +148,26 @@ def default_widths(image_size: int) -> tuple[int, ...]:
 def rounded(value: float) -> float:
     """Round to nine digits, on which machines whose linear algebra rounds otherwise agree."""
     return float(f"{value:.9g}")
+
+
+def default_preset(image_size: int) -> str:
+    """Return the name of the preset whose settings OF_SIZE are the defaults of images of this size."""
+    return SIZES[next((largest for largest in SIZES if image_size <= largest), max(SIZES))]
+
+
+def size_defaults(image_size: int = TrainConfig.image_size, steps: int | None = None) -> dict[str, Any]:
+    """Return the settings OF_SIZE that commands give a run unless something else does.
+
+    Args:
+        image_size: Side of the images, in pixels.
+        steps: Steps that the run is given, if any. Above the smallest size a tenth of them is the warm-up, which
+            measures the KL that m is chosen by, also where the preset has none.
+    """
+    preset = load_preset(default_preset(image_size))
+    found = {name: preset.get(name, getattr(TrainConfig, name)) for name in OF_SIZE}
+    if image_size > min(SIZES):
+        found["warmup_steps"] = (found["steps"] if steps is None else steps) // 10
+    return found
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def command_line() -> Parser:
     add("--patience", type=int, metavar="N", help="stop once N trials have brought no better one")
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")
-    add_config_options(parser.add_argument_group("training"), leave_out=NO_FLAG)
+    add_config_options(parser.add_argument_group("training, with defaults for up to 32 px"), leave_out=NO_FLAG)
     return parser
 
 

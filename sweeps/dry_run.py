@@ -1,29 +1,22 @@
 """Dry run: what a study would search, train and cost, without beginning it."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from statistics import median_low
 from typing import Any
 
-import torch
-
 from analysis.measures.spectrum import predicted_active_units, vae_kl, warmup_correction
+from introvae.commands.dry_run import aligned, setting_lines
 from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
-from introvae.runs.folder import CHECKPOINT
-from introvae.runs.pictures import EARLY_STEPS
-from introvae.training.device import find_device
+from introvae.training.cost import duration, epochs, measure, picture_count
+from introvae.training.device import find_device, tune_process
 from introvae.training.schedule import warmup_config
-from introvae.training.trainer import Trainer
 from sweeps.config import FIELDS, StudyConfig, searched
 from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
 from sweeps.run import prepare, worker_count
 from sweeps.search.promotion import FACTOR, Ladder, rungs
 
-TIMED = 6  # steps of each phase; half of the first also draw a picture
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
 
 
@@ -37,15 +30,9 @@ def describe(config: StudyConfig) -> str:
     """
     setup, images = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
-    lines += [
-        *_space(config, setup),
-        *_points(config, setup),
-        *_known(setup),
-        *_training(config, setup),
-        *_cost(config, setup, images),
-    ]
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:{width}}  {text}" for name, text in lines)
+    lines += [*_space(config, setup), *_points(config, setup), *_known(setup)]
+    lines += [*_training(config, setup), *_cost(config, setup, images)]
+    return aligned(lines)
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
@@ -144,9 +131,7 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     steps = ", ".join(map(str, rungs(train))) or "none"
     passed = f"one trial in {FACTOR} goes on past each" if setup.prune else "all trials go on"
     yield "rungs", f"at steps {steps}; {passed}"
-    changed = differences(TrainConfig().to_dict(), config.train.to_dict())
-    changed += differences(_choices(StudyConfig()), _choices(config))
-    yield "settings", "; ".join(changed) or "defaults"
+    yield from setting_lines(config.train, differences(_choices(StudyConfig()), _choices(config)))
 
 
 def _choices(config: StudyConfig) -> Mapping[str, Any]:
@@ -155,27 +140,29 @@ def _choices(config: StudyConfig) -> Mapping[str, Any]:
 
 
 def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple[str, str]]:
-    """Show steps, minutes and disk: at most, and if all trials that go on past a rung reach the next."""
-    train, device, repeats = setup.config, find_device(config.device), config.seeds or 0
+    """Show steps, images, time and disk: at most, and if all trials that go on past a rung reach the next."""
+    train, device, repeats = _middle(setup), find_device(config.device), config.seeds or 0
     workers = worker_count(config, device)
-    warmup_step, step, checkpoint, picture = _measured(setup, images, device, workers)
+    tune_process(device)  # as workers do
+    cost = measure(train, images, device, 1 if workers > 1 and device.type == "cpu" else None, config.quiet)
     whole = train.steps - train.warmup_steps
     between = rungs(train) if setup.prune else []
     expected = Ladder([train.warmup_steps, *between, train.steps], config.total).steps_left(0)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
-    steps = [after + repeats * whole for after in (config.total * whole, expected)]
+    steps = [round(after + repeats * whole) for after in (config.total * whole, expected)]
     before = warmups * train.warmup_steps
     of = "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
-    yield "steps", f"{before + steps[0]} at most, {before + steps[1]:.0f} expected, {before} of them in {of}"
-    minutes = [(before * warmup_step / min(own or 1, workers) + after * step / workers) / 60 for after in steps]
-    speed = f"{1000 * warmup_step:.3g} and {1000 * step:.3g} ms a step in and after the warm-up"
-    yield "minutes", f"{minutes[0]:.1f} at most, {minutes[1]:.1f} expected, scores aside; {speed}, workers: {workers}"
+    yield "steps", f"{before + steps[0]:,} at most, {before + steps[1]:,} expected, {before:,} of them in {of}"
+    seen = [(before + after) * train.batch_size for after in steps]
+    run = epochs(train.steps, train.batch_size, len(images.train))
+    yield "images", f"{seen[0]:,} at most, {seen[1]:,} expected; a whole run sees {run}"
+    seconds = [before * cost.warmup_step / min(own or 1, workers) + after * cost.step / workers for after in steps]
+    times = f"{duration(seconds[0])} at most, {duration(seconds[1])} expected, scores aside"
+    yield "time", f"{times}; {cost.speed(before > 0)}, workers: {workers}"
     trials = config.total + repeats
     kept = trials if config.keep is None else min(config.keep, config.total) + min(config.keep, repeats)
-    checkpoints = 2 * (kept + warmups)  # the last and the one before
-    size = (checkpoints * checkpoint + trials * _pictures(train) * picture) / 2**20
-    yield "disk", f"about {size:.0f} MB: {checkpoints} checkpoints of {checkpoint / 2**20:.2g} MB, and pictures"
+    yield "disk", cost.disk(2 * (kept + warmups), trials * picture_count(train, train.warmup_steps))
 
 
 def _warmups(setup: Setup, trials: int) -> int:
@@ -189,32 +176,8 @@ def _warmups(setup: Setup, trials: int) -> int:
     return len({setup.point(number).get("seed", config.seed) for number in range(trials)})
 
 
-def _pictures(train: TrainConfig) -> int:
-    """Count the pictures of a whole run: each also in its GIF, and as many as the latents and the curves take."""
-    early = sum(train.warmup_steps <= step < train.steps for step in EARLY_STEPS)
-    return 2 * (early + 1 + (train.steps - train.warmup_steps) // train.picture_every) + 4
-
-
-def _measured(setup: Setup, images: ImageSet, device: torch.device, workers: int) -> tuple[float, float, int, int]:
-    """Train a few steps in the middle of the space, with as many threads as a worker has.
-
-    Returns:
-        Seconds of a step in the warm-up and after it; bytes of a checkpoint and of a picture.
-    """
+def _middle(setup: Setup) -> TrainConfig:
+    """Return the settings of a run in the middle of the space."""
     middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
-    config = replace(
-        setup.config, alpha=middle["alpha"], beta=middle["beta"], m=middle.get("m", TrainConfig.m),
-        **searched(middle), warmup_steps=TIMED, steps=2 * TIMED, log_every=1, checkpoint_every=2 * TIMED,
-        picture_every=2 * TIMED,
-    )  # fmt: skip
-    rows: list[dict[str, float]] = []
-    threads = torch.get_num_threads()
-    if workers > 1 and device.type == "cpu":
-        torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        Trainer(config, images, Path(name), device).run(on_log=rows.append)
-        checkpoint = (Path(name) / CHECKPOINT).stat().st_size
-        picture = max(path.stat().st_size for path in Path(name).glob("images/*.png"))
-    torch.set_num_threads(threads)
-    seconds = [config.batch_size / row["images_per_second"] for row in rows]
-    return median_low(seconds[:TIMED]), median_low(seconds[TIMED:]), checkpoint, picture
+    values = {name: middle[name] for name in ("alpha", "beta", "m") if name in middle}
+    return replace(setup.config, **values, **searched(middle))

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets
+from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets, size_defaults
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
 
 PREDICTIONS = Path("predictions")
@@ -59,8 +59,13 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
 
 
 def config_from(args: argparse.Namespace, base: Mapping[str, Any] | None = None) -> TrainConfig:
-    """Combine defaults, `base` and what the user has given; later ones win."""
-    return TrainConfig.from_dict(dict(base or {}) | given_settings(args))
+    """Combine defaults, `base` and what the user has given; later ones win.
+
+    Defaults are those of the image size that the others give.
+    """
+    given = dict(base or {}) | given_settings(args)
+    whole = {name: given[name] for name in ("image_size", "steps") if type(given.get(name)) is int}
+    return TrainConfig.from_dict(size_defaults(**whole) | given)
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:

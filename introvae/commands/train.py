@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ WARMUP = ".warmup"  # folder in the folder of a run whose m follows from it
 FREE = ("steps", "log_every", "checkpoint_every", "picture_every")  # settings that a run may be continued with
 DESCRIPTION = "Train an IntroVAE, or with --alpha 0 a VAE. The same command resumes a run that was interrupted."
 EPILOG = (
+    "Above are the defaults for up to 32 px; --dry-run shows those of larger images. "
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
     "Images are in [0, 1], m and every KL in nats. "
     "Weights of Soft-IntroVAE's code are, with --objective soft: ALPHA 0.5, BETA 2 beta_rec, KL-WEIGHT beta_kl, "
@@ -53,6 +55,7 @@ def command_line() -> Parser:
         "at another --image-size as a new run, with beta and m translated",
     )  # fmt: skip
     parser.add_argument("--best", action="store_true", help="with --from STUDY: its run with the best score")
+    parser.add_argument("--dry-run", action="store_true", help="show settings, length and cost, and begin nothing")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add_config_options(parser, leave_out=("warmup_seed", "split_seed", "start_weights"))
     return parser
@@ -64,7 +67,8 @@ def main(argv: list[str] | None, evaluate: Evaluate) -> int:
     args = parser.parse_args(argv)
     if args.best and args.source is None:
         parser.error("--best needs --from STUDY")
-    return run_command("introvae-train", lambda: train(*settings(args), args, evaluate))
+    run = dry_run if args.dry_run else partial(train, evaluate=evaluate)
+    return run_command("introvae-train", lambda: run(*settings(args), args))
 
 
 def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation | None]:
@@ -98,6 +102,27 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation 
     return replace(config, warmup_seed=None, split_seed=found.images_seed, start_weights=str(source)), None
 
 
+def begun(config: TrainConfig, source: Path | Translation | None, channels: int) -> tuple[TrainConfig, str]:
+    """Return the settings for images of so many channels, and a name for the run folder."""
+    name, config = run_name(config), replace(config, channels=channels)
+    if isinstance(source, Translation):
+        config = source.with_beta(config)
+        name = source.name(config)
+    return config, name
+
+
+def dry_run(config: TrainConfig, source: Path | Translation | None, args: argparse.Namespace) -> None:
+    """Print what `train` would do and cost."""
+    from introvae.commands.dry_run import describe
+    from introvae.data.image_set import load_images
+
+    config, name = begun(config, source, load_images(**config.images).channels)
+    if isinstance(source, Translation):
+        print(source.describe(config, warm=False))
+        source = None
+    print(describe(config, args.out or PREDICTIONS / name, source, args.device))
+
+
 def train(config: TrainConfig, source: Path | Translation | None, args: argparse.Namespace, evaluate: Evaluate) -> None:
     """Train to the last step and evaluate; a run that has ended is only shown."""
     from introvae.data.image_set import load_images
@@ -110,12 +135,8 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
 
     device = find_device(args.device)
     tune_process(device)
-    name = run_name(config)
     images = load_images(**config.images)
-    config = replace(config, channels=images.channels)
-    if isinstance(source, Translation):
-        config = source.with_beta(config)
-        name = source.name(config)
+    config, name = begun(config, source, images.channels)
     folder = args.out or PREDICTIONS / name
     with process_group(device), lock(folder) if is_first() else nullcontext():
         start = None if isinstance(source, Translation) else source
@@ -124,7 +145,7 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
                 start = folder / WARMUP
                 config = source.with_margin(config, start, lambda warm, at: _run(Trainer(warm, images, at, device)))
             if is_first():
-                print(source.describe(config), file=sys.stderr)
+                print(source.describe(config, warm=True), file=sys.stderr)
         trainer = Trainer(config, images, folder, device, start)
         if read_record(folder) is None:
             _run(trainer, evaluate)

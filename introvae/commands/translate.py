@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from introvae.config import TrainConfig, default_widths, dump_toml, rounded
+from introvae.config import TrainConfig, default_widths, dump_toml, rounded, size_defaults
 from introvae.errors import UserError
 from introvae.runs.folder import last_row, read_config
 from introvae.runs.record import read_record
@@ -87,17 +87,19 @@ class Translation:
         digest = hashlib.sha256(dump_toml(config.to_dict() | {"margin_ratio": self.margin_ratio}).encode()).hexdigest()
         return f"{self.source.parent.name}-{self.source.name}-{config.image_size}px-{digest[:6]}"
 
-    def describe(self, config: TrainConfig) -> str:
-        """Return a line on what is translated, given the settings that it has led to."""
+    def describe(self, config: TrainConfig, warm: bool) -> str:
+        """Return a line on what is translated, given the settings that it has led to; `warm` if m is among them."""
         sizes = f"{self.found.image_size} px to {config.image_size} px"
         beta = f"beta {self.found.beta:.4g} -> {config.beta:.4g}" + " as given" * ("beta" in self.given)
-        margin = f", m {self.found.m:.4g} -> {config.m:.4g} nats, {self.margin_ratio:.3g} times a VAE's KL"
-        return f"{self.source}, {sizes}: alpha {config.alpha:.4g}, {beta}" + margin * self.has_margin
+        line = f"{self.source}, {sizes}: alpha {config.alpha:.4g}, {beta}"
+        if not self.has_margin:
+            return line
+        known = f"{self.found.m:.4g} -> {config.m:.4g} nats, " if warm else ""
+        return f"{line}, m {known}{self.margin_ratio:.3g} times a VAE's KL"
 
 
 def inherited(found: TrainConfig) -> dict[str, Any]:
     """Return the settings of a run that one of another image size takes over, which is all but the size's defaults."""
-    values = {name: value for name, value in found.to_dict().items() if name not in OF_A_RUN}
-    if found.widths == default_widths(found.image_size):
-        del values["widths"]
-    return values
+    usual = size_defaults(found.image_size, found.steps) | {"widths": list(default_widths(found.image_size))}
+    known = found.to_dict().items()
+    return {name: value for name, value in known if name not in OF_A_RUN and (name, value) not in usual.items()}

@@ -105,12 +105,15 @@ def test_shipped_points_name_their_study_and_show_the_published_values(
     assert capsys.readouterr().out.splitlines()[0].endswith(str(tmp_path / "orl-faces-16px"))
 
 
-def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
+def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     expected = 10 * 4 + 3 * 8 + 1 * 22 + 1 * 66  # trials and steps between the warm-up, rungs and the end
-    shown = lines(study_config(tmp_path, TRAIN, trials=10))
-    assert shown["steps"] == f" {8 + 10 * 100} at most, {8 + expected} expected, 8 of them in 1 warm-up"
-    at_most, likely = (float(words.split()[0]) for words in shown["minutes"].split(",")[:2])
-    assert 0 < likely <= at_most < 10
+    shown = lines(study_config(tmp_path, TRAIN, trials=10, workers=2))
+    assert shown["steps"] == f" {8 + 10 * 100:,} at most, {8 + expected} expected, 8 of them in 1 warm-up"
+    seen = f" {8 * (8 + 10 * 100):,} at most, {8 * (8 + expected):,} expected"
+    assert shown["images"] == f"{seen}; a whole run sees 864, or 3.6 epochs of 240 training images"
+    at_most, likely = (words.split() for words in shown["time"].split(",")[:2])
+    assert 0 <= float(likely[0]) <= float(at_most[0]) < 10 and at_most[1:] == ["minutes", "at", "most"]
+    assert " a step in the warm-up, " in shown["time"] and shown["time"].endswith("workers: 2")
     assert shown["disk"].startswith(" about ") and " 12 checkpoints of " in shown["disk"]
     points = (Point(seed=1), Point(seed=1, m=3.0), Point(alpha=0.5))
     shown = lines(study_config(tmp_path, TRAIN, points=points, trials=None, seeds=2, keep=None))
@@ -119,13 +122,31 @@ def test_the_steps_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert " 18 checkpoints of " in shown["disk"]
     shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="halving"))
     assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith(" goes on past each")
+    assert "; a whole run sees 540, or 2.25 epochs of 240 " in shown["images"]  # in batches of 5, the middle
     shown = lines(study_config(tmp_path, TRAIN, search={"alpha_decoder": (0.1, 1.0)}))
     assert shown["steps"].endswith(" 8 of them in 1 warm-up")
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
     assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
-    assert shown["warm-up"] == " none"
+    assert shown["warm-up"] == " none" and " a step, workers: " in shown["time"]
 
 
 def test_a_dry_run_finds_what_diverges_at_once(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="is not finite"):
         describe(study_config(tmp_path, TRAIN | {"lr": 1e30}))
+
+
+def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    describe(study_config(tmp_path, TRAIN))
+    assert "measuring: step 12/12, " in capsys.readouterr().err
+    describe(study_config(tmp_path, TRAIN, quiet=True))
+    assert not capsys.readouterr().err
+
+
+def test_settings_are_compared_with_the_defaults_of_the_image_size(tmp_path: Path) -> None:
+    train = {"image_size": 64, "widths": (4, 4, 4, 4), "latent": 512}
+    shown = lines(study_config(tmp_path, TRAIN | train))
+    assert shown["defaults"].startswith(
+        " of 64 px (those of --preset celeba-64): latent 512, batch_size 32, lr 0.0002, "
+    )
+    assert shown["defaults"].endswith(" with fewer steps the warm-up keeps its share of them")
+    assert "batch_size: 32 -> 8; " in shown["settings"] and "latent" not in shown["settings"]
