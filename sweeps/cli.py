@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
@@ -18,8 +19,9 @@ from introvae.commands.options import (
     run_command,
 )
 from introvae.errors import StoppedError
-from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, Range, StudyConfig
+from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, StudyConfig
 from sweeps.points import read_points, settings_of
+from sweeps.search.dimensions import LINEAR, SEARCHABLE, Dimension, Linear, Range, problem
 
 DESCRIPTION = "Search alpha, beta and m of an IntroVAE with Optuna. The same command resumes."
 NO_FLAG = (*SET_BY_STUDY, "beta_neg", "gamma_r")  # settings of a training; the last two are of --objective soft
@@ -48,16 +50,15 @@ def command_line() -> Parser:
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add("--quiet", action="store_true", help="show only the result, and errors")
     add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
-    add = parser.add_argument_group("search, in ranges LO:HI on a log scale").add_argument
+    add = parser.add_argument_group("search, in ranges LO:HI on a log scale, or lin:LO:HI").add_argument
     add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
     add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [from --margin-ratio]")
     add("--margin-ratio", type=parse_range, metavar="LO:HI", help="m over a VAE's KL, in place of m [1:16]")
     fixed = partial(parse_pairs, parse=float, takes="--fix takes NAME=X,..., such as alpha=0.25")
     add("--fix", type=fixed, default={}, metavar="NAME=X,...", help="fix alpha, beta, m or margin_ratio")
-    searched = partial(parse_pairs, parse=parse_range, takes="--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3")
-    text = "search further settings, such as lr=1e-4:1e-3"
-    add("--search", type=searched, default={}, metavar="NAME=LO:HI,...", help=text)
+    text = "search others, as lr=1e-4:1e-3,norm=group,none"
+    add("--search", type=parse_search, default={}, metavar="NAME=LO:HI,...", help=text)
     add("--points", metavar="FILE|NAME", help="first train a CSV of settings, a shipped one, or those of a study")
     add("--like", type=Path, metavar="STUDY", help="search around the best settings of an earlier study")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
@@ -78,19 +79,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_range(text: str) -> Range:
-    """Read LO:HI, with 0 < LO <= HI."""
+    """Read LO:HI, with 0 < LO <= HI, or lin:LO:HI, with 0 <= LO <= HI."""
+    linear = text.startswith(f"{LINEAR}:")
     try:
-        low, high = (float(end) for end in text.split(":"))
+        low, high = (float(end) for end in text.split(":")[linear:])
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no range; it takes LO:HI, such as 0.1:0.75") from error
-    if not 0 < low <= high < float("inf"):
-        raise ArgumentTypeError(f"{text!r}: LO must be more than 0 and HI no less than LO")
-    return low, high
+        raise ArgumentTypeError(f"{text!r} is no range; it takes LO:HI or lin:LO:HI, such as 0.1:0.75") from error
+    bounds = Linear(low, high) if linear else (low, high)
+    if wrong := problem(bounds):
+        raise ArgumentTypeError(f"{text!r}: {wrong}")
+    return bounds
 
 
-def parse_pairs(text: str, parse: Callable[[str], Any], takes: str) -> dict[str, Any]:
-    """Read NAME=VALUE,..."""
-    pairs = [part.split("=") for part in text.split(",")]
+def parse_search(text: str) -> dict[str, Dimension]:
+    """Read NAME=RANGE or NAME=WORD,... of each setting; a comma before what has no "=" goes on with its words."""
+    takes = "--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3, or NAME=WORD,..., such as norm=group,none"
+    pairs = parse_pairs(text, str, takes, comma=r",(?=[^,]*=)")
+    return {
+        name: tuple(value.split(",")) if SEARCHABLE.get(name, str) is str else parse_range(value)
+        for name, value in pairs.items()
+    }
+
+
+def parse_pairs(text: str, parse: Callable[[str], Any], takes: str, comma: str = ",") -> dict[str, Any]:
+    """Read NAME=VALUE,..., with a regular expression for what parts the pairs."""
+    pairs = [part.split("=") for part in re.split(comma, text)]
     try:
         found = {name: parse(value) for name, value in pairs}
     except ValueError as error:

@@ -4,15 +4,15 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 from introvae.commands.options import PREDICTIONS
 from introvae.config import TrainConfig
 from introvae.errors import UserError
 from sweeps.points import Point
+from sweeps.search.dimensions import SEARCHABLE, Dimension, Range, is_words, problem, searched, written
 
-Range = tuple[float, float]
 TRIALS = 50
 AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial", "budget", "patience")
 ENGINES = ("local", "ray", "slurm")
@@ -20,9 +20,6 @@ SAMPLERS = ("tpe", "random")
 PRUNERS = ("halving", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
 SET_BY_STUDY = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # fields of each run's TrainConfig
-SEARCHABLE = {
-    "latent": int, "alpha_decoder": float, "kl_weight": float, "batch_size": int, "lr": float, "ema_decay": float,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +30,13 @@ class StudyConfig:
         train: Settings of every run, but for those that are searched, fixed or given by points.
         trials: Trials of the whole study, pruned ones included; by default 50, or as many as there are points.
         study: Name of the study and its folder; by default that of the data and the image size.
-        alpha: Range (low, high) of alpha that replaces the default one.
+        alpha: Range of alpha that replaces the default one: (low, high) on a log scale, or `Linear(low, high)`.
         beta: Range of beta that replaces the one derived from the images.
         m: Range of m in nats, searched in place of the margin ratio.
         margin_ratio: Range of the margin ratio, m over the KL that a VAE reaches.
         fix: Fixed values of alpha, beta, m or margin_ratio.
-        search: Ranges of further fields of `train`, such as {"lr": (1e-4, 1e-3)}.
+        search: Ranges of further fields of `train`, or words to choose from, such as {"lr": (1e-4, 1e-3)} or
+            {"norm": ("group", "none")}.
         points: Listed settings, which the first trials train.
         like: Folder of an earlier study: ranges are drawn around the best of its settings. If it has trained as this
             study does, the sampler learns from its trials; otherwise these settings are trained first.
@@ -83,7 +81,7 @@ class StudyConfig:
     m: Range | None = None
     margin_ratio: Range | None = None
     fix: Mapping[str, float] = field(default_factory=dict)
-    search: Mapping[str, Range] = field(default_factory=dict)
+    search: Mapping[str, Dimension] = field(default_factory=dict)
     points: Sequence[Point] = ()
     like: Path | None = None
     sampler: str = "tpe"
@@ -155,6 +153,8 @@ def _check_engine(config: StudyConfig) -> None:
     together = config.processes_per_trial
     if together > 1 and (config.train.batch_size % together or config.train.norm == "batch"):
         raise UserError(f"--processes-per-trial is {together}; it takes a divisor of --batch-size, and no --norm batch")
+    if together > 1 and ("batch_size" in config.search or "batch" in config.search.get("norm", ())):
+        raise UserError(f"--processes-per-trial is {together}; it takes no --search of batch_size or norm batch")
     if together > 1 and config.engine == "local" and (config.workers or 1) > 1:
         raise UserError(f"--processes-per-trial is {together}; it takes --workers 1, or another engine")
     for name, engine in (("address", "ray"), ("gpus_per_trial", "ray"), ("slurm", "slurm")):
@@ -175,20 +175,22 @@ def _check_fixed(config: StudyConfig) -> None:
 
 
 def _check_searched(config: StudyConfig) -> None:
-    for name, (low, high) in config.search.items():
+    for name in SETTINGS:
+        bounds = getattr(config, name)
+        if bounds is not None and (wrong := problem(bounds)):
+            raise UserError(f"--{name.replace('_', '-')} is {written(bounds)}; {wrong}")
+    for name, dimension in config.search.items():
         if name not in SEARCHABLE:
             raise UserError(f"--search has no {name!r}; it takes {', '.join(SEARCHABLE)}")
-        if not 0 < low <= high < math.inf:
-            raise UserError(f"--search {name} is {low}:{high}; LO must be more than 0 and HI no less than LO")
-        for end in (low, high):
-            if SEARCHABLE[name] is int and end != round(end):
-                raise UserError(f"--search {name} is {low}:{high}; {name} takes whole numbers")
-            replace(config.train, **searched({name: end}))  # which checks the value
-
-
-def searched(values: Mapping[str, float]) -> dict[str, Any]:
-    """Return those of the values that belong to SEARCHABLE fields of TrainConfig, in their types."""
-    return {name: SEARCHABLE[name](value) for name, value in values.items() if name in SEARCHABLE}
+        kind, given = SEARCHABLE[name], f"--search {name} is {written(dimension)}"
+        if is_words(dimension) and kind is not str:
+            raise UserError(f"{given}; {name} takes LO:HI or lin:LO:HI")
+        if wrong := problem(dimension):
+            raise UserError(f"{given}; {wrong}")
+        if kind is int and not all(float(end).is_integer() for end in dimension):
+            raise UserError(f"{given}; {name} takes whole numbers")
+    for values in product(*config.search.values()):
+        replace(config.train, **searched(dict(zip(config.search, values, strict=True))))  # which checks the values
 
 
 FIELDS = tuple(f.name for f in dataclasses.fields(StudyConfig))

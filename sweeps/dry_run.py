@@ -1,7 +1,9 @@
 """Dry run: what a study would search, train and cost, without beginning it."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from analysis.measures.spectrum import predicted_active_units, vae_kl, warmup_correction
@@ -10,13 +12,14 @@ from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
 from introvae.training.cost import duration, epochs, measure, picture_count
 from introvae.training.device import find_device, tune_process
-from introvae.training.schedule import warmup_config
-from sweeps.config import FIELDS, StudyConfig, searched
+from sweeps.config import FIELDS, StudyConfig
 from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
 from sweeps.run import prepare, worker_count
+from sweeps.search.dimensions import Range, is_words, middle, searched, shown
 from sweeps.search.promotion import FACTOR, Ladder, rungs
 
+DIGITS = 5  # of the number of latent dimensions, at most 65,536
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
 
 
@@ -37,19 +40,20 @@ def describe(config: StudyConfig) -> str:
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     """Show bounds and where they come from, and what follows from the spectrum at both ends of beta."""
-    ranges = setup.searched(config.total)
-    ends = [{name: bounds[end] for name, bounds in setup.space.to_dict().items()} for end in (0, 1)]
+    dimensions = setup.searched(config.total)
+    ends = [{name: one[end] for name, one in setup.space.dimensions.items()} for end in (0, -1)]
     kind, kls = _kl(setup, min(len(setup.points), config.total - 1), *ends)
-    for name, (low, high) in ranges.items():
-        yield name, f"{_range(f'{low:.4g}', f'{high:.4g}')} ({_source(config, name)})"
-        if name == "margin_ratio" and "beta" in ranges:
-            yield "", f"{kind}m {_range(f'{low * kls[0]:.3g}', f'{high * kls[1]:.3g}')} nats"
+    for name, dimension in dimensions.items():
+        yield name, f"{shown(dimension, 4)} ({_source(config, name)})"
+        if name == "margin_ratio" and "beta" in dimensions:
+            low, high = setup.space.margin_ratio
+            yield "", f"{kind}m {shown((low * kls[0], high * kls[1]), 3)} nats"
         if name == "beta":
             latents = _latents(setup)
-            pairs = list(zip((low, high), latents, strict=True))
-            units = _range(*(str(predicted_active_units(setup.spectrum, beta, latent)) for beta, latent in pairs))
-            yield "", f"{kind}KL {_range(*(f'{kl:.3g}' for kl in kls))} nats"
-            yield "", f"predicted active units {units} of {_range(*map(str, latents))}"
+            pairs = zip(setup.space.beta, latents, strict=True)
+            few, many = (predicted_active_units(setup.spectrum, beta, latent) for beta, latent in pairs)
+            yield "", f"{kind}KL {shown(kls, 3)} nats"
+            yield "", f"predicted active units {shown((few, many), DIGITS)} of {shown(latents, DIGITS)}"
             collapse = f"below {1 / setup.spectrum[0].item():.3g}" if len(setup.spectrum) else "at any beta"
             yield "", f"predicted collapse {collapse}"
 
@@ -62,10 +66,11 @@ def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
         unscaled = _list({name: value for name, value in published.items() if value is not None})
         text = (_list(values) or "all drawn") + (f" (at 256x256x3: {unscaled})" if unscaled else "")
         if "beta" in values:
-            kind, (kl,) = _kl(setup, number, values)
-            text += f", {kind}KL {kl:.3g} nats"
+            kind, kls = _kl(setup, number, values)
+            text += f", {kind}KL {shown(kls, 3)} nats"
             if "margin_ratio" in values:
-                text += f", {kind}m {values['margin_ratio'] * kl:.3g} nats"
+                low, high = (values["margin_ratio"] * kl for kl in kls)
+                text += f", {kind}m {shown((low, high), 3)} nats"
         yield f"trial {number}", text
 
 
@@ -75,19 +80,27 @@ def _known(setup: Setup) -> Iterator[tuple[str, str]]:
         yield "known", f"{len(setup.known)} trials of the earlier study"
 
 
-def _kl(setup: Setup, number: int, *settings: Mapping[str, float]) -> tuple[str, list[float]]:
-    """Return the KL in nats by which the margin of a trial with each of these settings is measured.
+def _kl(setup: Setup, number: int, *settings: Mapping[str, Any]) -> tuple[str, Range]:
+    """Return the KLs in nats by which margins of a trial with these settings, and any words, are measured.
 
     Returns:
-        "" if the study's warm-ups have measured it for all of them, or "predicted ", and the KLs.
+        "" if the study's warm-ups have measured all of them, or "predicted ", and the lowest and the highest KL.
     """
     given = {"alpha": 1.0, "latent": _latents(setup)[0]}  # no KL depends on alpha
-    configs = [run_config(setup, number, given | dict(values)) for values in settings]
+    configs = [run_config(setup, number, given | dict(one) | words) for one in settings for words in _words(setup)]
     logs = [trained_warmup(setup, config) for config in configs]
     pairs = list(zip(configs, logs, strict=True))
     if all(warmup_correction(config, setup.spectrum, log) is not None for config, log in pairs):
-        return "", [vae_kl(config, setup.spectrum, log) for config, log in pairs]
-    return "predicted ", [vae_kl(config, setup.spectrum, []) for config in configs]
+        kind, kls = "", [vae_kl(config, setup.spectrum, log) for config, log in pairs]
+    else:
+        kind, kls = "predicted ", [vae_kl(config, setup.spectrum, []) for config in configs]
+    return kind, (min(kls), max(kls))
+
+
+def _words(setup: Setup) -> list[dict[str, str]]:
+    """Return all combinations of the words that are searched; an empty one where none are."""
+    searched = {name: one for name, one in setup.space.search.items() if is_words(one)}
+    return [dict(zip(searched, words, strict=True)) for words in product(*searched.values())]
 
 
 def _list(values: Mapping[str, float]) -> str:
@@ -115,16 +128,12 @@ def _latents(setup: Setup) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _range(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
-
-
 def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     train = setup.config
     beta = train.warmup_beta or 0.0
-    kind, (kl,) = _kl(setup, min(len(setup.points), config.total - 1), {"beta": beta})
+    kind, kls = _kl(setup, min(len(setup.points), config.total - 1), {"beta": beta})
     source = "middle of beta's range, at least 10 nats" if config.train.warmup_beta is None else "--warmup-beta"
-    steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), {kind}KL {kl:.3g} nats"
+    steps = f"{train.warmup_steps} steps at beta {beta:.4g} ({source}), {kind}KL {shown(kls, 3)} nats"
     yield "warm-up", steps if train.warmup_steps else "none"
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
@@ -166,18 +175,28 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
 
 
 def _warmups(setup: Setup, trials: int) -> int:
-    """Count the warm-ups of a study: one for each seed, or for each trial where a searched setting changes it."""
+    """Count the warm-ups of a study at most: for each seed one for all words that share it.
+
+    There is one for each trial where a searched range changes it.
+    """
     config = setup.config
     if not config.warmup_steps:
         return 0
-    ends = [{name: end} for name, bounds in setup.space.search.items() for end in bounds]
-    if any(warmup_config(replace(config, **searched(end))) != warmup_config(config) for end in ends):
+
+    def different(values: Iterable[Mapping[str, Any]]) -> int:
+        return len({setup.warmup_folder(replace(config, **searched(one))) for one in values})
+
+    ranges = [(name, one) for name, one in setup.space.search.items() if not is_words(one)]
+    if any(different({name: end} for end in one) > 1 for name, one in ranges):
         return trials
-    return len({setup.point(number).get("seed", config.seed) for number in range(trials)})
+    kinds = different(_words(setup))
+    seeds = Counter(setup.point(number).get("seed", config.seed) for number in range(trials))
+    return sum(min(count, kinds) for count in seeds.values())
 
 
 def _middle(setup: Setup) -> TrainConfig:
-    """Return the settings of a run in the middle of the space."""
-    middle = {name: (low * high) ** 0.5 for name, (low, high) in setup.space.to_dict().items()}
-    values = {name: middle[name] for name in ("alpha", "beta", "m") if name in middle}
-    return replace(setup.config, **values, **searched(middle))
+    """Return the settings of a run in the middle of the space, with the first of words."""
+    dimensions = setup.space.dimensions.items()
+    values: dict[str, Any] = {name: one[0] if is_words(one) else middle(one) for name, one in dimensions}
+    given = {name: values[name] for name in ("alpha", "beta", "m") if name in values}
+    return replace(setup.config, **given, **searched(values))

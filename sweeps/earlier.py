@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.report.runs import Run, read_runs
@@ -11,9 +12,10 @@ from introvae.commands.translate import inherited
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
 from introvae.runs.record import RUNGS, RunState, read_record
-from sweeps.config import SET_BY_STUDY, Range
+from sweeps.config import SET_BY_STUDY
 from sweeps.plan import Setup
 from sweeps.points import Point
+from sweeps.search.dimensions import Range
 
 BEST = 3  # settings at least, or a tenth of them, that a narrower space is drawn around
 WIDER = 1.5  # times beyond them at either end
@@ -90,7 +92,7 @@ def known_trials(runs: Iterable[Run], setup: Setup) -> list[FrozenTrial]:
         assert run.config and record
         values = vars(run.config) | run.parameters | {"margin_ratio": run.margin_ratio}
         params = {name: values[name] for name in distributions}
-        within = all(value is not None and distributions[name]._contains(value) for name, value in params.items())
+        within = all(value is not None and _holds(distributions[name], value) for name, value in params.items())
         if within and record.weights == setup.weights and settings_shared(run.config, distributions) == shared:
             rungs = {int(step): float(score) for step, score in record.measures.get(RUNGS, ())}
             trials.append(create_trial(
@@ -98,3 +100,9 @@ def known_trials(runs: Iterable[Run], setup: Setup) -> list[FrozenTrial]:
                 intermediate_values=rungs,
             ))  # fmt: skip
     return trials
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return distribution._contains(value)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 from torch import Tensor
@@ -14,7 +15,7 @@ from introvae.errors import UserError
 from introvae.randomness import derive
 from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_metrics
 from introvae.training.schedule import warmup_config
-from sweeps.config import searched
+from sweeps.search.dimensions import Dimension, searched
 from sweeps.search.space import OTHER, Space
 
 
@@ -24,7 +25,7 @@ class Setup:
 
     Attributes:
         config: The study's seed, its warm-up and everything that is not searched.
-        space: The ranges that are searched.
+        space: The dimensions that are searched.
         spectrum: Eigenvalues of the training images' covariance.
         folder: The study's folder.
         weights: Weights of the score's parts in what the study maximizes.
@@ -51,11 +52,11 @@ class Setup:
         """Return the values that a trial is given; mostly none."""
         return self.points[number] if number < len(self.points) else {}
 
-    def searched(self, trials: int) -> dict[str, list[float]]:
-        """Return the ranges that some of `trials` trials draw from: none where all values are given."""
+    def searched(self, trials: int) -> dict[str, Dimension]:
+        """Return the dimensions that some of `trials` trials draw from: none where all values are given."""
         given = [self.point(number).keys() for number in range(trials)]
-        ranges = self.space.to_dict().items()
-        return {name: ends for name, ends in ranges if any(not {name, OTHER.get(name)} & names for names in given)}
+        dimensions = self.space.dimensions.items()
+        return {name: one for name, one in dimensions if any(not {name, OTHER.get(name)} & names for names in given)}
 
     def run_folder(self, number: int) -> Path:
         """Return the run folder of a trial."""
@@ -80,7 +81,7 @@ class Plan:
     vae_kl: float | None = None
 
 
-def run_config(setup: Setup, number: int, values: Mapping[str, float]) -> TrainConfig:
+def run_config(setup: Setup, number: int, values: Mapping[str, Any]) -> TrainConfig:
     """Return the settings of a trial's run, but for its margin.
 
     Args:
@@ -96,7 +97,7 @@ def run_config(setup: Setup, number: int, values: Mapping[str, float]) -> TrainC
     )  # fmt: skip
 
 
-def plan_trial(setup: Setup, number: int, values: Mapping[str, float]) -> Plan:
+def plan_trial(setup: Setup, number: int, values: Mapping[str, Any]) -> Plan:
     """Plan a trial whose warm-up is trained: that tells the KL by which its margin is measured.
 
     Args:

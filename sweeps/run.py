@@ -26,6 +26,7 @@ from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
 from sweeps.engines.local import InlineEngine, LocalEngine
 from sweeps.plan import Setup
+from sweeps.search.dimensions import shown
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
 from sweeps.seeds import repeats_of
@@ -76,7 +77,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
     elif config.seeds and best:
         _, again, done = _fill(repeats_of(config, setup, best), stop)
         seeds = read_runs(again.folder)
-    if done and (text := card(setup.folder, read_runs(setup.folder), seeds)):
+    if done and (text := card(setup.folder, read_runs(setup.folder), seeds, searched=list(config.search))):
         print(f"\n{text}")
     return study
 
@@ -177,14 +178,13 @@ def make_engine(config: StudyConfig, setup: Setup, images: ImageSet) -> Engine:
 
 
 def opening(setup: Setup, trials: int) -> str:
-    """Describe the ranges that `trials` trials search, and how many settings are listed."""
-    shown = [(name, [f"{end:.3g}" for end in ends]) for name, ends in setup.searched(trials).items()]
-    ranges = [f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in shown]
+    """Describe the dimensions that `trials` trials search, and how many settings are listed."""
+    said = [f"{name} {shown(dimension, 3)}" for name, dimension in setup.searched(trials).items()]
     if listed := min(len(setup.points), trials):
-        ranges.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
+        said.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
     if setup.known:
-        ranges.append(f"{len(setup.known)} trials known from the earlier study")
-    return ", ".join(ranges)
+        said.append(f"{len(setup.known)} trials known from the earlier study")
+    return ", ".join(said)
 
 
 def limits(config: StudyConfig) -> str:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from optuna.trial import FrozenTrial
 
-from sweeps.config import SETTINGS, StudyConfig, searched
+from sweeps.config import SETTINGS, StudyConfig
 from sweeps.plan import Setup
 from sweeps.points import Point
+from sweeps.search.dimensions import searched
 
 
 def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyConfig:

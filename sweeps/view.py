@@ -128,7 +128,7 @@ def _described(trial: FrozenTrial) -> str:
     """Describe how a trial ended, or how far it is, and its values."""
     attributes = trial.user_attrs
     values = trial.params | attributes.get("point", {})
-    numbers = " ".join(f"{name} {value:.3g}" for name, value in values.items())
+    numbers = " ".join(f"{n} {v if isinstance(v, str) else f'{v:.3g}'}" for n, v in values.items())
     if "m" in attributes and "m" not in values:
         numbers += f" m {attributes['m']:.4g}"
     score = f"score {trial.value:.3f}" if trial.value is not None else "no score"

@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 API = {
     "introvae": ("TrainConfig", "Trainer", "load_images", "load_run"),
     "analysis": ("read_runs", "score_images", "score_run", "write_report"),
-    "sweeps": ("Space", "StudyConfig", "run_study"),
+    "sweeps": ("Linear", "Space", "StudyConfig", "run_study"),
 }
 NAMES = [(package, name) for package, names in API.items() for name in names]
 STUDY = """

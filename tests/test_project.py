@@ -17,7 +17,7 @@ LAYERS = (  # each imports only what stands before it
     "introvae.runs", "introvae.training", "introvae.commands", "introvae",
     "analysis.outputs", "analysis.measures", "analysis.report", "analysis.evaluate", "analysis.rescore",
     "analysis.train", "analysis.cli", "analysis",
-    "sweeps.points", "sweeps.config", "sweeps.search", "sweeps.plan", "sweeps.tasks", "sweeps.engines",
+    "sweeps.points", "sweeps.search", "sweeps.config", "sweeps.plan", "sweeps.tasks", "sweeps.engines",
     "sweeps.study", "sweeps.disk", "sweeps.view", "sweeps.runner", "sweeps.driver", "sweeps.seeds", "sweeps.run",
     "sweeps.dry_run", "sweeps.interrupt", "sweeps.cli", "sweeps",
 )  # fmt: skip

@@ -12,13 +12,14 @@ from introvae.runs.record import RunState, best_run
 LONGER = 4  # times the steps, in the command
 
 
-def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = ()) -> str:
+def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched: Sequence[str] = ()) -> str:
     """Describe the winner of a study; "" if no run is complete.
 
     Args:
         folder: The study's folder.
         runs: Its runs.
         seeds: Runs that repeat the winner with other seeds.
+        searched: Fields of TrainConfig that the study searches beside alpha, beta and m.
     """
     if not any(run.state is RunState.COMPLETE for run in runs):
         return ""
@@ -28,6 +29,7 @@ def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = ()) -> str:
     setting = ", ".join(f"{name} {cell(name, value)}" for name, value in best.parameters.items())
     if "m" in best.parameters:
         setting += f" nats (m/KL {cell('m/KL', best.margin_ratio)})" if best.margin_ratio else " nats"
+    setting += "".join(f", {name} {cell(name, getattr(best.config, name))}" for name in searched)
     lines = [f"winner: {best.name}, {setting}", f"  test score {best.test.score:.3f} ± {best.test.stderr:.3f}"]
     if found := repeats(seeds):
         lines[-1] += f"; over {len(seeds)} new seeds {found[0].test}"

@@ -1,17 +1,17 @@
-"""Search space: log-uniform alpha, beta and margin ratio, bounded by what the training images allow."""
+"""Search space: alpha, beta and margin ratio, by default log-uniform and bounded by what the training images allow."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor
 
 from analysis.measures.spectrum import beta_range, predicted_kl
 from introvae.config import rounded
 from introvae.errors import UserError
-from sweeps.config import SEARCHABLE, Range
+from sweeps.search.dimensions import LINEAR, SEARCHABLE, Dimension, Linear, Range, is_words, middle
 
 ALPHA: Range = (0.1, 0.75)  # the published settings, 0.15 to 0.5, and half as much again at either end
 MARGIN_RATIO: Range = (1.0, 16.0)
@@ -21,7 +21,7 @@ OTHER = {"m": "margin_ratio", "margin_ratio": "m"}  # each takes the place of th
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Ranges (low, high) of a log-uniform search; a fixed value is a range from it to itself.
+    """Dimensions of a search: ranges (low, high) on a log scale, or `Linear(low, high)`; a fixed value is both ends.
 
     Attributes:
         alpha: Range of alpha.
@@ -29,16 +29,17 @@ class Space:
         margin_ratio: Range of m / KL, where KL is what a VAE reaches at the same beta: measured by the warm-up, or
             predicted where there is none.
         m: Range of m in nats, which replaces `margin_ratio`.
-        search: Ranges of further fields of TrainConfig.
+        search: Ranges of further fields of TrainConfig, or words to choose from.
 
     Example:
         >>> import optuna
-        >>> from sweeps import Space
-        >>> space = Space(alpha=(0.1, 0.75), beta=(5, 300), margin_ratio=(1, 16), search={"latent": (32, 128)})
-        >>> space.to_dict()
-        {'alpha': [0.1, 0.75], 'beta': [5, 300], 'margin_ratio': [1, 16], 'latent': [32, 128]}
+        >>> from sweeps import Linear, Space
+        >>> further = {"latent": (32, 128), "norm": ("group", "none")}
+        >>> space = Space(alpha=Linear(0, 0.5), beta=(5, 300), margin_ratio=(1, 16), search=further)
+        >>> space.to_dict()["alpha"], space.to_dict()["latent"], space.to_dict()["norm"]
+        (['lin', 0, 0.5], [32, 128], ['group', 'none'])
         >>> values = space.suggest(optuna.create_study().ask())
-        >>> 0.1 <= values["alpha"] <= 0.75 and isinstance(values["latent"], int)
+        >>> 0 <= values["alpha"] <= 0.5 and values["norm"] in further["norm"] and isinstance(values["latent"], int)
         True
     """
 
@@ -46,35 +47,55 @@ class Space:
     beta: Range
     margin_ratio: Range
     m: Range | None = None
-    search: Mapping[str, Range] = field(default_factory=dict)
+    search: Mapping[str, Dimension] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> dict[str, Dimension]:
+        """Dimensions that are searched, by name."""
+        names = ("alpha", "beta", "m" if self.m else "margin_ratio")
+        return {name: getattr(self, name) for name in names} | dict(self.search)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Ranges as Optuna's distributions."""
-        return {
-            name: (IntDistribution if SEARCHABLE.get(name) is int else FloatDistribution)(low, high, log=True)
-            for name, (low, high) in self.to_dict().items()
-        }
+        """Dimensions as Optuna's distributions."""
+        return {name: _distribution(name, dimension) for name, dimension in self.dimensions.items()}
 
-    def suggest(self, trial: optuna.Trial, point: Mapping[str, float] | None = None) -> dict[str, float]:
+    def suggest(self, trial: optuna.Trial, point: Mapping[str, float] | None = None) -> dict[str, Any]:
         """Return a trial's values: those of its point, and suggestions for the others.
 
         A value of the point that lies in its range is suggested as well, so that the sampler, which knows the point
         (`NumberedSampler`), learns from it.
         """
         point = {name: value for name, value in (point or {}).items() if name != "seed"}
-        drawn: dict[str, float] = {}
-        for name, (low, high) in self.to_dict().items():
-            if OTHER.get(name) not in point and low <= point.get(name, low) <= high:
-                suggest = trial.suggest_int if SEARCHABLE.get(name) is int else trial.suggest_float
-                drawn[name] = suggest(name, low, high, log=True)
+        drawn: dict[str, Any] = {}
+        for name, one in self.distributions.items():
+            if OTHER.get(name) in point:
+                continue
+            if isinstance(one, CategoricalDistribution):  # of which no point has any
+                drawn[name] = trial.suggest_categorical(name, one.choices)
+            elif isinstance(one, IntDistribution):
+                drawn[name] = trial.suggest_int(name, one.low, one.high, log=one.log)
+            elif isinstance(one, FloatDistribution) and one.low <= point.get(name, one.low) <= one.high:
+                drawn[name] = trial.suggest_float(name, one.low, one.high, log=one.log)
         return drawn | point
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the ranges that are searched, as lists by name."""
-        searched = {name: list(bounds) for name, bounds in asdict(self).items() if bounds and name != "search"}
-        searched.pop("margin_ratio" if self.m else "m", None)
-        return searched | {name: [SEARCHABLE[name](end) for end in ends] for name, ends in self.search.items()}
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return the dimensions by name as lists: [low, high], ["lin", low, high] on a linear scale, or words."""
+        found: dict[str, list[Any]] = {}
+        for name, one in self.dimensions.items():
+            kind = SEARCHABLE.get(name)
+            values = [kind(value) if kind else value for value in one]
+            found[name] = [LINEAR, *values] if isinstance(one, Linear) else values
+        return found
+
+
+def _distribution(name: str, dimension: Dimension) -> BaseDistribution:
+    if is_words(dimension):
+        return CategoricalDistribution(dimension)
+    (low, high), log = dimension, not isinstance(dimension, Linear)
+    if SEARCHABLE.get(name) is int:
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
 
 
 def data_space(
@@ -84,7 +105,7 @@ def data_space(
     beta: Range | None = None,
     m: Range | None = None,
     margin_ratio: Range | None = None,
-    search: Mapping[str, Range] | None = None,
+    search: Mapping[str, Dimension] | None = None,
 ) -> Space:
     """Return the default space for images with this spectrum; each given range replaces the default one.
 
@@ -100,13 +121,14 @@ def data_space(
         except ValueError as error:
             raise UserError(f"{error}; check --data") from error
         beta = min(low for low, _ in ranges), max(high for _, high in ranges)
-    beta = rounded(beta[0]), rounded(beta[1])
+    low, high = map(rounded, beta)
+    beta = Linear(low, high) if isinstance(beta, Linear) else (low, high)
     return Space(alpha=alpha or ALPHA, beta=beta, margin_ratio=margin_ratio or MARGIN_RATIO, m=m, search=search)
 
 
 def warmup_beta(space: Space, spectrum: Tensor, latent: int) -> float:
-    """Return the middle of beta's range on a log scale, raised until a VAE is predicted to reach 10 nats."""
-    beta = (space.beta[0] * space.beta[1]) ** 0.5
+    """Return the middle of beta's range on its scale, raised until a VAE is predicted to reach 10 nats."""
+    beta = middle(space.beta)
     while len(spectrum) and predicted_kl(spectrum, beta, latent) < LEAST_WARMUP_KL:
         beta *= 2
     return rounded(beta)

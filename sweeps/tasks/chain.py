@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -41,7 +41,7 @@ class Chain:
     trial: optuna.Trial
     reported: dict[int, float]
     constraints: Mapping[str, float]
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
     worker: int
     plan: Plan | None = None
     task: Task | None = None

@@ -19,8 +19,9 @@ from optuna.trial import TrialState
 from studies import read_scores
 from waiting import wait_until
 
+from analysis.cli import main as report
 from analysis.train import main as train
-from introvae.runs.folder import load_checkpoint
+from introvae.runs.folder import load_checkpoint, read_config
 from sweeps.cli import main
 
 TINY = tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every")
@@ -187,6 +188,28 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
     for trial in study.trials:
         alpha, beta, m = (trial.params[name] for name in ("alpha", "beta", "m"))
         assert 0.1 <= alpha <= 0.2 and 10 <= beta <= 20 and 30 <= m <= 60
+
+
+def test_words_and_linear_ranges_are_searched_reported_and_kept(tmp_path: Path, forgiving: None) -> None:
+    flags = [*SHORT, "--pruner", "none", "--alpha", "lin:0:0.5"]
+    search = ["--search", "norm=group,none,lr=lin:0.001:0.003", "--sampler", "random", "--seed", "1"]
+    result = sweep(tmp_path, [*flags, *search], 2)
+    assert result.code == 0, result.stderr
+    assert "alpha 0 to 0.5 on a linear scale" in result.stdout and "norm group or none, lr 0.001 to " in result.stdout
+    drawn = {number: params["norm"] for number, (params, *_) in ended(tmp_path).items()}
+    assert set(drawn.values()) == {"group", "none"}
+    assert all(f" norm {norm}" in result.stdout for norm in drawn.values())
+    runs = [read_config(tmp_path / STUDY / f"trial-00{number}") for number in drawn]
+    assert [run.norm for run in runs] == list(drawn.values())
+    assert len(list((tmp_path / STUDY / ".warmup").iterdir())) == 2
+    (winner,) = (line for line in result.stdout.splitlines() if line.startswith("winner: trial-00"))
+    assert f", norm {drawn[int(winner[14:17])]}, lr 0.00" in winner
+    assert report([str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all(f'"norm":"{norm}"' in page for norm in ("group", "none"))
+    other = sweep(tmp_path, [*flags, "--search", "norm=group,batch,lr=0.001:0.003", *search[2:]], 2)
+    assert other.code == 2 and other.stderr.count("\n") == 1
+    assert "search.lr: ['lin', 0.001, 0.003] -> [0.001, 0.003]; search.norm: ['group', 'none'] -> " in other.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Settings of a study that say where its trials run, and their flags."""
+"""Settings of a study that say where its trials run and what it searches, and their flags."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from helpers import tiny_config
 from introvae.errors import UserError
 from sweeps.cli import command_line
 from sweeps.config import FIELDS, StudyConfig
+from sweeps.search.dimensions import Dimension, Linear
 
 
 def test_by_default_a_study_runs_on_this_machine() -> None:
@@ -70,3 +71,37 @@ def test_flags_say_where_trials_run(flags: str, expected: dict[str, Any]) -> Non
     asked = vars(command_line().parse_args(flags.split()))
     assert expected.keys() <= set(FIELDS)
     assert {name: asked[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("flags", "expected"), [
+    ("--alpha 0.1:0.5", {"alpha": (0.1, 0.5)}),
+    ("--alpha lin:0:0.5 --m lin:5:50", {"alpha": Linear(0, 0.5), "m": Linear(5, 50)}),
+    ("--search lr=1e-4:1e-3,norm=group,batch", {"lr": (1e-4, 1e-3), "norm": ("group", "batch")}),
+    ("--search norm=group,none,lr=lin:0.001:0.002,network=plain",
+     {"norm": ("group", "none"), "lr": Linear(1e-3, 2e-3), "network": ("plain",)}),
+])  # fmt: skip
+def test_flags_say_what_is_searched(flags: str, expected: dict[str, Dimension]) -> None:
+    asked = vars(command_line().parse_args(flags.split()))
+    found = asked["search"] or {name: asked[name] for name in ("alpha", "beta", "m") if asked[name]}
+    assert found == expected
+    assert {name: type(one) for name, one in found.items()} == {name: type(one) for name, one in expected.items()}
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"alpha": (0, 0.5)}, "--alpha is 0:0.5; LO must be more than 0 and HI no less than LO; lin:0:0.5 may begin at 0"),
+    ({"beta": Linear(5, 1)}, "--beta is lin:5:1; LO must be 0 or more, and HI more than 0 and no less than LO"),
+    ({"margin_ratio": Linear(-1, 4)}, "--margin-ratio is lin:-1:4; LO must be 0 or more"),
+    ({"search": {"norm": ()}}, "--search norm is ; it takes one word or more, each once"),
+    ({"search": {"lr": ("low", "high")}}, "--search lr is low,high; lr takes LO:HI or lin:LO:HI"),
+    ({"search": {"norm": (1.0, 2.0)}}, "norm is '1.0'; allowed: group, batch, none"),
+    ({"search": {"network": ("mlp",)}, "train": tiny_config(norm="none")}, "widths is (8, 8); allowed: 0 of them"),
+])  # fmt: skip
+def test_what_cannot_be_searched_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        StudyConfig(**{"train": tiny_config()} | given)
+    assert str(raised.value).startswith(message)
+
+
+def test_processes_may_share_trials_without_batch_norm() -> None:
+    searched: dict[str, Dimension] = {"norm": ("group", "none"), "lr": Linear(1e-3, 2e-3)}
+    assert StudyConfig(train=tiny_config(), processes_per_trial=2, search=searched).search == searched

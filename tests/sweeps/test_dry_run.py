@@ -4,18 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import tiny_flags
+from helpers import CPU, tiny_flags
 from studies import study_config
 
-from analysis.measures.spectrum import predicted_active_units, predicted_kl
+from analysis.measures.spectrum import predicted_active_units, predicted_kl, vae_kl
 from analysis.report.runs import read_runs
 from introvae.errors import DivergedError
 from introvae.runs.folder import read_metrics
+from introvae.training.trainer import Trainer
 from sweeps.cli import main
 from sweeps.config import StudyConfig
 from sweeps.dry_run import describe
+from sweeps.plan import plan_warmup, run_config
 from sweeps.points import Point
 from sweeps.run import prepare, run_study
+from sweeps.search.dimensions import Linear
 
 TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 20, 33 and 58
 
@@ -88,6 +91,35 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     assert shown["rungs"] == " at steps 12, 20, 42; one trial in 3 goes on past each"
 
 
+def test_words_and_linear_ranges_are_shown(tmp_path: Path) -> None:
+    search = {"lr": Linear(1e-4, 1e-3), "norm": ("group", "none")}
+    config = study_config(tmp_path, TRAIN, alpha=Linear(0, 0.5), beta=Linear(0, 400), search=search)
+    spectrum, shown = prepare(config)[0].spectrum, lines(config)
+    assert shown["alpha"] == " 0 to 0.5 on a linear scale (--alpha)"
+    assert shown["norm"] == " group or none (--search)" and shown["lr"].endswith(
+        " to 0.001 on a linear scale (--search)"
+    )
+    most = predicted_kl(spectrum, 400, 8)
+    assert f"0 to 400 on a linear scale (--beta) predicted KL 0 to {most:.3g} nats" in shown["beta"]
+    assert shown["margin_ratio"].endswith(f" predicted m 0 to {16 * most:.3g} nats")
+    assert shown["warm-up"].startswith(" 8 steps at beta 200 (middle of beta's range")
+
+
+def test_warm_ups_of_all_words_correct_what_is_shown(tmp_path: Path) -> None:
+    config = study_config(tmp_path, fix={"beta": 20.0}, search={"norm": ("group", "none")}, pruner="none")
+    setup, images = prepare(config)
+    measured = []
+    for norm in ("group", "none"):
+        assert "predicted KL" in lines(config)["beta"]  # before both are trained
+        train = replace(setup.config, norm=norm)
+        warmup = plan_warmup(setup, run_config(setup, 0, {"alpha": 0.5, "beta": 20.0, "norm": norm}))
+        assert warmup and warmup.folder == setup.warmup_folder(train)
+        Trainer(warmup.config, images, warmup.folder, CPU).run()
+        measured.append(vae_kl(replace(train, beta=20.0), setup.spectrum, read_metrics(warmup.folder)))
+    low, high = sorted(measured)
+    assert f"20 (--fix) KL {low:.3g} to {high:.3g} nats" in lines(config)["beta"]
+
+
 def test_shipped_points_name_their_study_and_show_the_published_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +157,10 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert "; a whole run sees 540, or 2.25 epochs of 240 " in shown["images"]  # in batches of 5, the middle
     shown = lines(study_config(tmp_path, TRAIN, search={"alpha_decoder": (0.1, 1.0)}))
     assert shown["steps"].endswith(" 8 of them in 1 warm-up")
+    words = {"norm": ("group", "none"), "network": ("residual", "plain"), "alpha_decoder": Linear(0.1, 1.0)}
+    for trials, warmups in ((10, 4), (3, 3)):
+        shown = lines(study_config(tmp_path, TRAIN, trials=trials, search=words))
+        assert shown["steps"].endswith(f" {8 * warmups} of them in {warmups} warm-ups")
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
     assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
     assert shown["warm-up"] == " none" and " a step, workers: " in shown["time"]

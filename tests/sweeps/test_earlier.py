@@ -68,6 +68,9 @@ def test_trials_trained_in_the_same_way_are_known_to_the_sampler(earlier: Path, 
     assert [trial.params["alpha"] for trial in setup.known] == [0.3, 0.25, 0.2] and not setup.points  # 0.5 is outside
     assert [trial.value for trial in setup.known] == [0.7, 0.6, 0.5]
     assert opening(setup, 5).endswith("3 trials known from the earlier study")
+    for words, count in ((("group", "none"), 3), (("none", "batch"), 0)):
+        setup, _ = prepare(StudyConfig(train=train, like=earlier, out=tmp_path, search={"norm": words}))
+        assert [trial.params["norm"] for trial in setup.known] == ["group"] * count
     others: list[dict[str, Any]] = [{"latent": 4}, {"steps": 24}, {"norm": "none"}]
     for changed in others:
         setup, _ = prepare(StudyConfig(train=tiny_config(warmup_beta=20.0, **changed), like=earlier, out=tmp_path))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from studies import make_run, study_config
 
 from introvae.runs.folder import read_config
@@ -46,16 +46,20 @@ def test_without_a_complete_trial_nothing_is_repeated(
 
 
 def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -> None:
-    config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="halving", sampler="random")
+    search = {"norm": ("group", "none")}
+    config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="halving", sampler="random", search=search)
     setup, _ = prepare(config)
+    known: dict[str, BaseDistribution] = {name: FloatDistribution(0.1, 30.0) for name in ("alpha", "m")}
+    known |= {"norm": CategoricalDistribution(("group", "none"))}
     best = optuna.create_trial(
-        value=0.5, params={"alpha": 0.2, "m": 30.0}, user_attrs={"point": {"beta": 1e6, "seed": 9}},
-        distributions={name: FloatDistribution(0.1, 30.0) for name in ("alpha", "m")},
+        value=0.5, params={"alpha": 0.2, "m": 30.0, "norm": "none"}, distributions=known,
+        user_attrs={"point": {"beta": 1e6, "seed": 9}},
     )  # fmt: skip
     best.number = 4
     repeats = repeats_of(config, setup, best)
     assert repeats.points == tuple(Point(alpha=0.2, beta=1e6, m=30.0, seed=seed) for seed in range(3))
     assert (repeats.study, repeats.total, repeats.pruned_by) == (f"{setup.folder.name}-best-4", 3, "none")
+    assert repeats.train.norm == "none" and not repeats.search
     assert repeats.train.warmup_beta == setup.config.warmup_beta and not repeats.fix and repeats.seeds is None
 
 

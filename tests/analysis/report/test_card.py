@@ -23,6 +23,8 @@ def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path
     assert Path(lines[2].removeprefix("  pictures: ")).exists()
     words = lines[3].removeprefix("  longer: introvae-train ")
     assert f"--from '{folder}' --best --steps " in words and words.endswith(f"--out '{folder}-longer'")
+    (first, *_) = card(folder, runs, searched=["norm", "lr", "latent"]).splitlines()
+    assert first == f"{lines[0]}, norm group, lr 0.001, latent 8"
     assert card(folder, runs, read_runs(again)).splitlines()[1].endswith("; over 2 new seeds 0.495 ± 0.064")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -10,11 +11,19 @@ from optuna.trial import TrialState
 
 from introvae.runs.record import RunState
 from sweeps.engines.local import InlineEngine
+from sweeps.search.dimensions import Dimension, Linear
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0), search={"batch_size": (4, 64)})
+FURTHER: dict[str, Dimension] = {
+    "norm": ("group", "none"),
+    "lr": Linear(1e-3, 1e-2),
+    "latent": Linear(4, 9),
+    "hinge": ("batch",),
+}
+MIXED = Space(alpha=Linear(0.0, 1.0), beta=(1.0, 100.0), margin_ratio=(1.0, 16.0), search=FURTHER)
 
 
 class Killed(BaseException):
@@ -43,11 +52,13 @@ def killing(count: int) -> Callable[[Task], Result]:
     return run
 
 
-def fill(path: Path, sampler: str, total: int, seed: int = 0, killed_at: int = 0) -> list[dict[str, float]]:
+def fill(
+    path: Path, sampler: str, total: int, seed: int = 0, killed_at: int = 0, space: Space = SPACE
+) -> list[dict[str, Any]]:
     """Return the parameters of a study's trials."""
     engine = InlineEngine(Drawing(killing(killed_at)))
     try:
-        study = drawn_study(path, SPACE, total, engine, sampler=sampler, seed=seed)
+        study = drawn_study(path, space, total, engine, sampler=sampler, seed=seed)
     except Killed:
         return []
     return [trial.params for trial in study.trials]
@@ -65,6 +76,17 @@ def test_a_study_that_is_cut_off_draws_the_same(sampler: str, total: int, tmp_pa
         assert params.keys() == SPACE.distributions.keys() and params["margin_ratio"] == 4
         assert 0.1 <= params["alpha"] <= 1 and 1 <= params["beta"] <= 100 and params["batch_size"] in range(4, 65)
     assert all(len({params[name] for params in whole[:5]}) == 5 for name in ("alpha", "beta"))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_words_and_linear_ranges_are_drawn_by_number_too(sampler: str, tmp_path: Path) -> None:
+    whole = fill(tmp_path / "whole", sampler, 13, space=MIXED)
+    assert fill(tmp_path / "cut", sampler, 12, killed_at=5, space=MIXED) == []
+    assert fill(tmp_path / "cut", sampler, 13, space=MIXED) == whole
+    for params in whole:
+        assert 0 <= params["alpha"] <= 1 and 1e-3 <= params["lr"] <= 1e-2 and params["latent"] in range(4, 10)
+        assert params["norm"] in ("group", "none") and params["hinge"] == "batch"
+    assert {params["norm"] for params in whole} == {"group", "none"}
 
 
 @pytest.mark.parametrize("drawn", range(3))

@@ -1,7 +1,8 @@
-"""Fixed values and further dimensions of a study."""
+"""Fixed values, further dimensions of a study, and their scales."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -12,13 +13,16 @@ from optuna.trial import TrialState
 from studies import read_scores, study_config
 
 from analysis.measures.spectrum import beta_range, vae_kl
+from introvae.errors import UserError
 from introvae.runs.folder import CHECKPOINT, METRICS, last_row, read_config, read_metrics
 from introvae.training.schedule import warmup_config
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.engines.local import InlineEngine
-from sweeps.plan import Plan, Setup, plan_warmup
-from sweeps.run import opening, prepare
+from sweeps.plan import Plan, Setup, plan_warmup, run_config
+from sweeps.run import opening, prepare, settings
+from sweeps.search.dimensions import Linear
+from sweeps.study import open_study
 from sweeps.tasks.task import Worker
 
 
@@ -69,6 +73,52 @@ def test_beta_s_range_holds_those_of_both_ends_of_latent(tmp_path: Path) -> None
     few, many = (beta_range(setup.spectrum, latent) for latent in (4, 32))
     assert setup.space.beta == pytest.approx((min(few[0], many[0]), max(few[1], many[1])))
     assert "latent 4 to 32" in opening(setup, 1)
+
+
+def test_trials_with_the_same_words_share_a_warm_up(tmp_path: Path) -> None:
+    search = {"norm": ("group", "none"), "network": ("residual", "plain"), "alpha_decoder": Linear(0.1, 1.0)}
+    config = study_config(tmp_path, search=search)
+    setup = setup_of(config)
+    study, warmups = study_of(setup, config), set()
+    for number in range(9):
+        values = setup.space.suggest(study.ask())
+        run = run_config(setup, number, values)
+        warmup = plan_warmup(setup, run)
+        assert warmup and warmup.folder == setup.warmup_folder(run)
+        for one in (run, warmup.config):
+            assert (one.norm, one.network) == (values["norm"], values["network"])
+        warmups.add((values["norm"], values["network"], warmup.folder))
+    assert len(warmups) == len({folder for *_, folder in warmups}) == 4
+
+
+def test_a_study_with_other_words_or_another_scale_is_refused_with_the_difference(tmp_path: Path) -> None:
+
+    def opened(**given: Any) -> None:
+        config = study_config(tmp_path, study="s", **given)
+        setup, images = prepare(config)
+        open_study(setup.folder, settings(setup, config, images))
+
+    first: dict[str, Any] = {"alpha": Linear(0, 0.5), "search": {"norm": ("group", "none"), "latent": Linear(4, 8)}}
+    for _ in range(2):
+        opened(**first)
+    with pytest.raises(UserError, match=r"\(search.alpha: \['lin', 0, 0.5\] -> \['lin', 0, 0.6\]\)"):
+        opened(**first | {"alpha": Linear(0, 0.6)})
+    with pytest.raises(UserError, match=r"\(search.latent: \['lin', 4, 8\] -> \[4, 8\]; search.norm: .* -> unset\)"):
+        opened(**first | {"search": {"latent": (4, 8)}})
+    with pytest.raises(UserError, match=r"search.norm: \['group', 'none'\] -> \['group', 'batch'\]"):
+        opened(**first | {"search": first["search"] | {"norm": ("group", "batch")}})
+
+
+def test_a_study_says_what_it_searches_by_words_and_on_which_scale(tmp_path: Path) -> None:
+    search = {"norm": ("group", "batch", "none"), "hinge": ("batch",), "lr": Linear(1e-4, 1e-3)}
+    said = opening(setup_of(study_config(tmp_path, alpha=Linear(0, 0.5), search=search)), 1)
+    assert said.startswith("alpha 0 to 0.5 on a linear scale, beta ")
+    assert said.endswith(", norm group or batch or none, hinge batch, lr 0.0001 to 0.001 on a linear scale")
+
+
+def test_a_linear_range_of_beta_begins_at_0(tmp_path: Path) -> None:
+    setup = setup_of(study_config(tmp_path, beta=Linear(0, 400)))
+    assert setup.space.beta == (0, 400) and setup.config.warmup_beta == 200
 
 
 def test_a_warm_up_that_diverges_makes_its_trial_infeasible(tmp_path: Path) -> None:
@@ -122,3 +172,14 @@ def test_draws_of_further_dimensions_are_log_uniform(tmp_path: Path) -> None:
     drawn = torch.tensor([space.suggest(study.ask())["batch_size"] for _ in range(200)])
     assert drawn.dtype == torch.int64 and drawn.min() >= 4 and drawn.max() <= 64
     assert (drawn <= 16).float().mean().item() == pytest.approx(0.5, abs=0.12)
+
+
+def test_draws_on_a_linear_scale_are_uniform(tmp_path: Path) -> None:
+    config = study_config(tmp_path, m=Linear(0, 64), search={"batch_size": Linear(4, 64), "norm": ("group", "none")})
+    space, study = setup_of(config).space, optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    drawn = [space.suggest(study.ask()) for _ in range(200)]
+    for name, kind in (("m", float), ("batch_size", int)):
+        values = [one[name] for one in drawn]
+        assert {type(value) for value in values} == {kind} and min(values) >= 0 and max(values) <= 64
+        assert sum(value <= 32 for value in values) / 200 == pytest.approx(0.5, abs=0.12)
+    assert sum(one["norm"] == "none" for one in drawn) / 200 == pytest.approx(0.5, abs=0.12)
