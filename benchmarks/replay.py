@@ -1,4 +1,4 @@
-"""What a study would have found: the trials of `benchmarks/horizon.py` trained again on paper.
+"""Studies replayed over the runs of `benchmarks/horizon.py`: would they have found the best, and at what cost?
 
     python benchmarks/replay.py docs/horizon.csv
 

@@ -24,7 +24,7 @@ from sweeps.points import read_points, settings_of
 from sweeps.search.dimensions import LINEAR, SEARCHABLE, Dimension, Linear, Range, problem
 
 DESCRIPTION = "Search alpha, beta and m of an IntroVAE with Optuna. The same command resumes."
-NO_FLAG = (*SET_BY_STUDY, "beta_neg", "gamma_r")  # settings of a training; the last two are of --objective soft
+NO_FLAG = (*SET_BY_STUDY, "objective", "beta_neg", "gamma_r")  # settings of a training; no study is of --objective soft
 
 
 def command_line() -> Parser:
@@ -44,8 +44,7 @@ def command_line() -> Parser:
     add("--slurm", type=jobs, default={}, metavar="NAME=X,...", help="submitit's parameters of each job")
     add("--processes-per-trial", type=int, default=1, metavar="K", help="torchrun K processes for each [1]")
     add("--silence", type=float, default=900.0, metavar="S", help="try again after S seconds without a log [900]")
-    add("--keep", type=int, default=5, metavar="K", help="keep checkpoints of the K best trials [5]")
-    add("--keep-all", dest="keep", action="store_const", const=None, help="keep all checkpoints")
+    add("--keep", type=parse_keep, default=5, metavar="K|all", help="keep checkpoints of the K best trials [5]")
     add("--isolate", action="store_true", help="give each trial a process of its own")
     add("--trial-timeout", type=float, metavar="S", help="end a trial after S seconds [never]")
     add("--quiet", action="store_true", help="show only the result, and errors")
@@ -59,8 +58,8 @@ def command_line() -> Parser:
     add("--fix", type=fixed, default={}, metavar="NAME=X,...", help="fix alpha, beta, m or margin_ratio")
     text = "search others, as lr=1e-4:1e-3,norm=group,none"
     add("--search", type=parse_search, default={}, metavar="NAME=LO:HI,...", help=text)
-    add("--points", metavar="FILE|NAME", help="first train a CSV of settings, a shipped one, or those of a study")
-    add("--like", type=Path, metavar="STUDY", help="search around the best settings of an earlier study")
+    add("--points", metavar="FILE|NAME", help="first train settings of a CSV or a study")
+    add("--like", type=Path, metavar="STUDY", help="search around the best settings of a study")
     add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
@@ -113,6 +112,14 @@ def parse_pairs(text: str, parse: Callable[[str], Any], takes: str, comma: str =
     return found
 
 
+def parse_keep(text: str) -> int | None:
+    """Read a number of trials, or "all" as None."""
+    try:
+        return None if text == "all" else int(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no number of trials; it takes one, or all") from error
+
+
 def parse_option(text: str) -> str | int:
     """Read a value of --slurm."""
     return int(text) if text.isdecimal() else text
@@ -133,13 +140,16 @@ def sweep(args: argparse.Namespace) -> int:
     """Run the study and return the exit code: 0, or that of the signal that stopped it."""
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     trained = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
-    asked["points"] = read_points(args.points) if args.points else ()
     base: dict[str, Any] = {}
+    of_a_study = args.points and Path(args.points).is_dir()
+    if args.like or of_a_study:
+        from sweeps.earlier import base_of, points_of, runs_of
+    asked["points"] = ()
+    if args.points:
+        asked["points"] = points_of(runs_of(Path(args.points))) if of_a_study else read_points(args.points)
     if args.like:
-        from sweeps.earlier import base_of
-
         base = base_of(args.like, given_settings(trained).get("image_size"))
-    elif args.points and args.trials is None and not Path(args.points).is_dir():
+    elif args.points and args.trials is None and not of_a_study:
         asked["study"] = args.study or Path(args.points).stem
         base = {} if args.preset else settings_of(args.points)
     config = StudyConfig(train=config_from(trained, base), **asked)

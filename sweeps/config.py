@@ -169,9 +169,10 @@ def _check_fixed(config: StudyConfig) -> None:
         if not 0 < value < math.inf:
             raise UserError(f"--fix {name} is {value}; allowed: a finite number, more than 0")
         if getattr(config, name, None) is not None:
-            raise UserError(f"--fix {name} is {value}, and --{name} gives a range; give one of them")
-    if (config.margin_ratio or "margin_ratio" in config.fix) and (config.m or "m" in config.fix):
-        raise UserError("margin_ratio has no effect where m is given; give one of them")
+            raise UserError(f"--fix {name} is {value}, and --{name.replace('_', '-')} gives a range; give one of them")
+    ratio = "--fix margin_ratio" if "margin_ratio" in config.fix else config.margin_ratio and "--margin-ratio"
+    if ratio and (config.m or "m" in config.fix):
+        raise UserError(f"{ratio} has no effect where m is given; give one of them")
 
 
 def _check_searched(config: StudyConfig) -> None:

@@ -1,6 +1,7 @@
-"""What a study takes over from an earlier one: its best settings, ranges around them, and what a sampler knows."""
+"""Studies that follow an earlier one: around the best of its settings, or repeats of the best with other seeds."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from introvae.commands.translate import inherited
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
 from introvae.runs.record import RUNGS, RunState, read_record
-from sweeps.config import SET_BY_STUDY
+from sweeps.config import SET_BY_STUDY, SETTINGS, StudyConfig
 from sweeps.plan import Setup
 from sweeps.points import Point
-from sweeps.search.dimensions import Range
+from sweeps.search.dimensions import Range, searched
 
 BEST = 3  # settings at least, or a tenth of them, that a narrower space is drawn around
 WIDER = 1.5  # times beyond them at either end
@@ -106,3 +107,19 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     return distribution._contains(value)
+
+
+def repeats_of(config: StudyConfig, setup: Setup, best: FrozenTrial) -> StudyConfig:
+    """Return a study beside this one that repeats the setting of its best trial, with seeds from the study's own on.
+
+    A margin ratio stays one: m follows from the warm-up of each seed.
+    """
+    values = best.params | best.user_attrs.get("point", {})
+    given = {name: values.get(name) for name in SETTINGS}
+    points = tuple(Point(**given, seed=setup.config.seed + index) for index in range(config.seeds or 0))
+    return replace(
+        config, train=replace(setup.config, **searched(values)), points=points, trials=None, pruner="none", seeds=None,
+        budget=None, hours=None, patience=None,
+        study=f"{setup.folder.name}-best-{best.number}", alpha=None, beta=None, m=None, margin_ratio=None,
+        fix={}, search={}, like=None,
+    )  # fmt: skip

@@ -73,18 +73,13 @@ def settings_of(name: str) -> dict[str, Any]:
 def read_points(name: str) -> tuple[Point, ...]:
     """Read a CSV file, or shipped points: a line of names among POINT_FIELDS, and a line for each point.
 
-    An empty cell gives no value. A folder gives the settings of the runs below it that have a score, best first, with
-    beta for each number of an image and m over a VAE's KL; a report's summary.csv gives alpha, beta and either of them.
+    An empty cell gives no value. A report's summary.csv gives alpha, beta, and m over a VAE's KL if that was measured.
 
     Raises:
         UserError: If there are no points or a line is none, with the file and the line.
     """
     shipped = SHIPPED / f"{name}.csv"
     path = shipped if shipped in SHIPPED.glob("*.csv") else Path(name)
-    if path.is_dir():
-        from sweeps.earlier import points_of, runs_of  # which import what a CSV file does not need
-
-        return points_of(runs_of(path))
     if not path.exists():
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.csv")))
         raise UserError(f"there is no file {name}; --points takes a CSV file, a study's folder or one of {names}")

@@ -21,7 +21,7 @@ from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Driver, Stop
-from sweeps.earlier import BEST, known_trials, points_of, ranges_around, runs_of
+from sweeps.earlier import BEST, known_trials, points_of, ranges_around, repeats_of, runs_of
 from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
 from sweeps.engines.local import InlineEngine, LocalEngine
@@ -29,7 +29,6 @@ from sweeps.plan import Setup
 from sweeps.search.dimensions import shown
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
-from sweeps.seeds import repeats_of
 from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study
 from sweeps.tasks.task import Worker
 from sweeps.view import View

@@ -10,7 +10,7 @@ from sweeps.cli import main
 
 SWEEP = [
     ("--trials 0", "--trials is 0; allowed: 1 or more"),
-    ("--objective soft", "--objective is soft, which has no m"),
+    ("--preset soft-cifar10", "--objective is soft, which has no m"),
     ("--trials many", "invalid int value: 'many'"),
     ("--alpha 1:0.1", "HI no less than LO"),
     ("--alpha 0:1", "LO must be more than 0"),
@@ -63,8 +63,14 @@ SWEEP = [
     ("--search hinge=batch,mean", "hinge is 'mean'; allowed: sample, batch"),
     ("--search norm=group,batch --processes-per-trial 2", "--processes-per-trial is 2; it takes no --search of"),
     ("--search batch_size=4:8 --processes-per-trial 2", "takes no --search of batch_size or norm batch"),
-    ("--points nowhere", "there is no file nowhere; --points takes a CSV file or one of beta-comparison"),
-    ("--points empty", "cannot read empty"),
+    (
+        "--points nowhere",
+        "there is no file nowhere; --points takes a CSV file, a study's folder or one of beta-comparison",
+    ),
+    ("--points empty", "there is no run below empty"),
+    ("--like empty", "there is no run below empty"),
+    ("--m 5:6 --margin-ratio 2:3", "--margin-ratio has no effect where m is given; give one of them"),
+    ("--keep few", "'few' is no number of trials; it takes one, or all"),
     ("--points picture.png", "cannot read picture.png"),
     ("--points none.csv", "none.csv holds no point; it takes a line of names, then a line for each point"),
     ("--points other.csv", "other.csv has a column 'betta'; did you mean 'beta'?"),

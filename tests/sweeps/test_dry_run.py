@@ -184,5 +184,5 @@ def test_settings_are_compared_with_the_defaults_of_the_image_size(tmp_path: Pat
     assert shown["defaults"].startswith(
         " of 64 px (those of --preset celeba-64): latent 512, batch_size 32, lr 0.0002, "
     )
-    assert shown["defaults"].endswith(" with fewer steps the warm-up keeps its share of them")
+    assert shown["defaults"].endswith(" the warm-up is a tenth of the steps")
     assert "batch_size: 32 -> 8; " in shown["settings"] and "latent" not in shown["settings"]

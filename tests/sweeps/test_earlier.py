@@ -1,4 +1,4 @@
-"""What a study takes over from an earlier one: settings as points, ranges around the best, trials that are known."""
+"""Studies that follow an earlier one: its settings as points, ranges around the best, trials that are known."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from analysis.report.write import write_report
 from introvae.errors import UserError
 from sweeps.cli import main
 from sweeps.config import StudyConfig
+from sweeps.earlier import points_of, runs_of
 from sweeps.plan import Setup
 from sweeps.points import Point, read_points
 from sweeps.run import opening, prepare, run_study
@@ -38,7 +39,7 @@ WEIGHTS = dict.fromkeys(("reconstruction", "sharpness", "structure", "diversity"
 
 
 def test_a_study_s_settings_are_points_best_first_for_any_image_size(earlier: Path) -> None:
-    points = read_points(str(earlier))
+    points = points_of(runs_of(earlier))
     assert [point.alpha for point in points] == [0.3, 0.25, 0.2, 0.5]
     assert points[0].values(1, 16) == pytest.approx({"alpha": 0.3, "beta": 20.0, "margin_ratio": 6.0})
     assert points[0].values(3, 32) == pytest.approx({"alpha": 0.3, "beta": 20 / 12, "margin_ratio": 6.0})

@@ -8,9 +8,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from studies import make_run, study_config
 
 from introvae.runs.folder import read_config
+from sweeps.earlier import repeats_of
 from sweeps.points import Point
 from sweeps.run import prepare, run_study, summarize
-from sweeps.seeds import repeats_of
 from sweeps.study import best_trial
 
 

@@ -112,7 +112,7 @@ def test_a_run_from_a_trial_keeps_the_split_of_its_study(tmp_path: Path, monkeyp
         "--steps",
         "8",
     ]
-    assert exit_code(sweep, [*flags, "--trials", "1", "--study", "study", "--keep-all"]) == 0
+    assert exit_code(sweep, [*flags, "--trials", "1", "--study", "study", "--keep", "all"]) == 0
     trial = Path("predictions/study/trial-000")
     assert read_config(trial).seed != read_config(trial).images_seed == 0
     assert exit_code(main, ["--from", str(trial), "--beta", "30", "--steps", "4", "--out", "other"]) == 0
