@@ -12,8 +12,9 @@ Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs;
 much as one seed of each lets anything find.
 """
 
+import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -24,7 +25,15 @@ import pandas as pd
 from sweeps.search.promotion import Ladder
 
 STUDIES = 500
-RUNG_SETS = [(25, 75, 200, 550), (75, 200, 550), (200, 550), (550,), (400, 800), (400,), (50, 400)]
+THIRD = 1 / 3
+LADDERS: list[dict[int, float]] = [
+    {50: 0.4, 200: 0.6, 400: 0.6, 800: 0.3},  # a study's
+    {50: 0.5, 200: 0.6, 400: 0.6, 800: 0.3},
+    {50: 0.5, 200: 0.5, 550: THIRD},
+    {75: THIRD, 200: THIRD, 550: THIRD},  # before
+    {200: THIRD, 550: THIRD},
+    {400: 0.25},
+]
 Way = Callable[[np.ndarray], tuple[int, int]]
 """Search among settings whose scores are given by step; return the one that is found, and the steps trained for it."""
 
@@ -49,10 +58,11 @@ class Runs:
         return self.scores[:, :, self.steps.index(step)]
 
 
-def promoted(scores: np.ndarray, steps: Sequence[int], ends: Sequence[int]) -> tuple[int, int]:
+def promoted(scores: np.ndarray, steps: Sequence[int], passing: Mapping[int, float]) -> tuple[int, int]:
     """Run a study with one worker; a row of scores for each trial, in the order in which they begin."""
     column = {step: place for place, step in enumerate(steps)}
-    ladder, begun, trained = Ladder([0, *ends], len(scores)), 0, 0
+    ends = [*passing, steps[-1]]
+    ladder, begun, trained = Ladder(0, passing, steps[-1], len(scores)), 0, 0
     complete: list[int] = []
     while move := ladder.next(more=begun < len(scores), training=False, complete=bool(complete)):
         kind, number = move
@@ -106,9 +116,6 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
     """Return ways of searching by name."""
     whole = steps[-1]
 
-    def promotion(*ends: int) -> Way:
-        return lambda scores: promoted(scores, steps, [*ends, whole])
-
     def random(count: int) -> Way:
         return lambda scores: (int(scores[:count, -1].argmax()), count * whole)
 
@@ -116,14 +123,18 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
         found = steps.index(rung)
         return lambda scores: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
 
-    named = {f"promotion at {', '.join(map(str, ends))}": promotion(*ends) for ends in RUNG_SETS}
+    named: dict[str, Way] = {}
+    for passing in LADDERS:
+        name = ", ".join(f"{step} ({share:.0%})" for step, share in passing.items())
+        named[f"promotion at {name}"] = functools.partial(promoted, steps=steps, passing=passing)
     named |= {f"all to {rung}, the best on": one_rung(rung) for rung in (75, 200, 400)}
     named |= {f"random search, {count} settings": random(count) for count in (4, 6, 8)}
     return named | {f"all {settings} to the end": random(settings)}
 
 
-def main() -> None:
-    runs = Runs.of(pd.read_csv(Path(sys.argv[1])))
+def main(argv: Sequence[str] | None = None) -> None:
+    (path,) = sys.argv[1:] if argv is None else argv
+    runs = Runs.of(pd.read_csv(Path(path)))
     print(correlations(runs).round(2).to_string(index=False))
     found = [{"search": name, **searched(runs, way)} for name, way in ways(runs.steps, len(runs.test)).items()]
     print(pd.DataFrame(found).round(2).to_string(index=False))

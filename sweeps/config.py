@@ -107,6 +107,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
+        object.__setattr__(self, "like", self.like and Path(self.like))
         for name in AT_LEAST_1:
             value = getattr(self, name)
             if value is not None and not value >= 1:

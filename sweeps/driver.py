@@ -57,7 +57,8 @@ class Driver:
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
         train = setup.config
         self.ends = [*rungs(train), train.steps]
-        self.ladder = Ladder([train.warmup_steps, *(self.ends if setup.prune else [train.steps])], config.total)
+        passing = rungs(train) if setup.prune else {}
+        self.ladder = Ladder(train.warmup_steps, passing, train.steps, config.total)
         for trial in filterfalse(has_failed, known):
             self.ladder.learn(trial.number, trial.intermediate_values)
         self.resting: dict[int, Chain] = {}  # at rungs, by number

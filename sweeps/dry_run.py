@@ -17,7 +17,7 @@ from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
 from sweeps.run import prepare, worker_count
 from sweeps.search.dimensions import Range, is_words, middle, searched, shown
-from sweeps.search.promotion import FACTOR, Ladder, rungs
+from sweeps.search.promotion import Ladder, rungs
 
 DIGITS = 5  # of the number of latent dimensions, at most 65,536
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
@@ -137,9 +137,12 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     yield "warm-up", steps if train.warmup_steps else "none"
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
-    steps = ", ".join(map(str, rungs(train))) or "none"
-    passed = f"one trial in {FACTOR} goes on past each" if setup.prune else "all trials go on"
-    yield "rungs", f"at steps {steps}; {passed}"
+    passing = rungs(train)
+    if setup.prune:
+        shown_rungs = ", ".join(f"{step} ({share:.0%} go on)" for step, share in passing.items())
+    else:
+        shown_rungs = f"{', '.join(map(str, passing))}; all trials go on"
+    yield "rungs", f"at steps {shown_rungs}" if passing else "none"
     yield from setting_lines(config.train, differences(_choices(StudyConfig()), _choices(config)))
 
 
@@ -155,8 +158,8 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     tune_process(device)  # as workers do
     cost = measure(train, images, device, 1 if workers > 1 and device.type == "cpu" else None, config.quiet)
     whole = train.steps - train.warmup_steps
-    between = rungs(train) if setup.prune else []
-    expected = Ladder([train.warmup_steps, *between, train.steps], config.total).steps_left(0)
+    passing = rungs(train) if setup.prune else {}
+    expected = Ladder(train.warmup_steps, passing, train.steps, config.total).steps_left(0)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
     steps = [round(after + repeats * whole) for after in (config.total * whole, expected)]

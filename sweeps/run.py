@@ -123,7 +123,7 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     beta = warmup_beta(space, spectrum, latent) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
     name = config.study or f"{images.name}-{train.image_size}px"
-    if config.like and not config.study and config.out / name == config.like:
+    if config.like and not config.study and (config.out / name).resolve() == config.like.resolve():
         name += "-again"
     setup = Setup(
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
@@ -143,7 +143,7 @@ def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, A
     chosen: dict[str, Any] = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
     if config.like:
-        chosen |= {"like": str(config.like), "known": len(setup.known)}
+        chosen["known"] = len(setup.known)
     return fixed | searched | points | chosen | versions | {"images": fingerprint(images)}
 
 

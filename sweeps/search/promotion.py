@@ -1,37 +1,41 @@
 """Promotion: which trials go on past a rung, by asynchronous successive halving (Li et al. 2020, arXiv 1810.05934).
 
-Trials are compared by the score that they end with, that of the averaged weights, on fewer images.
-`benchmarks/horizon.py` trains what tells how far scores at rungs agree with those at the end.
+Trials are compared by the score that they end with, that of the averaged weights, on fewer images. The order after
+a few steps is not that of the end, and so each rung but the last ends about half of its trials: `benchmarks/horizon.py`
+trains, and `benchmarks/replay.py` shows, how far scores at rungs agree with the last ones, and what studies find.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Literal
 
 from introvae.config import TrainConfig
 
-FACTOR = 3  # one trial in three goes on past a rung, to three times its steps
-RUNGS = 3  # at most, below the last step
+PASSING = {1 / 32: 0.4, 1 / 8: 0.6, 1 / 4: 0.6, 1 / 2: 0.3}
+"""The rungs as shares of the steps after the warm-up, each with the share of its trials that goes on past it."""
 
 Move = Literal["begin", "promote", "leave"]
 """Begin a trial, train one that rests to the next rung or to its end, or end it where it rests."""
 
 
-def rungs(config: TrainConfig) -> list[int]:
-    """Return the steps before the last at which trials are compared, each with a row of metrics.csv."""
-    after = config.steps - config.warmup_steps
-    logs = {
-        math.ceil((config.warmup_steps + after / FACTOR**power) / config.log_every) for power in range(1, RUNGS + 1)
-    }
-    return [log * config.log_every for log in sorted(logs) if log * config.log_every < config.steps]
+def rungs(config: TrainConfig) -> dict[int, float]:
+    """Return the steps before the last at which trials are compared, and the share of trials that goes on past each.
+
+    Each has a row of metrics.csv.
+    """
+    after, every = config.steps - config.warmup_steps, config.log_every
+    steps = {every * math.ceil((config.warmup_steps + share * after) / every): one for share, one in PASSING.items()}
+    return {step: passing for step, passing in steps.items() if step < config.steps}
 
 
 class Ladder:
     """Scores of a study's trials at its rungs, and which of those that rest there are to go on.
 
     Args:
-        ends: The step at which trials begin, the rungs, and the last step.
+        begin: The step at which trials begin.
+        rungs: The rungs in their order, and the share of trials that goes on past each.
+        end: The last step.
         trials: Number of trials of the whole study.
 
     Attributes:
@@ -39,9 +43,9 @@ class Ladder:
         resting: The rung at which each trial rests that is neither under way nor ended.
     """
 
-    def __init__(self, ends: Sequence[int], trials: int) -> None:
-        self.ends, self.trials = ends, trials
-        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in ends[1:-1]}
+    def __init__(self, begin: int, rungs: Mapping[int, float], end: int, trials: int) -> None:
+        self.ends, self.passing, self.trials = [begin, *rungs, end], rungs, trials
+        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
         self.resting: dict[int, int] = {}
 
     def learn(self, number: int, scores: Mapping[int, float]) -> None:
@@ -92,14 +96,14 @@ class Ladder:
         return max(ranks, key=ranks.__getitem__, default=None)
 
     def promoted(self, final: bool = False) -> int | None:
-        """Return the trial that is to go on next, the furthest first; None if none is among the best third.
+        """Return the trial that is to go on next, the furthest first; None if none is among the best of its rung.
 
         Args:
-            final: No further trial begins: a third is rounded, and at least one, and the furthest come last.
+            final: No further trial begins: their number is rounded, and at least one, and the furthest come last.
         """
         for rung in sorted(self.scores, reverse=not final):
-            known = len(self.scores[rung])
-            places = _third(known) if final else known // FACTOR
+            known, passing = len(self.scores[rung]), self.passing[rung]
+            places = _part(known, passing) if final else math.floor(known * passing + 1e-9)
             for number in self._ranked(rung)[:places]:
                 if self.resting.get(number) == rung:
                     return number
@@ -108,8 +112,8 @@ class Ladder:
     def hopeless(self) -> int | None:
         """Return a resting trial that cannot be among those that go on, however bad all further ones are."""
         most = self.trials
-        for rung in self.scores:
-            most = _third(most)
+        for rung, passing in self.passing.items():
+            most = _part(most, passing)
             for number in self._ranked(rung)[most:]:
                 if self.resting.get(number) == rung:
                     return number
@@ -118,8 +122,8 @@ class Ladder:
     def expected(self) -> list[int]:
         """Return how many trials of a study without failures are trained to each rung, and to the end."""
         counts = [self.trials]
-        for _ in self.scores:
-            counts.append(_third(counts[-1]))
+        for passing in self.passing.values():
+            counts.append(_part(counts[-1], passing))
         return counts
 
     def steps_left(self, ended: int) -> int:
@@ -137,5 +141,5 @@ class Ladder:
         return sorted(known, key=lambda number: (-known[number], number))
 
 
-def _third(count: int) -> int:
-    return max(1, round(count / FACTOR))
+def _part(count: int, share: float) -> int:
+    return max(1, round(count * share))

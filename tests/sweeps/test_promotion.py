@@ -16,7 +16,7 @@ from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0))
-RUNGS = (1, 3, 9)
+RUNGS = (1, 4, 7, 14)
 
 
 class Killed(BaseException):
@@ -26,7 +26,7 @@ class Killed(BaseException):
 class Counting:
     """Judge by alpha, that notes each task and ends the process at one of them."""
 
-    def __init__(self, killed_at: int = 0, failing: float = 2.0, at: int = 9) -> None:
+    def __init__(self, killed_at: int = 0, failing: float = 2.0, at: int = 14) -> None:
         self.killed_at, self.failing, self.at, self.tasks = killed_at, failing, at, list[tuple[int, int, bool]]()
 
     def __call__(self, task: Task) -> Result:
@@ -57,7 +57,7 @@ def test_the_best_are_trained_to_the_end_and_the_others_as_far_as_their_places(t
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     reached = {t.number: max(t.intermediate_values) for t in study.trials}
     counts = [sum(step > rung for step in reached.values()) for rung in RUNGS]
-    assert counts[0] in (4, 5, 6) and counts[1] in (1, 2) and counts[2] == 1  # a good one may come late
+    assert 5 <= counts[0] < 10 and counts[0] > counts[1] >= counts[2] > counts[3] >= 1  # a good one may come late
     best = max(study.trials, key=lambda trial: trial.params["alpha"])
     assert study.best_trial.number == best.number and reached[best.number] == 27
     assert max(alpha for alpha, state, _ in ends(study) if state == TrialState.PRUNED) < best.params["alpha"]
@@ -150,7 +150,7 @@ def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeyp
 
 
 def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
-    study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=27), patience=5)
+    study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=4), patience=5)
     lasting = [t for t in study.trials if t.constraints["failed"] < 0]
     best = max(lasting, key=lambda trial: max(trial.intermediate_values.items()))
     assert len(study.trials) == best.number + 6

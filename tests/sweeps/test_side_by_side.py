@@ -23,7 +23,7 @@ class TwoWorkers(InlineEngine):
 
 
 def test_the_best_at_a_rung_goes_on_whoever_runs_beside_it(tmp_path: Path) -> None:
-    scores = [{2: 0.5}, {2: 0.2}, {2: 0.6, 4: 0.2}, {2: 0.3}]
+    scores = [{2: 0.5, 4: 0.3}, {2: 0.2}, {2: 0.6, 4: 0.4}, {2: 0.3}]
 
     def judge(task: Task) -> Result:
         if task.pruned:
@@ -35,7 +35,7 @@ def test_the_best_at_a_rung_goes_on_whoever_runs_beside_it(tmp_path: Path) -> No
     study = drawn_study(tmp_path / "study", SPACE, 4, TwoWorkers(Drawing(judge)), steps=7)
     pruned, complete_ = TrialState.PRUNED, TrialState.COMPLETE
     assert [trial.state for trial in study.trials] == [pruned, pruned, complete_, pruned]
-    assert [list(trial.intermediate_values) for trial in study.trials] == [[2], [2], [2, 4, 7], [2]]
+    assert [list(trial.intermediate_values) for trial in study.trials] == [[2, 4], [2], [2, 4, 7], [2]]
 
 
 class Crashing(TwoWorkers):

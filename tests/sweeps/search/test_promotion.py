@@ -4,17 +4,19 @@ from helpers import tiny_config
 
 from sweeps.search.promotion import Ladder, rungs
 
+THIRD = 1 / 3
 
-def test_rungs_lie_between_the_warm_up_and_the_end_a_factor_of_three_apart() -> None:
-    assert rungs(tiny_config(warmup_steps=300, steps=3000)) == [400, 600, 1200]
-    assert rungs(tiny_config(warmup_steps=300, steps=3002, log_every=4)) == [404, 604, 1204]  # where a row is
-    assert rungs(tiny_config(warmup_steps=300, steps=301)) == []
-    assert rungs(tiny_config(warmup_steps=0, steps=7)) == [2, 4]
+
+def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
+    assert rungs(tiny_config(warmup_steps=300, steps=3500)) == {400: 0.4, 700: 0.6, 1100: 0.6, 1900: 0.3}
+    assert list(rungs(tiny_config(warmup_steps=300, steps=3502, log_every=4))) == [404, 704, 1104, 1904]  # with a row
+    assert rungs(tiny_config(warmup_steps=300, steps=301)) == {}
+    assert rungs(tiny_config(warmup_steps=0, steps=7)) == {2: 0.6, 4: 0.3}  # the later of those that fall together
 
 
 def ladder(trials: int, **scores: dict[int, float]) -> Ladder:
-    """Return a ladder with rungs 10, 20 and 30 at which trials have scores and the last ones rest."""
-    found = Ladder([0, 10, 20, 30, 90], trials)
+    """Return a ladder with rungs 10, 20 and 30, past each of which a third goes on; the last scored trials rest."""
+    found = Ladder(0, {10: THIRD, 20: THIRD, 30: THIRD}, 90, trials)
     for name, by_rung in scores.items():
         number = int(name.removeprefix("t"))
         found.learn(number, by_rung)
@@ -72,14 +74,28 @@ def test_a_failed_trial_leaves_its_place_to_another() -> None:
     assert found.promoted() == 1 and found.scores[20] == {}
 
 
+def test_each_rung_has_a_share_of_its_own() -> None:
+    found = Ladder(0, {10: 0.5, 20: 0.25}, 90, 8)
+    for number in range(4):
+        found.learn(number, {10: number / 10})
+        found.rest(number, 10)
+    assert [found.promoted(), found.hopeless()] == [3, None]  # two of four, and four of all eight, go on past 10
+    for number in (2, 3):
+        found.learn(number, {20: number / 10})
+        found.rest(number, 20)
+    assert found.promoted() is None  # half of one goes on past 20
+    found.trials = 4
+    assert found.hopeless() == 1 and found.expected() == [4, 2, 1]
+
+
 def test_expected_numbers_of_trials() -> None:
-    assert Ladder([0, 10, 20, 30, 90], 50).expected() == [50, 17, 6, 2]
-    assert Ladder([0, 90], 50).expected() == [50]
-    assert Ladder([0, 10, 20, 30], 1).expected() == [1, 1, 1]
+    assert Ladder(0, {10: 0.4, 20: 0.6, 30: 0.3}, 90, 50).expected() == [50, 20, 12, 4]
+    assert Ladder(0, {}, 90, 50).expected() == [50]
+    assert Ladder(0, {10: THIRD, 20: THIRD}, 30, 1).expected() == [1, 1, 1]
 
 
 def test_scores_at_other_steps_are_passed_over() -> None:
-    found = Ladder([0, 10, 90], 3)
+    found = Ladder(0, {10: THIRD}, 90, 3)
     found.learn(0, {5: 0.1, 10: 0.2, 40: 0.3})
     assert found.scores == {10: {0: 0.2}}
 
@@ -88,7 +104,7 @@ def test_the_steps_that_are_left() -> None:
     found = ladder(9, t0={10: 0.5, 20: 0.4}, t1={10: 0.3})
     assert found.steps_left(0) == 7 * 10 + 2 * 10 + 1 * 10 + 1 * 60
     assert found.steps_left(1) == 7 * 10 + 2 * 10 + 1 * 10
-    assert Ladder([0, 90], 5).steps_left(2) == 3 * 90
+    assert Ladder(0, {}, 90, 5).steps_left(2) == 3 * 90
 
 
 def test_what_is_most_urgent() -> None:

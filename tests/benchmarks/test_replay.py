@@ -1,0 +1,69 @@
+"""Studies replayed over runs whose early scores tell all, nothing, or the wrong."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import replay
+
+STEPS = (25, 50, 75, 200, 400, 550, 800, 1200, 1600)
+THIRDS = {75: 1 / 3, 200: 1 / 3, 550: 1 / 3}
+
+
+def table(early: float, noise: float = 0.0, settings: int = 27) -> pd.DataFrame:
+    """Runs of three seeds whose early scores follow the last one by so much, with noise on each score."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for setting, seed, step in product(range(settings), range(3), STEPS):
+        follow = 1.0 if step == STEPS[-1] else early
+        score = follow * setting / settings + noise * rng.normal()
+        test = setting / settings if step == STEPS[-1] else None
+        rows.append({"setting": setting, "seed": seed, "step": step, "score": score, "test": test})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(autouse=True)
+def few_studies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "STUDIES", 40)
+
+
+def found(table: pd.DataFrame, passing: dict[int, float]) -> dict[str, float]:
+    runs = replay.Runs.of(table)
+    return replay.searched(runs, lambda scores: replay.promoted(scores, runs.steps, passing))
+
+
+def test_where_early_scores_tell_all_the_best_is_found_at_a_fraction_of_the_steps() -> None:
+    result = found(table(early=1.0), THIRDS)
+    assert result["quality"] == pytest.approx(1.0) and result["deviation"] == pytest.approx(0.0)
+    least = (27 * 75 + 9 * 125 + 3 * 350 + 1050) / (27 * 1600)  # as if all were compared at once
+    assert least <= result["share of steps"] < 2 * least
+
+
+def test_where_they_tell_nothing_or_the_wrong_the_best_is_missed() -> None:
+    assert abs(found(table(early=0.0, noise=0.1), THIRDS)["quality"]) < 0.8
+    assert found(table(early=-1.0), {75: 1 / 3})["quality"] < 0
+
+
+def test_runs_that_diverged_have_scored_nothing_since() -> None:
+    rows = table(early=1.0, settings=3)
+    gone = (rows.setting == 2) & (rows.seed == 1)
+    rows = rows[~(gone & rows.step.between(200, 1200))]
+    runs = replay.Runs.of(rows)
+    assert runs.at(200)[2].tolist() == [2 / 3, 0.0, 2 / 3] and runs.test.shape == (3, 3)
+
+
+def test_correlations_are_of_the_same_runs_and_of_other_seeds() -> None:
+    rows = replay.correlations(replay.Runs.of(table(early=-1.0))).set_index("step")
+    assert rows.loc[75].tolist() == pytest.approx([-1.0, -1.0]) and rows.loc[1600].tolist() == pytest.approx([1.0, 1.0])
+    noisy = replay.correlations(replay.Runs.of(table(early=1.0, noise=0.3))).set_index("step")
+    assert noisy.loc[1600, "same run"] == pytest.approx(1.0) and 0.2 < noisy.loc[1600, "another seed"] < 0.9
+
+
+def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = table(early=1.0)
+    rows.to_csv(tmp_path / "horizon.csv", index=False)
+    replay.main([str(tmp_path / "horizon.csv")])
+    shown = capsys.readouterr().out
+    assert "another seed" in shown and "share of steps" in shown and "all 27 to the end" in shown
