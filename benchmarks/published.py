@@ -9,8 +9,9 @@ eigenvalues s times as large. A table in Markdown, by predicted margin ratio.
 import argparse
 
 from analysis.measures.spectrum import eigenvalues, predicted_kl
-from introvae.config import TrainConfig, load_preset, presets
+from introvae.config import TrainConfig
 from introvae.data.image_set import load_images
+from introvae.presets import load_preset, presets
 
 SIZE = 64
 

@@ -4,9 +4,9 @@
 
 First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of the
 same setting with another seed, which is what one run can tell of a setting. Then studies, each of three quarters of the
-settings drawn anew, with one of its seeds each. What a study finds is judged by the other seeds, if there are any, on test
-images: quality is (found - median) / (best - median) of the settings' means over those, and in one study of ten it is
-below `low`. Steps are those after the warm-up, as a share of training all settings to the end.
+settings drawn anew, with one of its seeds each. What a study finds is judged by the other seeds, if there are any, on
+test images: quality is (found - median) / (best - median) of the settings' means over those, and in one study of ten it
+is below `low`. Steps are those after the warm-up, as a share of training all settings to the end.
 
 Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs; to train all settings to the end is as
 much as one seed of each lets anything find.
@@ -136,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     (path,) = sys.argv[1:] if argv is None else argv
     runs = Runs.of(pd.read_csv(Path(path)))
     print(correlations(runs).round(2).to_string(index=False))
-    found = [{"search": name, **searched(runs, way)} for name, way in ways(runs.steps, round(DRAWN * len(runs.test))).items()]
+    found = [
+        {"search": name, **searched(runs, way)} for name, way in ways(runs.steps, round(DRAWN * len(runs.test))).items()
+    ]
     print(pd.DataFrame(found).round(2).to_string(index=False))
 
 

@@ -21,23 +21,12 @@ DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT or a fol
 Schedule = float | tuple[tuple[int, float], ...]
 """A number, or (step, value) points joined by straight lines; the first and the last value hold outside them."""
 
-PRESETS = Path(__file__).parent / "presets"
 RESIDUAL = ("residual", "official", "paper")  # families whose dense layers are at BASE x BASE pixels
 BASE = 4
 
 LARGEST = 2**16  # latent dimensions, channels, images per step
 LONGEST = 10**9  # steps
 NUMBERS_AT_256 = 256 * 256 * 3  # numbers in an image of the size that published betas are for
-
-SIZES = {  # up to so many pixels of a side, the defaults of commands are the settings OF_SIZE of a preset
-    32: "orl-faces",  # those of TrainConfig: minutes on a CPU
-    64: "celeba-64",  # 39 epochs of CelebA; a learning rate of 1e-3 is for short trainings
-    128: "paper-128",  # 138 epochs of CelebA-HQ, in the small batches of re-implementations of the paper
-    2048: "paper-256",  # the same with latent dimensions for finer details; paper-1024 has these values, too
-}
-OF_SIZE = (
-    "latent", "batch_size", "lr", "steps", "warmup_steps", "log_every", "checkpoint_every", "picture_every",
-)  # fmt: skip
 
 FLOATS = (float, float | None, Schedule)  # types that a whole number stands for, too
 
@@ -150,47 +139,12 @@ def rounded(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def default_preset(image_size: int) -> str:
-    """Return the name of the preset whose settings OF_SIZE are the defaults of images of this size."""
-    return SIZES[next((largest for largest in SIZES if image_size <= largest), max(SIZES))]
-
-
-def size_defaults(image_size: int = TrainConfig.image_size, steps: int | None = None) -> dict[str, Any]:
-    """Return the settings OF_SIZE that commands give a run unless something else does.
-
-    Args:
-        image_size: Side of the images, in pixels.
-        steps: Steps that the run is given, if any. Above the smallest size a tenth of them is the warm-up, which
-            measures the KL that m is chosen by, also where the preset has none.
-    """
-    preset = load_preset(default_preset(image_size))
-    found = {name: preset.get(name, getattr(TrainConfig, name)) for name in OF_SIZE}
-    if image_size > min(SIZES):
-        found["warmup_steps"] = (found["steps"] if steps is None else steps) // 10
-    return found
-
-
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises UserError if it is missing or damaged."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
         raise UserError(f"cannot read {path}: {error}") from error
-
-
-def presets() -> dict[str, str]:
-    """Return the presets' names, each with one line on what it is and where it comes from."""
-    return {path.stem: load_toml(path)["about"] for path in sorted(PRESETS.glob("*.toml"))}
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """Return the settings of a preset; raises UserError, with a suggestion, for an unknown name."""
-    path = PRESETS / f"{name}.toml"
-    if path not in PRESETS.glob("*.toml"):
-        near = difflib.get_close_matches(name, presets(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "--list-presets names them"
-        raise UserError(f"there is no preset {name!r}; {hint}")
-    return load_toml(path)["config"]
 
 
 def dump_toml(values: Mapping[str, Any]) -> str:

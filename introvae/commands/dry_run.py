@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from introvae.config import OF_SIZE, SIZES, TrainConfig, default_preset, differences, size_defaults
+from introvae.config import TrainConfig, differences
 from introvae.data.image_set import load_images
 from introvae.errors import UserError
+from introvae.presets import OF_SIZE, SIZES, default_preset, size_defaults
 from introvae.runs.folder import load_checkpoint
 from introvae.training.cost import duration, epochs, measure, picture_count
 from introvae.training.device import find_device, tune_process

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from introvae.config import Schedule, TrainConfig, load_preset, load_toml, presets, size_defaults
+from introvae.config import Schedule, TrainConfig, load_toml
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
+from introvae.presets import load_preset, presets, size_defaults
 
 PREDICTIONS = Path("predictions")
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps"

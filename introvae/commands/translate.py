@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from introvae.config import TrainConfig, default_widths, dump_toml, rounded, size_defaults
+from introvae.config import TrainConfig, default_widths, dump_toml, rounded
 from introvae.errors import UserError
+from introvae.presets import size_defaults
 from introvae.runs.folder import last_row, read_config
 from introvae.runs.record import read_record
 from introvae.training.schedule import warmup_config, weights_at

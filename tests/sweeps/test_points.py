@@ -13,8 +13,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from studies import read_scores, study_config
 
-from introvae.config import TrainConfig, load_preset
+from introvae.config import TrainConfig
 from introvae.errors import UserError
+from introvae.presets import load_preset
 from introvae.runs.folder import read_config, read_metrics
 from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig

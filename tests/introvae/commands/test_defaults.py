@@ -8,8 +8,9 @@ from helpers import exit_code, tiny_config
 from analysis.train import main
 from introvae.commands.options import Parser, config_from
 from introvae.commands.train import command_line
-from introvae.config import OF_SIZE, TrainConfig, load_preset, size_defaults
+from introvae.config import TrainConfig
 from introvae.errors import UserError
+from introvae.presets import OF_SIZE, load_preset, size_defaults
 from introvae.runs.folder import write_params
 from sweeps.cli import command_line as sweep_command_line
 from sweeps.points import settings_of

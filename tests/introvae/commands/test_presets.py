@@ -13,9 +13,10 @@ from torch import nn
 from analysis.train import main
 from introvae.commands.options import config_from
 from introvae.commands.train import command_line
-from introvae.config import TrainConfig, load_preset, presets
+from introvae.config import TrainConfig
 from introvae.errors import UserError
 from introvae.nn.networks import build
+from introvae.presets import load_preset, presets
 from introvae.training.device import adam
 from introvae.training.schedule import weights_at
 from introvae.training.step import Noise, Optimizers, train_step

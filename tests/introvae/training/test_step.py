@@ -9,8 +9,9 @@ import twin
 from steps import BATCH, INTROVAE, SOFT, VAE, count_passes, draws, make, passes
 from torch import Tensor
 
-from introvae.config import TrainConfig, load_preset
+from introvae.config import TrainConfig
 from introvae.nn.networks import IntroVAE
+from introvae.presets import load_preset
 from introvae.training.device import autocast
 from introvae.training.schedule import Weights, weights_at
 from introvae.training.step import Noise, Terms, train_step
