@@ -13,8 +13,8 @@ from helpers import ROOT, tiny_flags
 
 PACKAGES = ("introvae", "analysis", "sweeps")
 LAYERS = (  # each imports only what stands before it
-    "introvae.errors", "introvae.randomness", "introvae.config", "introvae.presets", "introvae.files", "introvae.data", "introvae.nn",
-    "introvae.runs", "introvae.training", "introvae.commands", "introvae",
+    "introvae.errors", "introvae.randomness", "introvae.config", "introvae.presets", "introvae.files",
+    "introvae.data", "introvae.nn", "introvae.runs", "introvae.training", "introvae.commands", "introvae",
     "analysis.outputs", "analysis.measures", "analysis.report", "analysis.evaluate", "analysis.rescore",
     "analysis.train", "analysis.cli", "analysis",
     "sweeps.points", "sweeps.search", "sweeps.config", "sweeps.plan", "sweeps.tasks", "sweeps.engines",
