@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,13 +103,14 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
 def correlations(runs: Runs) -> pd.DataFrame:
     """Return Spearman's correlation of each step's scores with the last ones: of the same runs, and of other seeds."""
     seeds = range(runs.test.shape[1])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for step in runs.steps:
         now, end = (pd.DataFrame(runs.at(at)).rank().to_numpy() for at in (step, runs.steps[-1]))
         pairs = [[float(np.corrcoef(now[:, a], end[:, b])[0, 1]) for b in seeds] for a in seeds]
         same = [pairs[a][a] for a in seeds]
-        others = [pairs[a][b] for a in seeds for b in seeds if a != b]
-        rows.append({"step": step, "same run": mean(same), "another seed": mean(others)})
+        rows.append({"step": str(step), "same run": mean(same)})
+        if others := [pairs[a][b] for a in seeds for b in seeds if a != b]:
+            rows[-1]["another seed"] = mean(others)
     return pd.DataFrame(rows)
 
 
@@ -132,14 +134,19 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
     return named | {"all to the end": random(settings)}
 
 
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a table for Markdown, with two digits."""
+    cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in frame.values.tolist()]
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *cells]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     (path,) = sys.argv[1:] if argv is None else argv
     runs = Runs.of(pd.read_csv(Path(path)))
-    print(correlations(runs).round(2).to_string(index=False))
-    found = [
-        {"search": name, **searched(runs, way)} for name, way in ways(runs.steps, round(DRAWN * len(runs.test))).items()
-    ]
-    print(pd.DataFrame(found).round(2).to_string(index=False))
+    named = ways(runs.steps, round(DRAWN * len(runs.test)))
+    found = [{"search": name, **searched(runs, way)} for name, way in named.items()]
+    print(markdown(correlations(runs)), markdown(pd.DataFrame(found)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import replay
+from helpers import ROOT
 
 STEPS = (25, 50, 75, 200, 400, 550, 800, 1200, 1600)
 THIRDS = {75: 1 / 3, 200: 1 / 3, 550: 1 / 3}
@@ -55,7 +56,8 @@ def test_runs_that_diverged_have_scored_nothing_since() -> None:
 
 def test_correlations_are_of_the_same_runs_and_of_other_seeds() -> None:
     rows = replay.correlations(replay.Runs.of(table(early=-1.0))).to_numpy()  # step, same run, another seed
-    assert rows[2].tolist() == pytest.approx([75, -1.0, -1.0]) and rows[-1].tolist() == pytest.approx([1600, 1.0, 1.0])
+    assert rows[:, 0].tolist() == list(map(str, STEPS))
+    assert rows[2, 1:].tolist() == pytest.approx([-1.0, -1.0]) and rows[-1, 1:].tolist() == pytest.approx([1.0, 1.0])
     noisy = replay.correlations(replay.Runs.of(table(early=1.0, noise=0.3))).to_numpy()
     assert noisy[-1, 1] == pytest.approx(1.0) and 0.2 < noisy[-1, 2] < 0.9
 
@@ -65,4 +67,15 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
     rows.to_csv(tmp_path / "horizon.csv", index=False)
     replay.main([str(tmp_path / "horizon.csv")])
     shown = capsys.readouterr().out
-    assert "another seed" in shown and "share of steps" in shown and "all to the end" in shown
+    assert "| 1600 | 1.00 | 1.00 |" in shown and "| all to the end | 1.00 | 1.00 | 1.00 |" in shown
+
+
+@pytest.mark.slow
+def test_the_published_tables_are_those_of_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # of the few studies
+    replay.main([str(ROOT / "docs" / "horizon.csv")])
+    published = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for table in capsys.readouterr().out.strip().split("\n\n"):
+        assert table in published
