@@ -2,11 +2,12 @@
 
     python benchmarks/replay.py docs/horizon.csv
 
-First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of the
-same setting with another seed, which is what one run can tell of a setting. Then studies, each of three quarters of the
-settings drawn anew, with one of its seeds each. What a study finds is judged by the other seeds, if there are any, on
-test images: quality is (found - median) / (best - median) of the settings' means over those, and in one study of ten it
-is below `low`. Steps are those after the warm-up, as a share of training all settings to the end.
+First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of
+the same setting with another seed, which is what one run can tell of a setting; and with alpha, beta and m over a
+VAE's KL. Then studies, each of three quarters of the settings drawn anew, with one of its seeds each. What a study
+finds is judged by the other seeds, if there are any, on test images: quality is (found - median) / (best - median) of
+the settings' means over those, and in one study of ten it is below `low`. Steps are those after the warm-up, as a
+share of training all settings to the end.
 
 Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs; to train all settings to the end is as
 much as one seed of each lets anything find.
@@ -100,9 +101,14 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
     return {"quality": mean(qualities), "low": float(np.quantile(qualities, 0.1)), "share of steps": mean(shares)}
 
 
-def correlations(runs: Runs) -> pd.DataFrame:
-    """Return Spearman's correlation of each step's scores with the last ones: of the same runs, and of other seeds."""
+def correlations(table: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's correlation of each step's scores with the last ones, and with alpha, beta and m over the KL.
+
+    The last ones are those of the same runs, and of other seeds.
+    """
+    runs = Runs.of(table)
     seeds = range(runs.test.shape[1])
+    values = table.assign(ratio=table["m"] / table["vae_kl"]).groupby("setting")[["alpha", "beta", "ratio"]].first()
     rows: list[dict[str, Any]] = []
     for step in runs.steps:
         now, end = (pd.DataFrame(runs.at(at)).rank().to_numpy() for at in (step, runs.steps[-1]))
@@ -111,6 +117,9 @@ def correlations(runs: Runs) -> pd.DataFrame:
         rows.append({"step": str(step), "same run": mean(same)})
         if others := [pairs[a][b] for a in seeds for b in seeds if a != b]:
             rows[-1]["another seed"] = mean(others)
+        average = pd.Series(now.mean(axis=1), values.index)
+        named = {"alpha": "alpha", "beta": "beta", "ratio": "m/KL"}
+        rows[-1] |= {named[name]: float(values[name].corr(average, method="spearman")) for name in named}
     return pd.DataFrame(rows)
 
 
@@ -143,10 +152,11 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     (path,) = sys.argv[1:] if argv is None else argv
-    runs = Runs.of(pd.read_csv(Path(path)))
+    table = pd.read_csv(Path(path))
+    runs = Runs.of(table)
     named = ways(runs.steps, round(DRAWN * len(runs.test)))
     found = [{"search": name, **searched(runs, way)} for name, way in named.items()]
-    print(markdown(correlations(runs)), markdown(pd.DataFrame(found)), sep="\n\n")
+    print(markdown(correlations(table)), markdown(pd.DataFrame(found)), sep="\n\n")
 
 
 if __name__ == "__main__":
