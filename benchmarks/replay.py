@@ -49,10 +49,10 @@ class Runs:
     steps: tuple[int, ...]
 
     @staticmethod
-    def of(table: pd.DataFrame) -> "Runs":
+    def of(table: pd.DataFrame, column: str = "score") -> "Runs":
         """Read a table of `benchmarks/horizon.py`; a run that diverged has scored 0 since."""
         steps = sorted(table.step.unique())
-        scores = table.pivot(index=["setting", "seed"], columns="step", values="score").reindex(columns=steps).fillna(0)
+        scores = table.pivot(index=["setting", "seed"], columns="step", values=column).reindex(columns=steps).fillna(0)
         test = table[table.step == steps[-1]].pivot(index="setting", columns="seed", values="test")
         return Runs(scores.to_numpy().reshape(*test.shape, -1), test.to_numpy(), tuple(map(int, steps)))
 
@@ -104,17 +104,19 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's correlation of each step's scores with the last ones, and with alpha, beta and m over the KL.
 
-    The last ones are those of the same runs, and of other seeds.
+    The last ones are those of the same runs, also with the score of the step's raw weights, and of other seeds.
     """
-    runs = Runs.of(table)
+    runs, raw = Runs.of(table), Runs.of(table, "raw")
     seeds = range(runs.test.shape[1])
     values = table.assign(ratio=table["m"] / table["vae_kl"]).groupby("setting")[["alpha", "beta", "ratio"]].first()
     rows: list[dict[str, Any]] = []
     for step in runs.steps:
-        now, end = (pd.DataFrame(runs.at(at)).rank().to_numpy() for at in (step, runs.steps[-1]))
+        scores = runs.at(step), raw.at(step), runs.at(runs.steps[-1])
+        now, own, end = (pd.DataFrame(score).rank().to_numpy() for score in scores)
         pairs = [[float(np.corrcoef(now[:, a], end[:, b])[0, 1]) for b in seeds] for a in seeds]
         same = [pairs[a][a] for a in seeds]
-        rows.append({"step": str(step), "same run": mean(same)})
+        by_own = mean(float(np.corrcoef(own[:, seed], end[:, seed])[0, 1]) for seed in seeds)
+        rows.append({"step": str(step), "same run": mean(same), "its raw weights": by_own})
         if others := [pairs[a][b] for a in seeds for b in seeds if a != b]:
             rows[-1]["another seed"] = mean(others)
         average = pd.Series(now.mean(axis=1), values.index)

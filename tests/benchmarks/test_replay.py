@@ -22,11 +22,8 @@ def table(early: float, noise: float = 0.0, settings: int = 27) -> pd.DataFrame:
         score = follow * setting / settings + noise * rng.normal()
         test = setting / settings if step == STEPS[-1] else None
         values: dict[str, float | None] = {
-            "alpha": 1.0 + setting,
-            "beta": 50.0 - setting,
-            "m": 9.0,
-            "vae_kl": 3.0 + setting % 2,
-        }
+            "raw": -score, "alpha": 1.0 + setting, "beta": 50.0 - setting, "m": 9.0, "vae_kl": 3.0 + setting % 2,
+        }  # fmt: skip
         rows.append({"setting": setting, "seed": seed, "step": step, "score": score, "test": test, **values})
     return pd.DataFrame(rows)
 
@@ -63,10 +60,10 @@ def test_runs_that_diverged_have_scored_nothing_since() -> None:
 def test_correlations_are_of_the_same_runs_and_of_other_seeds() -> None:
     rows = replay.correlations(table(early=-1.0)).to_numpy()  # step, same run, another seed
     assert rows[:, 0].tolist() == list(map(str, STEPS))
-    assert rows[2, 1:5].tolist() == pytest.approx([-1.0, -1.0, -1.0, 1.0])
-    assert rows[-1, 1:5].tolist() == pytest.approx([1.0, 1.0, 1.0, -1.0]) and abs(rows[-1, 5]) < 0.2
+    assert rows[2, 1:6].tolist() == pytest.approx([-1.0, 1.0, -1.0, -1.0, 1.0])
+    assert rows[-1, 1:6].tolist() == pytest.approx([1.0, -1.0, 1.0, 1.0, -1.0]) and abs(rows[-1, 6]) < 0.2
     noisy = replay.correlations(table(early=1.0, noise=0.3)).to_numpy()
-    assert noisy[-1, 1] == pytest.approx(1.0) and 0.2 < noisy[-1, 2] < 0.9
+    assert noisy[-1, 1] == pytest.approx(1.0) and 0.2 < noisy[-1, 3] < 0.9
 
 
 def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +71,9 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
     rows.to_csv(tmp_path / "horizon.csv", index=False)
     replay.main([str(tmp_path / "horizon.csv")])
     shown = capsys.readouterr().out
-    assert "| 1600 | 1.00 | 1.00 | 1.00 | -1.00 | " in shown and "| all to the end | 1.00 | 1.00 | 1.00 |" in shown
+    assert (
+        "| 1600 | 1.00 | -1.00 | 1.00 | 1.00 | -1.00 | " in shown and "| all to the end | 1.00 | 1.00 | 1.00 |" in shown
+    )
 
 
 @pytest.mark.slow
