@@ -86,7 +86,10 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation 
     found, given = read_config(source), given_settings(args)
     if given.get("image_size", found.image_size) != found.image_size:
         translation = Translation(source, found, given)
-        return config_from(args, inherited(found)), translation
+        base = inherited(found)
+        if translation.has_margin:
+            base.pop("m")  # which follows from the warm-up
+        return config_from(args, base), translation
     config = config_from(args, found.to_dict() | {"warmup_steps": 0})  # the weights are warm already
     same = {name: getattr(found, name) for name in ("warmup_steps", *FREE)}
     state = load_checkpoint(source)

@@ -53,6 +53,15 @@ def test_alpha_stays_beta_goes_by_numbers_and_m_by_the_kl_of_the_own_warm_up(
     )
 
 
+def test_a_dry_run_tells_what_is_translated_and_begins_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--from", str(study), "--best", *LARGER, "--device", "cpu", "--dry-run"]
+    assert exit_code(main, command) == 0
+    shown = capsys.readouterr().out
+    ratio = read_config(study / "trial-000").m / read_scores(study / "trial-000")["measures"]["vae_kl"]
+    assert "16 px to 32 px: alpha" in shown and f", m {ratio:.3g} times a VAE's KL\n" in shown
+    assert "; m: " not in shown and not list(Path().iterdir())  # which the warm-up tells
+
+
 def test_the_same_command_shows_what_has_ended(study: Path) -> None:
     command = ["--from", str(study / "trial-000"), *LARGER, "--out", "large", "--device", "cpu"]
     written = [Path("large", name) for name in ("scores.json", "checkpoint.pt", ".warmup/metrics.csv")]
