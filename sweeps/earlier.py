@@ -1,6 +1,6 @@
 """Studies that follow an earlier one: around the best of its settings, or repeats of the best with other seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from analysis.report.runs import Run, read_runs
 from introvae.commands.translate import inherited
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
+from introvae.runs.folder import read_machine
 from introvae.runs.record import RUNGS, RunState, read_record
 from sweeps.config import SET_BY_STUDY, SETTINGS, StudyConfig
 from sweeps.plan import Setup
@@ -83,8 +84,11 @@ def settings_shared(config: TrainConfig, searched: Iterable[str]) -> dict[str, A
     return {name: value for name, value in config.to_dict().items() if name not in own}
 
 
-def known_trials(runs: Iterable[Run], setup: Setup) -> list[FrozenTrial]:
-    """Return those of the runs as trials that were trained and valued as the study's, and lie within its space."""
+def known_trials(runs: Iterable[Run], setup: Setup, counts: Mapping[str, int]) -> list[FrozenTrial]:
+    """Return those of the runs as trials that were trained and valued as the study's, and lie within its space.
+
+    `counts` are those of the study's images: runs that record others were trained on others.
+    """
     distributions = setup.space.distributions
     shared = settings_shared(setup.config, distributions)
     trials = []
@@ -94,7 +98,10 @@ def known_trials(runs: Iterable[Run], setup: Setup) -> list[FrozenTrial]:
         values = vars(run.config) | run.parameters | {"margin_ratio": run.margin_ratio}
         params = {name: values[name] for name in distributions}
         within = all(value is not None and _holds(distributions[name], value) for name, value in params.items())
-        if within and record.weights == setup.weights and settings_shared(run.config, distributions) == shared:
+        recorded = read_machine(run.folder)
+        same = all(recorded.get(name, count) == count for name, count in counts.items())
+        same &= record.weights == setup.weights and settings_shared(run.config, distributions) == shared
+        if within and same:
             rungs = {int(step): float(score) for step, score in record.measures.get(RUNGS, ())}
             trials.append(create_trial(
                 state=STATES[run.state], value=record.optimized, params=params, distributions=distributions,

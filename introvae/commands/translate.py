@@ -54,7 +54,7 @@ class Translation:
     @cached_property
     def margin_ratio(self) -> float:
         """The run's m over the KL that a VAE reaches at its beta, as its warm-up has measured; 0 if none has."""
-        record = read_record(self.source)
+        record = read_record(self.source) if self.found.warmup_steps else None  # earlier versions kept predictions
         kl = record.measures.get("vae_kl") if record else None
         return self.found.m / kl if kl else 0.0
 

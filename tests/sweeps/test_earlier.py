@@ -10,7 +10,10 @@ from studies import make_run, read_scores, study_config, write_scores
 
 from analysis.report.runs import read_runs
 from analysis.report.write import write_report
+from introvae.config import dump_toml, load_toml
 from introvae.errors import UserError
+from introvae.files import write_atomically
+from introvae.runs.folder import PARAMS
 from sweeps.cli import main
 from sweeps.config import StudyConfig
 from sweeps.earlier import points_of, runs_of
@@ -78,6 +81,9 @@ def test_trials_trained_in_the_same_way_are_known_to_the_sampler(earlier: Path, 
         assert not setup.known and len(setup.points) == 3
     weighted = StudyConfig(train=train, like=earlier, out=tmp_path, optimize="sharpness")
     assert not prepare(weighted)[0].known
+    for run in earlier.glob("trial-*"):
+        write_atomically(run / PARAMS, dump_toml(load_toml(run / PARAMS) | {"machine": {"test_images": 7}}).encode())
+    assert not prepare(StudyConfig(train=train, like=earlier, out=tmp_path))[0].known  # of other images
 
 
 def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None:
