@@ -13,7 +13,6 @@ Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs;
 much as one seed of each lets anything find.
 """
 
-import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,13 +59,14 @@ class Runs:
         return self.scores[:, :, self.steps.index(step)]
 
 
-def promoted(scores: np.ndarray, steps: Sequence[int], passing: Mapping[int, float]) -> tuple[int, int]:
-    """Run a study with one worker; a row of scores for each trial, in the order in which they begin."""
-    column = {step: place for place, step in enumerate(steps)}
-    ends = [*passing, steps[-1]]
-    ladder, begun, trained = Ladder(0, passing, steps[-1], len(scores)), 0, 0
-    complete: list[int] = []
-    while move := ladder.next(more=begun < len(scores), training=False, complete=bool(complete)):
+def promoted(
+    trials: int, score: Callable[[int, int], float], passing: Mapping[int, float], end: int, eager: bool = False
+) -> tuple[int, int]:
+    """Run a study with one worker; `score` is called with trial and step once for each rung that a trial comes to."""
+    ends = [*passing, end]
+    ladder, begun, trained = Ladder(0, passing, end, trials, eager), 0, 0
+    complete: dict[int, float] = {}
+    while move := ladder.next(begun, more=begun < trials, training=False, complete=len(complete)):
         kind, number = move
         if number is None:
             number, rung, begun = begun, 0, begun + 1
@@ -74,14 +74,22 @@ def promoted(scores: np.ndarray, steps: Sequence[int], passing: Mapping[int, flo
             rung = ladder.resting.pop(number)
         if kind == "leave":
             continue
-        end = min(end for end in ends if end > rung)
-        trained += end - rung
-        if end == ends[-1]:
-            complete.append(number)
+        step = min(step for step in ends if step > rung)
+        trained += step - rung
+        found = score(number, step)
+        if step == end:
+            complete[number] = found
         else:
-            ladder.learn(number, {end: float(scores[number, column[end]])})
-            ladder.rest(number, end)
-    return max(complete, key=lambda number: scores[number, -1]), trained
+            ladder.learn(number, {step: found})
+            ladder.rest(number, step)
+    return max(complete, key=complete.__getitem__), trained
+
+
+def by_promotion(steps: Sequence[int], passing: Mapping[int, float]) -> Way:
+    """Return the way of a study with these rungs, over scores at these steps."""
+    return lambda scores: promoted(
+        len(scores), lambda number, step: float(scores[number, steps.index(step)]), passing, steps[-1]
+    )
 
 
 def searched(runs: Runs, way: Way) -> dict[str, float]:
@@ -139,7 +147,7 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
     named: dict[str, Way] = {}
     for passing in LADDERS:
         name = ", ".join(f"{step} ({share:.0%})" for step, share in passing.items())
-        named[f"promotion at {name}"] = functools.partial(promoted, steps=steps, passing=passing)
+        named[f"promotion at {name}"] = by_promotion(steps, passing)
     named |= {f"all to {rung}, the best on": one_rung(rung) for rung in (75, 200, 400)}
     named |= {f"random search, {share:.0%} of them": random(round(share * settings)) for share in (0.125, 0.2, 0.25)}
     return named | {"all to the end": random(settings)}

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -78,12 +79,12 @@ class Idle(Worker):
 class Times(View):
     """Quiet view that notes when trials end, in seconds and in those of the processor."""
 
-    def __init__(self, trials: int, done: int) -> None:
-        super().__init__(trials, done, quiet=True)
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
         self.ends: list[tuple[float, float]] = []
 
-    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: float | None) -> None:
-        super().shown(worker, trial, known, left)
+    def shown(self, worker: int, trial: FrozenTrial, *study: Any) -> None:
+        super().shown(worker, trial, *study)
         if trial.state in FINISHED:
             self.ends.append((time.perf_counter(), time.process_time()))
 
@@ -121,8 +122,10 @@ def fill(out: Path, before: int, trials: int, profile: bool = False) -> list[tup
     """Return the seconds that each of the trials after the first took, and those of the processor."""
     setup, config = setup_of(out, before, trials + 1)
     open_study(setup.folder, {}).add_trials([earlier(setup, number) for number in range(before)])
-    study = open_study(setup.folder, {}, NumberedSampler(0, "tpe", setup.space.distributions))  # as a new process would
-    view = Times(config.total, before)
+    study = open_study(
+        setup.folder, {}, NumberedSampler(0, config.sampler, setup.space.distributions)
+    )  # as a new process would
+    view = Times()
     with view, profiled(profile):
         Driver(setup, config, study, view, InlineEngine(Idle())).fill()
     return [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(view.ends)]

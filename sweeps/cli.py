@@ -60,7 +60,7 @@ def command_line() -> Parser:
     add("--search", type=parse_search, default={}, metavar="NAME=LO:HI,...", help=text)
     add("--points", metavar="FILE|NAME", help="first train settings of a CSV or a study")
     add("--like", type=Path, metavar="STUDY", help="search around the best settings of a study")
-    add("--sampler", choices=SAMPLERS, default="tpe", metavar="NAME", help="tpe or random [tpe]")
+    add("--sampler", choices=SAMPLERS, default="sobol", metavar="NAME", help="sobol (quasi-random) or tpe [sobol]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
     add("--hours", type=float, metavar="H", help="limit on the hours that these take [none]")

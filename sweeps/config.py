@@ -16,7 +16,7 @@ from sweeps.search.dimensions import SEARCHABLE, Dimension, Range, is_words, pro
 TRIALS = 50
 AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial", "budget", "patience")
 ENGINES = ("local", "ray", "slurm")
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("sobol", "tpe")
 PRUNERS = ("halving", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
 SET_BY_STUDY = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # fields of each run's TrainConfig
@@ -38,9 +38,9 @@ class StudyConfig:
         search: Ranges of further fields of `train`, or words to choose from, such as {"lr": (1e-4, 1e-3)} or
             {"norm": ("group", "none")}.
         points: Listed settings, which the first trials train.
-        like: Folder of an earlier study: ranges are drawn around the best of its settings. If it has trained as this
-            study does, the sampler learns from its trials; otherwise these settings are trained first.
-        sampler: "tpe" or "random".
+        like: Folder of an earlier study: ranges are drawn around the best of its settings. These are trained first; but
+            TPE learns from its trials if it has trained as this study does.
+        sampler: "sobol", for quasi-random settings, or "tpe", for Optuna's sampler that learns from scores.
         pruner: "halving" or "none"; by default halving, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
         budget: Steps that all trials together may train after their warm-ups; the best trial is finished within it.
@@ -84,7 +84,7 @@ class StudyConfig:
     search: Mapping[str, Dimension] = field(default_factory=dict)
     points: Sequence[Point] = ()
     like: Path | None = None
-    sampler: str = "tpe"
+    sampler: str = "sobol"
     pruner: str | None = None
     optimize: str = "score"
     budget: int | None = None

@@ -58,7 +58,7 @@ class Driver:
         train = setup.config
         self.ends = [*rungs(train), train.steps]
         passing = rungs(train) if setup.prune else {}
-        self.ladder = Ladder(train.warmup_steps, passing, train.steps, config.total)
+        self.ladder = Ladder(train.warmup_steps, passing, train.steps, config.total, eager=config.sampler == "tpe")
         for trial in filterfalse(has_failed, known):
             self.ladder.learn(trial.number, trial.intermediate_values)
         self.resting: dict[int, Chain] = {}  # at rungs, by number
@@ -99,9 +99,10 @@ class Driver:
             return True
         known, running = self._known(), self.runner.running.values()
         move = self.ladder.next(
+            begun=self.asked,
             more=self.asked < self.config.total and not self._tired(known),
             training=any(run.training for run in running),
-            complete=any(trial.state == TrialState.COMPLETE for trial in known),
+            complete=sum(trial.state == TrialState.COMPLETE for trial in known),
             room=lambda steps: self._allows(steps, known),
         )
         if move is None:
@@ -195,8 +196,7 @@ class Driver:
         elif result.score is not None and self.setup.prune:
             self._rest(run, until)
             self.runner.free(run)
-            if self.ladder.hopeless() != run.number:  # which its end will show
-                self._show(run)
+            self._show(run)
         else:
             self.runner.submit(run, run.plan, min(end for end in self.ends if end > until and end >= result.step))
 
@@ -234,7 +234,8 @@ class Driver:
 
     def _show(self, run: Chain) -> None:
         """Show a trial that has ended or come to a rung."""
-        known = self._known()
+        known, begin = self._known(), self.setup.config.warmup_steps
         done = (TrialState.COMPLETE,) if self.setup.prune else FINISHED
         left = self.ladder.steps_left(sum(trial.state in done for trial in known))
-        self.view.shown(run.worker, known[run.number], known, self.runner.pace.lasts(left))
+        trained = sum(max(trial.intermediate_values, default=begin) - begin for trial in known)
+        self.view.shown(run.worker, known[run.number], known, trained, left, self.runner.pace.lasts(left))

@@ -96,7 +96,7 @@ def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
                 where = ", from its last checkpoint" if has_checkpoint(setup, missing[0]) else ""
                 say(f"continuing with trial {missing[0]}{where}")
             engine = make_engine(config, setup, images)
-            with View(config.total, config.total - len(missing), engine.capacity, config.quiet) as view:
+            with View(engine.capacity, config.quiet) as view:
                 done = Driver(setup, config, study, view, engine, stop).fill()
             missing = missing_trials(study, config.total)
         if missing and done:
@@ -129,7 +129,7 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
         prune=config.pruned_by != "none",
     )  # fmt: skip
-    known = known_trials(earlier, setup, images.counts)
+    known = known_trials(earlier, setup, images.counts) if config.sampler == "tpe" else []
     points = [*config.points, *(() if known else points_of(earlier)[:BEST])]
     values = tuple(point.values(images.channels, train.image_size) for point in points)
     return replace(setup, points=values, known=known), images

@@ -28,8 +28,8 @@ class View:
     shows only what goes wrong.
     """
 
-    def __init__(self, trials: int, done: int, workers: int = 1, quiet: bool = False) -> None:
-        self.trials, self.done, self.workers, self.quiet = trials, done, workers, quiet
+    def __init__(self, workers: int = 1, quiet: bool = False) -> None:
+        self.workers, self.quiet = workers, quiet
         self.live = sys.stderr.isatty() and not quiet
         self.last_line = time.monotonic()
 
@@ -39,7 +39,7 @@ class View:
             self.stack.callback(print, ERASE, end="", file=self.stderr, flush=True)
             # the study's bar comes first, so that it is seen however many workers there are
             self.bars = [self._bar(position) for position in range(1 + self.workers)]
-            self._draw(0, "study", self.done, self.trials, "")
+            self._draw(0, "study")
             self.stack.enter_context(redirect_stderr(Lines(lambda text: self._print_above(text, self.stderr))))
         return self
 
@@ -62,22 +62,25 @@ class View:
                 print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
                 self.last_line = now
 
-    def shown(self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], left: float | None) -> None:
-        """Show a trial that has just ended, or come to a rung.
+    def shown(
+        self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], trained: int, left: int, lasts: float | None
+    ) -> None:
+        """Show a trial that has just ended, or come to a rung, and how far the study is.
 
         Args:
             worker: The worker that ran it.
             trial: The trial.
             known: All trials of the study.
-            left: Seconds that the study still takes, 0 at its end; None if that is not known.
+            trained: Steps that its trials have trained.
+            left: Steps that they are still to train.
+            lasts: Seconds that these take; None if that is not known.
         """
-        done = sum(trial.state in FINISHED and trial.number < self.trials for trial in known)
         leader = _leader(known)
-        if left:
-            leader += f", {duration(left)} left"
+        if lasts:
+            leader += f", {duration(lasts)} left"
         if self.live:
             self._print_above(_described(trial), sys.stdout)
-            self._draw(0, "study", done, self.trials, leader)
+            self._draw(0, "study", trained, trained + left, leader)
             self._draw(1 + worker, "idle")
         elif not self.quiet:
             print(f"{_described(trial)}; {leader}", flush=True)

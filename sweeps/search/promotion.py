@@ -6,7 +6,7 @@ trains, and `benchmarks/replay.py` shows, how far scores at rungs agree with the
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -37,14 +37,16 @@ class Ladder:
         rungs: The rungs in their order, and the share of trials that goes on past each.
         end: The last step.
         trials: Number of trials of the whole study.
+        eager: Trials go on as soon as they are among the best of those that have come, so that a sampler learns from
+            it, and not once all have begun, which costs fewer steps.
 
     Attributes:
         scores: Scores at each rung, by the number of the trial.
         resting: The rung at which each trial rests that is neither under way nor ended.
     """
 
-    def __init__(self, begin: int, rungs: Mapping[int, float], end: int, trials: int) -> None:
-        self.ends, self.passing, self.trials = [begin, *rungs, end], rungs, trials
+    def __init__(self, begin: int, rungs: Mapping[int, float], end: int, trials: int, eager: bool = False) -> None:
+        self.ends, self.passing, self.trials, self.eager = [begin, *rungs, end], rungs, trials, eager
         self.scores: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
         self.resting: dict[int, int] = {}
 
@@ -64,28 +66,34 @@ class Ladder:
             known.pop(number, None)
 
     def next(
-        self, more: bool, training: bool, complete: bool = False, room: Callable[[int], bool] = lambda steps: True
+        self,
+        begun: int,
+        more: bool,
+        training: bool,
+        complete: int = 0,
+        room: Callable[[int], bool] = lambda steps: True,
     ) -> tuple[Move, int | None] | None:
         """Return what is most urgent, and the trial at rest that it is about; None if nothing is for now.
 
         Args:
-            more: Whether there are trials that have not begun.
+            begun: Number of trials that have begun.
+            more: Whether further ones may begin.
             training: Whether any trial is being trained.
-            complete: Whether any trial has been trained to the end.
-            room: Tells whether so many further steps may be trained. Where they may not, the best trial is trained to
-                the end if none has been, and nothing else.
+            complete: Number of trials that have been trained to the end.
+            room: Tells whether so many further steps may be trained. A trial begins only if a study with it fits. Where
+                no trial that is to go on can be finished, the best one is if none has been, and nothing else.
+
+        All that rest are left behind at the end alone, so that they can take the places of those that fail.
         """
-        if (number := self.hopeless()) is not None:
-            return "leave", number
-        number = self.promoted()
-        if number is None and not (more or training):
-            number = self.promoted(final=True)
+        more = more and room(self._steps_with_another(begun, complete))
+        if more and not self.eager:
+            return "begin", None
+        number = self.promoted(final=not (more or training))
         if number is not None and room(self._missing(number)):
             return "promote", number
-        best = self.best()
-        first = 0 if best is None else self.ends[1] - self.ends[0]  # before the best is finished
-        if number is None and more and room(first + self._missing(best)):
+        if more:
             return "begin", None
+        best = self.best()
         if training or best is None:
             return None
         return ("leave", min(self.resting)) if complete else ("promote", best)
@@ -109,32 +117,29 @@ class Ladder:
                     return number
         return None
 
-    def hopeless(self) -> int | None:
-        """Return a resting trial that cannot be among those that go on, however bad all further ones are."""
-        most = self.trials
-        for rung, passing in self.passing.items():
-            most = _part(most, passing)
-            for number in self._ranked(rung)[most:]:
-                if self.resting.get(number) == rung:
-                    return number
-        return None
-
-    def expected(self) -> list[int]:
+    def expected(self, trials: int) -> list[int]:
         """Return how many trials of a study without failures are trained to each rung, and to the end."""
-        counts = [self.trials]
+        counts = [trials]
         for passing in self.passing.values():
             counts.append(_part(counts[-1], passing))
         return counts
 
-    def steps_left(self, ended: int) -> int:
-        """Return the steps that are still to be trained if no further trial fails, and `ended` have come to the end."""
-        reached = [*(len(known) for known in self.scores.values()), ended]
-        parts = zip(self.expected(), reached, pairwise(self.ends), strict=True)
+    def steps_left(self, complete: int) -> int:
+        """Return the steps that are still to be trained if no further trial fails, and so many are complete."""
+        return self._steps(self.trials, [*map(len, self.scores.values()), complete])
+
+    def _steps_with_another(self, begun: int, complete: int) -> int:
+        """Return the steps that are still to be trained if one trial more begins than has, and then none."""
+        reached = [*map(len, self.scores.values()), complete]
+        return self._steps(begun + 1, [begun, *reached[1:]])
+
+    def _steps(self, trials: int, reached: Sequence[int]) -> int:
+        parts = zip(self.expected(trials), reached, pairwise(self.ends), strict=True)
         return sum(max(0, expected - known) * (end - begin) for expected, known, (begin, end) in parts)
 
-    def _missing(self, number: int | None) -> int:
-        """Return the steps that a trial at rest lacks, or one that has not begun."""
-        return self.ends[-1] - (self.ends[0] if number is None else self.resting[number])
+    def _missing(self, number: int) -> int:
+        """Return the steps that a trial at rest lacks."""
+        return self.ends[-1] - self.resting[number]
 
     def _ranked(self, rung: int) -> list[int]:
         known = self.scores[rung]

@@ -5,8 +5,9 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -14,11 +15,12 @@ from introvae.randomness import derive
 
 
 class NumberedSampler(BaseSampler):
-    """One of Optuna's samplers, seeded for each trial by its number, over a space that is known from the start.
+    """Sampler that is seeded for each trial by its number, over a space that is known from the start.
 
     Args:
         seed: The study's seed.
-        name: "tpe" or "random".
+        name: "sobol", for points of a scrambled Sobol sequence, which fill the space more evenly than random ones and
+            depend on no score; or "tpe", for Optuna's, which learns from scores.
         space: The distributions to draw from.
         points: Values that the first trials are given. A trial never asks for those outside the space.
         known: Trials of an earlier study, which the sampler learns from as well.
@@ -32,8 +34,7 @@ class NumberedSampler(BaseSampler):
         points: Sequence[Mapping[str, float]] = (),
         known: Sequence[FrozenTrial] = (),
     ) -> None:
-        self.seed, self.points, self.known = seed, points, known
-        self.make = TPESampler if name == "tpe" else RandomSampler
+        self.seed, self.name, self.points, self.known = seed, name, points, known
         self.space = {name: one for name, one in (space or {}).items() if not one.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -43,21 +44,46 @@ class NumberedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw all values at once, so that a trial draws the same ones if some of them are stored already."""
-        sampler, study = self._sampler(trial), _seen(study, self.known)
-        drawn = sampler.sample_relative(study, trial, dict(sorted(search_space.items())))
-        for name, distribution in search_space.items():
-            if name not in drawn:
-                drawn[name] = sampler.sample_independent(study, trial, name, distribution)
+        space = dict(sorted(search_space.items()))
+        if self.name == "sobol":
+            drawn = self._sobol(trial.number, space)
+        else:
+            sampler, study = self._tpe(trial), _seen(study, self.known)
+            drawn = sampler.sample_relative(study, trial, space)
+            for name, distribution in search_space.items():
+                if name not in drawn:
+                    drawn[name] = sampler.sample_independent(study, trial, name, distribution)
         point = self.points[trial.number] if trial.number < len(self.points) else {}
         return drawn | {name: value for name, value in point.items() if name in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._sampler(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._tpe(trial).sample_independent(study, trial, param_name, param_distribution)
 
-    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
-        return self.make(seed=derive(self.seed, "sampler", trial.number) % 2**32)
+    def _tpe(self, trial: FrozenTrial) -> TPESampler:
+        return TPESampler(seed=derive(self.seed, "sampler", trial.number) % 2**32)
+
+    def _sobol(self, index: int, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+        """Return the point of this index of the sequence."""
+        if not space:
+            return {}
+        engine = torch.quasirandom.SobolEngine(len(space), scramble=True, seed=derive(self.seed, "sampler") % 2**32)
+        shares = engine.fast_forward(index).draw(1, dtype=torch.float64)[0].tolist()
+        return {name: value_at(one, share) for (name, one), share in zip(space.items(), shares, strict=True)}
+
+
+def value_at(distribution: BaseDistribution, share: float) -> Any:
+    """Return the value at a share of a distribution's range, from 0 to 1, on its scale."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[min(int(share * len(distribution.choices)), len(distribution.choices) - 1)]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if isinstance(distribution, IntDistribution):  # each whole number holds as much as lies around it
+        low, high = low - 0.5, high + 0.5
+    value = low * (high / low) ** share if distribution.log else low + (high - low) * share
+    value = min(max(value, distribution.low), distribution.high)
+    return round(value) if isinstance(distribution, IntDistribution) else value
 
 
 class _Seen(InMemoryStorage):

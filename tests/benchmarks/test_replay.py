@@ -35,7 +35,7 @@ def few_studies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(table: pd.DataFrame, passing: dict[int, float]) -> dict[str, float]:
     runs = replay.Runs.of(table)
-    return replay.searched(runs, lambda scores: replay.promoted(scores, runs.steps, passing))
+    return replay.searched(runs, replay.by_promotion(runs.steps, passing))
 
 
 def test_where_early_scores_tell_all_the_best_is_found_at_a_fraction_of_the_steps() -> None:

@@ -25,7 +25,7 @@ from sweeps.view import View
 
 def drive(setup: Setup, config: StudyConfig, study: optuna.Study, engine: Engine, stop: Stop = lambda: False) -> None:
     """Fill a study, without a word."""
-    with View(config.total, 0, engine.capacity, quiet=True) as view:
+    with View(engine.capacity, quiet=True) as view:
         Driver(setup, config, study, view, engine, stop).fill()
 
 
@@ -84,6 +84,8 @@ def drawn_study(
         spectrum=torch.ones(8), folder=folder, weights={"score": 1.0}, points=points,
     )  # fmt: skip
     study = open_study(folder, {}, NumberedSampler(seed, sampler, space.distributions, points))
-    config = StudyConfig(train=setup.config, trials=trials, out=folder.parent, device="cpu", **dict(limits or {}))
+    config = StudyConfig(
+        train=setup.config, trials=trials, sampler=sampler, out=folder.parent, device="cpu", **dict(limits or {})
+    )
     drive(setup, config, study, engine, stop)
     return study

@@ -198,7 +198,7 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
 
 def test_words_and_linear_ranges_are_searched_reported_and_kept(tmp_path: Path, forgiving: None) -> None:
     flags = [*SHORT, "--pruner", "none", "--alpha", "lin:0:0.5"]
-    search = ["--search", "norm=group,none,lr=lin:0.001:0.003", "--sampler", "random", "--seed", "1"]
+    search = ["--search", "norm=group,none,lr=lin:0.001:0.003", "--sampler", "sobol", "--seed", "1"]
     result = sweep(tmp_path, [*flags, *search], 2)
     assert result.code == 0, result.stderr
     assert "alpha 0 to 0.5 on a linear scale" in result.stdout and "norm group or none, lr 0.001 to " in result.stdout

@@ -68,22 +68,25 @@ def test_like_searches_around_the_best_at_the_size_of_its_own_images(earlier: Pa
 
 def test_trials_trained_in_the_same_way_are_known_to_the_sampler(earlier: Path, tmp_path: Path) -> None:
     train = tiny_config(warmup_beta=20.0)
-    setup, _ = prepare(StudyConfig(train=train, like=earlier, out=tmp_path))
+    assert not prepare(StudyConfig(train=train, like=earlier, out=tmp_path))[0].known  # which Sobol points do not need
+    setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))
     assert [trial.params["alpha"] for trial in setup.known] == [0.3, 0.25, 0.2] and not setup.points  # 0.5 is outside
     assert [trial.value for trial in setup.known] == [0.7, 0.6, 0.5]
     assert opening(setup, 5).endswith("3 trials known from the earlier study")
     for words, count in ((("group", "none"), 3), (("none", "batch"), 0)):
-        setup, _ = prepare(StudyConfig(train=train, like=earlier, out=tmp_path, search={"norm": words}))
+        setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path, search={"norm": words}))
         assert [trial.params["norm"] for trial in setup.known] == ["group"] * count
     others: list[dict[str, Any]] = [{"latent": 4}, {"steps": 24}, {"norm": "none"}]
     for changed in others:
-        setup, _ = prepare(StudyConfig(train=tiny_config(warmup_beta=20.0, **changed), like=earlier, out=tmp_path))
+        setup, _ = prepare(
+            StudyConfig(train=tiny_config(warmup_beta=20.0, **changed), like=earlier, sampler="tpe", out=tmp_path)
+        )
         assert not setup.known and len(setup.points) == 3
-    weighted = StudyConfig(train=train, like=earlier, out=tmp_path, optimize="sharpness")
+    weighted = StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path, optimize="sharpness")
     assert not prepare(weighted)[0].known
     for run in earlier.glob("trial-*"):
         write_atomically(run / PARAMS, dump_toml(load_toml(run / PARAMS) | {"machine": {"test_images": 7}}).encode())
-    assert not prepare(StudyConfig(train=train, like=earlier, out=tmp_path))[0].known  # of other images
+    assert not prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))[0].known  # of other images
 
 
 def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None:
@@ -95,7 +98,9 @@ def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None
     drawn = []
     for seed in range(6):
         train = tiny_config(seed=seed, warmup_beta=20.0)
-        setup, _ = prepare(StudyConfig(train=train, like=folder, alpha=(0.1, 0.8), beta=(10, 30), out=tmp_path))
+        setup, _ = prepare(
+            StudyConfig(train=train, like=folder, sampler="tpe", alpha=(0.1, 0.8), beta=(10, 30), out=tmp_path)
+        )
         assert len(setup.known) == 24
         drawn.append(first_alpha(setup))
     assert sum(alpha < 0.17 for alpha in drawn) >= 5, drawn  # a quarter of the range on a log scale
@@ -110,7 +115,7 @@ def test_the_command_takes_the_training_over(
     earlier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert exit_code(main, ["--like", "earlier", "--trials", "5", "--dry-run"]) == 0
+    assert exit_code(main, ["--like", "earlier", "--sampler", "tpe", "--trials", "5", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "--like: around the best of its settings" in shown and "latent: 64 -> 8" in shown
     assert "3 trials of the earlier study" in shown and "--warmup-beta" in shown  # whose warm-up it shares

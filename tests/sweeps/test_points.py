@@ -203,14 +203,14 @@ def test_other_points_are_another_study(tmp_path: Path) -> None:
     difference = r"points.0: \{'alpha': 0.25\} -> \{'alpha': 0.5\}\); --study NAME begins another one"
     with pytest.raises(UserError, match=difference):
         run_study(other)
-    with pytest.raises(UserError, match=r"other settings \(sampler: tpe -> random\)"):
-        run_study(study_config(tmp_path, points=(Point(alpha=0.25),), trials=None, sampler="random"))
+    with pytest.raises(UserError, match=r"other settings \(sampler: sobol -> tpe\)"):
+        run_study(study_config(tmp_path, points=(Point(alpha=0.25),), trials=None, sampler="tpe"))
 
 
 def test_a_space_that_is_one_value_leaves_points_outside_to_the_point() -> None:
     space = Space(alpha=(0.25, 0.25), beta=(1.0, 2.0), margin_ratio=(1.0, 16.0), m=(5.0, 6.0))
     study = optuna.create_study(
-        sampler=NumberedSampler(0, "random", space.distributions, [{"alpha": 0.5, "margin_ratio": 2}])
+        sampler=NumberedSampler(0, "sobol", space.distributions, [{"alpha": 0.5, "margin_ratio": 2}])
     )
     found = space.suggest(study.ask(), {"alpha": 0.5, "margin_ratio": 2})
     assert found["alpha"] == 0.5 and found["margin_ratio"] == 2 and "m" not in found

@@ -43,7 +43,7 @@ class Counting:
 
 def fill(folder: Path, trials: int, judge: Callable[[Task], Result], **limits: Any) -> optuna.Study:
     engine = InlineEngine(Drawing(judge))
-    return drawn_study(folder, SPACE, trials, engine, sampler="random", limits=limits, steps=27, log_every=1)
+    return drawn_study(folder, SPACE, trials, engine, sampler="sobol", limits=limits, steps=27, log_every=1)
 
 
 def ends(study: optuna.Study) -> list[tuple[float, TrialState, list[int]]]:
@@ -150,7 +150,7 @@ def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeyp
 
 
 def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
-    study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=4), patience=5)
+    study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=1), patience=5)
     lasting = [t for t in study.trials if t.constraints["failed"] < 0]
     best = max(lasting, key=lambda trial: max(trial.intermediate_values.items()))
     assert len(study.trials) == best.number + 6

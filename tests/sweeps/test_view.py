@@ -63,36 +63,36 @@ def screen(columns: int = 80, rows: int = 24) -> Iterator[Terminal]:
 
 
 def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
-    with screen() as terminal, View(trials=5, done=0, workers=2) as view:
+    with screen() as terminal, View(workers=2) as view:
         first = terminal.lines()
-        assert re.fullmatch(r"study +0%\| +\| 0/5", first[0]) and first[1:] == ["starting", "starting"]
+        assert first == ["study", "starting", "starting"]
         view.progress(0, "warm-up", 300, row(150))
         assert terminal.lines()[1].startswith("warm-up    50%|█") and terminal.lines()[2] == "starting"
         view.progress(0, "trial-000", 600, row(300))
         view.progress(1, "trial-001", 600, row(450))
-        view.shown(0, KNOWN[0], KNOWN[:1], 0)
+        view.shown(0, KNOWN[0], KNOWN[:1], 300, 900, 30.0)
         assert terminal.lines()[2] == "idle"
         view.progress(0, "trial-002", 600, row(600))
-        view.shown(1, KNOWN[1], KNOWN[:2], 0)
+        view.shown(1, KNOWN[1], KNOWN[:2], 480, 720, 24.0)
         lines = terminal.lines()
         assert lines[:2] == [FIRST, SECOND]
-        assert re.fullmatch(r"study +40%\|█+[^|]*\| 2/5, best 0\.304 \(trial 0\)", lines[2])
+        assert re.fullmatch(r"study +40%\|█+[^|]*\| 480/1200, best 0\.304 \(trial 0\), 24 s left", lines[2])
         assert re.fullmatch(rf"trial-002 100%\|█+\| 600/600, {LOSSES}", lines[3])
         assert lines[4:] == ["idle"]
         view.progress(1, "trial-003", 600, row(450))
-        view.shown(0, KNOWN[2], KNOWN, 0)
+        view.shown(0, KNOWN[2], KNOWN, 1200, 0, 0.0)
         lines = terminal.lines()
         assert lines[2] == THIRD and lines[4] == "idle"
-        assert re.fullmatch(r"study +60%\|█+[^|]*\| 3/5, best 0\.304 \(trial 0\)", lines[3])
+        assert re.fullmatch(r"study +100%\|█+\| 1200/1200, best 0\.304 \(trial 0\)", lines[3])
         assert re.fullmatch(rf"trial-003  75%\|█+[^|]*\| 450/600, {LOSSES}", lines[5])
         assert all(len(line) <= 80 for line in lines)
 
 
 def test_bars_are_gone_at_the_end() -> None:
     with screen() as terminal:
-        with pytest.raises(KeyboardInterrupt), View(trials=5, done=0, workers=3) as view:
+        with pytest.raises(KeyboardInterrupt), View(workers=3) as view:
             view.progress(1, "trial-000", 600, row(300))
-            view.shown(1, KNOWN[0], KNOWN[:1], 0)
+            view.shown(1, KNOWN[0], KNOWN[:1], 600, 600, None)
             raise KeyboardInterrupt
         assert terminal.lines() == [FIRST]
         assert (terminal.screen.cursor.y, terminal.screen.cursor.x) == (1, 0)
@@ -100,7 +100,7 @@ def test_bars_are_gone_at_the_end() -> None:
 
 
 def test_bars_keep_their_length_whatever_the_numbers() -> None:
-    with screen() as terminal, View(trials=5, done=0) as view:
+    with screen() as terminal, View() as view:
         view.progress(0, "trial-000", 2600, row(8, loss=9.0, kl=1.0, speed=9.0))
         short = terminal.lines()[1].rindex("|")
         view.progress(0, "trial-000", 2600, row(2400))
@@ -110,11 +110,11 @@ def test_bars_keep_their_length_whatever_the_numbers() -> None:
 @pytest.mark.parametrize("columns", [40, 20])
 def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
     with screen(columns) as terminal:
-        with View(trials=5, done=1, workers=3) as view:
+        with View(workers=3) as view:
             for step in range(1, 20):
                 view.progress(0, "trial-000", 20, row(step))
                 view.progress(1, "trial-001", 20, row(step))
-            view.shown(2, KNOWN[2], KNOWN, 0)
+            view.shown(2, KNOWN[2], KNOWN, 600, 600, None)
             begun = [line[:10].rstrip() for line in terminal.lines()]
             printed = -(-len(THIRD) // columns)
             assert begun[printed:] == ["study", "trial-000", "trial-001", "idle"]
@@ -123,10 +123,10 @@ def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
 
 def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
     with screen(rows=5) as terminal:
-        with View(trials=50, done=0, workers=64) as view:
+        with View(workers=64) as view:
             for worker in range(64):
                 view.progress(worker, f"trial-{worker:03d}", 20, row(1))
-            view.shown(0, KNOWN[0], KNOWN[:1], 0)
+            view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
             lines = terminal.lines()
             assert lines[0] == FIRST and lines[1].startswith("study")
             assert "more hidden" in lines[-1]
@@ -134,7 +134,7 @@ def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
 
 
 def test_other_output_to_stderr_tears_no_bar() -> None:
-    with screen() as terminal, View(trials=5, done=0, workers=2) as view:
+    with screen() as terminal, View(workers=2) as view:
         view.progress(1, "trial-001", 10, row(5))
         print("a warning of a library", file=sys.stderr, flush=True)
         view.say("warning: checkpoint.pt cannot be used\nand another line\n")
@@ -144,11 +144,11 @@ def test_other_output_to_stderr_tears_no_bar() -> None:
 
 
 def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with View(trials=5, done=0, workers=2) as view:
+    with View(workers=2) as view:
         view.progress(0, "warm-up", 20, row(10))
         view.progress(0, "warm-up", 20, row(20))
         view.progress(0, "trial-000", 30, row(30))
-        view.shown(0, KNOWN[0], KNOWN[:1], 0)
+        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
         view.say("warning: checkpoint.pt cannot be used\n")
     shown = capsys.readouterr()
     assert shown.out == f"{FIRST}; {BEST}\n"
@@ -160,7 +160,7 @@ def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_en
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with View(trials=5, done=0) as view:
+    with View() as view:
         for step in range(1, 21):
             now += 0.3 * LINE_EVERY
             view.progress(0, "warm-up", 20, row(step))
@@ -169,9 +169,9 @@ def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_en
 
 
 def test_quiet_shows_only_what_goes_wrong() -> None:
-    with screen() as terminal, View(trials=5, done=0, quiet=True) as view:
+    with screen() as terminal, View(quiet=True) as view:
         view.progress(0, "warm-up", 20, row(20))
-        view.shown(0, KNOWN[0], KNOWN[:1], 0)
+        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
         assert terminal.lines() == []
         view.say("warning: checkpoint.pt cannot be used\n")
         assert terminal.lines() == ["warning: checkpoint.pt cannot be used"]
@@ -179,8 +179,8 @@ def test_quiet_shows_only_what_goes_wrong() -> None:
 
 @pytest.mark.parametrize(("left", "shown"), [(None, ""), (0.0, ""), (50.0, ", 50 s left"), (240.0, ", 4 min left")])
 def test_the_time_left(left: float | None, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with View(trials=3, done=0) as view:
-        view.shown(0, KNOWN[0], KNOWN[:1], left)
+    with View() as view:
+        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, left)
     assert capsys.readouterr().out == f"{FIRST}; {BEST}{shown}\n"
 
 
@@ -194,10 +194,10 @@ def test_trials_at_a_rung_are_shown_and_lead_until_one_is_complete(capsys: pytes
         return trial
 
     known = [at_rung(0, {20: 0.4}), at_rung(1, {20: 0.3, 60: 0.2})]
-    with View(trials=3, done=0) as view:
-        view.shown(0, known[0], known[:1], 0)
-        view.shown(0, known[1], known, 0)
-        view.shown(0, KNOWN[0], [*known, KNOWN[0]], 0)
+    with View() as view:
+        view.shown(0, known[0], known[:1], 20, 580, None)
+        view.shown(0, known[1], known, 80, 520, None)
+        view.shown(0, KNOWN[0], [*known, KNOWN[0]], 680, 0, 0.0)
     assert capsys.readouterr().out.splitlines() == [
         "trial 0: 0.400 at step 20; alpha 0.279 m 5.25; best 0.400 at step 20 (trial 0)",
         "trial 1: 0.200 at step 60; alpha 0.279 m 5.25; best 0.200 at step 60 (trial 1)",

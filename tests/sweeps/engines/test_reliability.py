@@ -26,7 +26,7 @@ from sweeps.cli import main
 FLAGS = [
     *tiny_flags("steps", "warmup_steps", "beta", "m", "checkpoint_every", "log_every", "picture_every"),
     *("--steps=60", "--warmup-steps=20", "--log-every=5", "--checkpoint-every=5", "--picture-every=60"),
-    *("--lr=3e-3", "--sampler=random", "--pruner=none", "--keep=all", "--device=cpu"),
+    *("--lr=3e-3", "--sampler=sobol", "--pruner=none", "--keep=all", "--device=cpu"),
 ]  # fmt: skip
 TRIALS, FEW = 40, 6
 STUDY = "orl-faces-16px"

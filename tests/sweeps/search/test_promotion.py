@@ -51,19 +51,7 @@ def test_at_the_end_a_third_is_rounded_and_one_goes_on_everywhere() -> None:
 
 def test_at_the_end_lower_rungs_come_first() -> None:
     found = ladder(5, t0={10: 0.5, 20: 0.5}, t1={10: 0.4}, t2={10: 0.3}, t3={10: 0.2}, t4={10: 0.1})
-    assert found.next(more=False, training=False) == ("leave", 2)  # two of five go on
-    for number in (2, 3, 4):
-        del found.resting[number]
-    assert found.next(more=False, training=False) == ("promote", 1)
-
-
-def test_trials_whose_places_are_taken_are_hopeless() -> None:
-    scores = {f"t{number}": {10: number / 10} for number in range(4)}
-    assert ladder(9, **scores).hopeless() == 0  # three of nine go on
-    assert ladder(12, **scores).hopeless() is None
-    assert ladder(9, **scores | {"t0": {10: 0.0, 20: 0.5}}).hopeless() is None  # it has gone on
-    higher = {"t1": {10: 0.9, 20: 0.1}, "t2": {10: 0.8, 20: 0.2}}
-    assert ladder(9, **higher).hopeless() == 1  # one of three
+    assert found.next(5, more=False, training=False) == ("promote", 1)
 
 
 def test_a_failed_trial_leaves_its_place_to_another() -> None:
@@ -79,19 +67,18 @@ def test_each_rung_has_a_share_of_its_own() -> None:
     for number in range(4):
         found.learn(number, {10: number / 10})
         found.rest(number, 10)
-    assert [found.promoted(), found.hopeless()] == [3, None]  # two of four, and four of all eight, go on past 10
+    assert found.promoted() == 3  # two of four go on past 10
     for number in (2, 3):
         found.learn(number, {20: number / 10})
         found.rest(number, 20)
     assert found.promoted() is None  # half of one goes on past 20
-    found.trials = 4
-    assert found.hopeless() == 1 and found.expected() == [4, 2, 1]
+    assert found.promoted(final=True) == 3 and found.expected(4) == [4, 2, 1]  # but one does at the end
 
 
 def test_expected_numbers_of_trials() -> None:
-    assert Ladder(0, {10: 0.4, 20: 0.6, 30: 0.3}, 90, 50).expected() == [50, 20, 12, 4]
-    assert Ladder(0, {}, 90, 50).expected() == [50]
-    assert Ladder(0, {10: THIRD, 20: THIRD}, 30, 1).expected() == [1, 1, 1]
+    assert Ladder(0, {10: 0.4, 20: 0.6, 30: 0.3}, 90, 50).expected(50) == [50, 20, 12, 4]
+    assert Ladder(0, {}, 90, 50).expected(50) == [50]
+    assert Ladder(0, {10: THIRD, 20: THIRD}, 30, 1).expected(1) == [1, 1, 1]
 
 
 def test_scores_at_other_steps_are_passed_over() -> None:
@@ -107,30 +94,44 @@ def test_the_steps_that_are_left() -> None:
     assert Ladder(0, {}, 90, 5).steps_left(2) == 3 * 90
 
 
-def test_what_is_most_urgent() -> None:
+def eager(found: Ladder) -> Ladder:
+    found.eager = True
+    return found
+
+
+def test_all_begin_before_any_goes_on_unless_a_sampler_learns_from_it() -> None:
     four = {f"t{number}": {10: number / 10} for number in range(4)}
-    assert ladder(9).next(more=True, training=False) == ("begin", None)
-    assert ladder(9).next(more=False, training=False) is None
-    assert ladder(9, **four).next(more=True, training=True) == ("leave", 0)
-    assert ladder(12, **four).next(more=True, training=True) == ("promote", 3)
+    assert ladder(9).next(0, more=True, training=False) == ("begin", None)
+    assert ladder(9).next(9, more=False, training=False) is None
+    assert ladder(12, **four).next(4, more=True, training=True) == ("begin", None)
+    assert eager(ladder(12, **four)).next(4, more=True, training=True) == ("promote", 3)
+    assert ladder(12, **four).next(4, more=False, training=True) == ("promote", 3)
     two = {name: four[name] for name in ("t0", "t1")}
-    assert ladder(12, **two).next(more=True, training=True) == ("begin", None)
-    assert ladder(12, **two).next(more=False, training=True) is None
-    assert ladder(12, **two).next(more=False, training=False) == ("promote", 1)
+    assert eager(ladder(12, **two)).next(2, more=True, training=True) == ("begin", None)
+    assert ladder(12, **two).next(2, more=False, training=True) is None
+    assert ladder(12, **two).next(2, more=False, training=False) == ("promote", 1)
+
+
+def test_a_trial_begins_only_if_a_study_with_it_fits() -> None:
+    whole = 3 * 10 + 10 + 10 + 60  # one of three is trained past the first rung, to the end
+    for found in (ladder(12), eager(ladder(12))):
+        assert found.next(0, True, False, room=lambda steps: steps <= 90) == ("begin", None)
+        assert found.next(0, True, False, room=lambda steps: steps <= 89) is None
+        assert found.next(2, True, True, room=lambda steps: steps <= whole - 20) == ("begin", None)  # two are under way
+        assert found.next(2, True, True, room=lambda steps: steps <= whole - 21) is None
+    assert Ladder(0, {}, 90, 5).next(2, True, True, room=lambda steps: steps <= 90) == ("begin", None)
+    assert Ladder(0, {}, 90, 5).next(2, True, True, room=lambda steps: steps <= 89) is None
 
 
 def test_without_room_the_best_trial_is_finished_and_nothing_else() -> None:
     two = {"t0": {10: 0.4}, "t1": {10: 0.5}}
 
-    def next_move(budget: int, complete: bool = False, training: bool = False) -> object:
-        return ladder(12, **two).next(True, training, complete, lambda steps: steps <= budget)
+    def next_move(room: int, complete: int = 0, training: bool = False) -> object:
+        return ladder(12, **two).next(2, True, training, complete, lambda steps: steps <= room)
 
-    assert next_move(10 + 80) == ("begin", None)  # and then the best of those that rest
     assert next_move(89, training=True) is None
     assert next_move(89) == ("promote", 1) == next_move(0)
-    assert next_move(89, complete=True) == ("leave", 0)
-    assert ladder(12).next(True, False, False, lambda steps: steps <= 89) is None  # nor would one fit
-    assert ladder(12).next(True, False, False, lambda steps: steps <= 90) == ("begin", None)
+    assert next_move(9, complete=1) == ("leave", 0)
     three = ladder(12, **two, t2={10: 0.1})
-    assert three.next(True, True, False, lambda steps: steps <= 80) == ("promote", 1)
-    assert three.next(True, True, False, lambda steps: steps <= 79) is None
+    assert three.next(3, True, True, room=lambda steps: steps <= 80) == ("promote", 1)
+    assert three.next(3, True, True, room=lambda steps: steps <= 79) is None

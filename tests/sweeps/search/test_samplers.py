@@ -64,7 +64,7 @@ def fill(
     return [trial.params for trial in study.trials]
 
 
-@pytest.mark.parametrize(("sampler", "total"), [("tpe", 13), ("random", 5)])
+@pytest.mark.parametrize(("sampler", "total"), [("tpe", 13), ("sobol", 5)])
 def test_a_study_that_is_cut_off_draws_the_same(sampler: str, total: int, tmp_path: Path) -> None:
     """TPE draws at random until it has seen ten trials."""
     whole = fill(tmp_path / "whole", sampler, total)
@@ -78,7 +78,7 @@ def test_a_study_that_is_cut_off_draws_the_same(sampler: str, total: int, tmp_pa
     assert all(len({params[name] for params in whole[:5]}) == 5 for name in ("alpha", "beta"))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "sobol"])
 def test_words_and_linear_ranges_are_drawn_by_number_too(sampler: str, tmp_path: Path) -> None:
     whole = fill(tmp_path / "whole", sampler, 13, space=MIXED)
     assert fill(tmp_path / "cut", sampler, 12, killed_at=5, space=MIXED) == []

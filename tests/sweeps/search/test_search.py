@@ -45,7 +45,7 @@ def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
 
 def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path: Path) -> None:
     """The trial's run can be reproduced from scratch."""
-    searched = study_config(tmp_path, trials=2, sampler="random", search={"lr": (1e-3, 1e-2), "latent": (4, 16)})
+    searched = study_config(tmp_path, trials=2, sampler="sobol", search={"lr": (1e-3, 1e-2), "latent": (4, 16)})
     setup, images, study = run_trials(searched)
     configs = [read_config(setup.run_folder(number)) for number in range(2)]
     assert [(c.lr, c.latent) for c in configs] == [(t.params["lr"], t.params["latent"]) for t in study.trials]
@@ -80,7 +80,7 @@ def test_trials_with_the_same_words_share_a_warm_up(tmp_path: Path) -> None:
     config = study_config(tmp_path, search=search)
     setup = setup_of(config)
     study, warmups = study_of(setup, config), set()
-    for number in range(9):
+    for number in range(16):
         values = setup.space.suggest(study.ask())
         run = run_config(setup, number, values)
         warmup = plan_warmup(setup, run)
