@@ -9,8 +9,8 @@ finds is judged by the other seeds, if there are any, on test images: quality is
 the settings' means over those, and in one study of ten it is below `low`. Steps are those after the warm-up, as a
 share of training all settings to the end.
 
-Promotion is that of `sweeps.search.promotion.Ladder`, at several sets of rungs; to train all settings to the end is as
-much as one seed of each lets anything find.
+Promotion is that of `sweeps.search.promotion`, with several shares of steps. Halving trains all to each rung and the
+share that is given past it; to train all settings to the end is as much as one seed of each lets anything find.
 """
 
 import sys
@@ -23,20 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeps.search.promotion import Ladder
+from sweeps.search.promotion import RUNGS, SHARE, Promotion
 
 STUDIES, DRAWN = 500, 0.75
 THIRD = 1 / 3
-LADDERS: list[dict[int, float]] = [
-    {50: 0.4, 200: 0.6, 400: 0.6, 800: 0.3},  # a study's
-    {50: 0.5, 200: 0.6, 400: 0.6, 800: 0.3},
-    {50: 0.5, 200: 0.5, 550: THIRD},
-    {75: THIRD, 200: THIRD, 550: THIRD},  # before
-    {200: THIRD, 550: THIRD},
-    {400: 0.25},
-]
-Way = Callable[[np.ndarray], tuple[int, int]]
-"""Search among settings whose scores are given by step; return the one that is found, and the steps trained for it."""
+SHARES = (0.12, SHARE, 0.2)
+LADDERS: list[dict[int, float]] = [{50: 0.4, 200: 0.6, 400: 0.6, 800: 0.3}, {75: THIRD, 200: THIRD, 550: THIRD}]
+Way = Callable[[np.ndarray, np.ndarray], tuple[int, int]]
+"""Search among settings with these scores by step and places; return what is found, and the steps trained for it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +40,7 @@ class Runs:
     scores: np.ndarray  # (settings, seeds, steps)
     test: np.ndarray  # (settings, seeds)
     steps: tuple[int, ...]
+    places: np.ndarray  # (settings, 3), of alpha, beta and m over a VAE's KL in their ranges, on log scales
 
     @staticmethod
     def of(table: pd.DataFrame, column: str = "score") -> "Runs":
@@ -53,43 +48,74 @@ class Runs:
         steps = sorted(table.step.unique())
         scores = table.pivot(index=["setting", "seed"], columns="step", values=column).reindex(columns=steps).fillna(0)
         test = table[table.step == steps[-1]].pivot(index="setting", columns="seed", values="test")
-        return Runs(scores.to_numpy().reshape(*test.shape, -1), test.to_numpy(), tuple(map(int, steps)))
+        logs = np.log(values_of(table).to_numpy())
+        places = (logs - logs.min(axis=0)) / (logs.max(axis=0) - logs.min(axis=0))
+        return Runs(scores.to_numpy().reshape(*test.shape, -1), test.to_numpy(), tuple(map(int, steps)), places)
 
     def at(self, step: int) -> np.ndarray:
         return self.scores[:, :, self.steps.index(step)]
 
 
+def values_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return alpha, beta and m over a VAE's KL of each setting."""
+    values = table.assign(**{"m/KL": table["m"] / table["vae_kl"]}).groupby("setting")
+    return values[["alpha", "beta", "m/KL"]].first()
+
+
 def promoted(
-    trials: int, score: Callable[[int, int], float], passing: Mapping[int, float], end: int, eager: bool = False
+    promotion: Promotion, trials: int, score: Callable[[int, int], tuple[float, Sequence[float]]]
 ) -> tuple[int, int]:
-    """Run a study with one worker; `score` is called with trial and step once for each rung that a trial comes to."""
-    ends = [*passing, end]
-    ladder, begun, trained = Ladder(0, passing, end, trials, eager), 0, 0
+    """Run a study with one worker; return the trial that it finds, and the steps trained for it.
+
+    `score` is called with trial and step once for each rung that a trial comes to; it also returns the trial's place.
+    """
+    begun = trained = 0
     complete: dict[int, float] = {}
-    while move := ladder.next(begun, more=begun < trials, training=False, complete=len(complete)):
+    while move := promotion.next(begun, begun < trials, training=False, spent=trained, complete=len(complete)):
         kind, number = move
         if number is None:
             number, rung, begun = begun, 0, begun + 1
         else:
-            rung = ladder.resting.pop(number)
+            rung = promotion.resting.pop(number)
         if kind == "leave":
             continue
-        step = min(step for step in ends if step > rung)
+        step = promotion.following(rung)
         trained += step - rung
-        found = score(number, step)
-        if step == end:
+        found, place = score(number, step)
+        promotion.learn(number, place, {step: found})
+        if step == promotion.ends[-1]:
             complete[number] = found
         else:
-            ladder.learn(number, {step: found})
-            ladder.rest(number, step)
+            promotion.rest(number, step)
     return max(complete, key=complete.__getitem__), trained
 
 
-def by_promotion(steps: Sequence[int], passing: Mapping[int, float]) -> Way:
-    """Return the way of a study with these rungs, over scores at these steps."""
-    return lambda scores: promoted(
-        len(scores), lambda number, step: float(scores[number, steps.index(step)]), passing, steps[-1]
-    )
+def by_promotion(steps: Sequence[int], share: float) -> Way:
+    """Return the way of a study that may train a share of all steps."""
+    rungs = [round(rung * steps[-1]) for rung in RUNGS]
+
+    def way(scores: np.ndarray, places: np.ndarray) -> tuple[int, int]:
+        def score(number: int, step: int) -> tuple[float, Sequence[float]]:
+            return float(scores[number, steps.index(step)]), places[number]
+
+        return promoted(Promotion(0, rungs, steps[-1], share=share), len(scores), score)
+
+    return way
+
+
+def by_halving(steps: Sequence[int], passing: Mapping[int, float]) -> Way:
+    """Return the way of training all to rungs, past each of which the best share of them goes on."""
+
+    def way(scores: np.ndarray, places: np.ndarray) -> tuple[int, int]:
+        left, trained, before = np.arange(len(scores)), 0, 0
+        for rung, share in passing.items():
+            trained += len(left) * (rung - before)
+            best = scores[left, steps.index(rung)].argsort()[::-1]
+            left, before = left[best[: max(1, round(share * len(left)))]], rung
+        trained += len(left) * (steps[-1] - before)
+        return int(left[scores[left, -1].argmax()]), trained
+
+    return way
 
 
 def searched(runs: Runs, way: Way) -> dict[str, float]:
@@ -100,7 +126,7 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
     for _ in range(STUDIES):
         order = rng.permutation(settings)[: round(DRAWN * settings)]
         seed = rng.integers(seeds, size=(len(order),))
-        found, trained = way(runs.scores[order, seed])
+        found, trained = way(runs.scores[order, seed], runs.places[order])
         others = (np.arange(seeds) != seed[:, None]) | (seeds == 1)
         worth = runs.test[order].mean(axis=1, where=others)
         middle = float(np.median(worth))
@@ -116,7 +142,7 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """
     runs, raw = Runs.of(table), Runs.of(table, "raw")
     seeds = range(runs.test.shape[1])
-    values = table.assign(ratio=table["m"] / table["vae_kl"]).groupby("setting")[["alpha", "beta", "ratio"]].first()
+    values = values_of(table)
     rows: list[dict[str, Any]] = []
     for step in runs.steps:
         scores = runs.at(step), raw.at(step), runs.at(runs.steps[-1])
@@ -128,8 +154,7 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
         if others := [pairs[a][b] for a in seeds for b in seeds if a != b]:
             rows[-1]["another seed"] = mean(others)
         average = pd.Series(now.mean(axis=1), values.index)
-        named = {"alpha": "alpha", "beta": "beta", "ratio": "m/KL"}
-        rows[-1] |= {named[name]: float(values[name].corr(average, method="spearman")) for name in named}
+        rows[-1] |= {str(name): float(one.corr(average, method="spearman")) for name, one in values.items()}
     return pd.DataFrame(rows)
 
 
@@ -138,16 +163,16 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
     whole = steps[-1]
 
     def random(count: int) -> Way:
-        return lambda scores: (int(scores[:count, -1].argmax()), count * whole)
+        return lambda scores, places: (int(scores[:count, -1].argmax()), count * whole)
 
     def one_rung(rung: int) -> Way:
         found = steps.index(rung)
-        return lambda scores: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
+        return lambda scores, places: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
 
-    named: dict[str, Way] = {}
+    named = {f"promotion, {share:.0%} of all steps": by_promotion(steps, share) for share in SHARES}
     for passing in LADDERS:
         name = ", ".join(f"{step} ({share:.0%})" for step, share in passing.items())
-        named[f"promotion at {name}"] = by_promotion(steps, passing)
+        named[f"halving at {name}"] = by_halving(steps, passing)
     named |= {f"all to {rung}, the best on": one_rung(rung) for rung in (75, 200, 400)}
     named |= {f"random search, {share:.0%} of them": random(round(share * settings)) for share in (0.125, 0.2, 0.25)}
     return named | {"all to the end": random(settings)}

@@ -20,9 +20,10 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, FloatDistribution
-from replay import LADDERS, Runs, markdown, promoted
+from replay import Runs, markdown, promoted
 from scipy.interpolate import RBFInterpolator
 
+from sweeps.search.promotion import RUNGS, Promotion
 from sweeps.search.samplers import NumberedSampler
 
 STUDIES, TRIALS, POINTS = 20, 50, 4096
@@ -37,12 +38,9 @@ class Surface:
 
     def __init__(self, table: pd.DataFrame) -> None:
         runs = Runs.of(table)
-        self.steps = [*LADDERS[0], runs.steps[-1]]
-        values = table.assign(ratio=table["m"] / table["vae_kl"]).groupby("setting")[list(NAMES)].first()
-        logs = np.log(values.to_numpy())
-        places = (logs - logs.min(axis=0)) / (logs.max(axis=0) - logs.min(axis=0))
+        self.steps = [round(rung * runs.steps[-1]) for rung in (*RUNGS, 1)]
         scores = np.stack([runs.at(step) for step in self.steps], axis=-1)  # (settings, seeds, steps)
-        self.scores = RBFInterpolator(places, scores.mean(axis=1), smoothing=0.01)
+        self.scores = RBFInterpolator(runs.places, scores.mean(axis=1), smoothing=0.01)
         self.deviations = (scores - scores.mean(axis=1, keepdims=True)).reshape(-1, len(self.steps))
         cube = self.scores(np.random.default_rng(0).random((POINTS, len(NAMES))))[:, -1]
         self.middle, self.best = float(np.median(cube)), float(cube.max())
@@ -60,20 +58,22 @@ def study_of(surface: Surface, sampler: str, eager: bool, seed: int) -> dict[str
     trials: list[optuna.Trial] = []
     scores: list[np.ndarray] = []
 
-    def score(number: int, step: int) -> float:
+    def score(number: int, step: int) -> tuple[float, list[float]]:
         if number == len(trials):
             trials.append(study.ask(SPACE))
-            place = [[trials[-1].params[name] for name in NAMES]]
-            scores.append(surface.scores(place)[0] + surface.deviations[rng.integers(len(surface.deviations))])
+        place = [trials[number].params[name] for name in NAMES]
+        if number == len(scores):
+            scores.append(surface.scores([place])[0] + surface.deviations[rng.integers(len(surface.deviations))])
         found = float(scores[number][surface.steps.index(step)])
         trials[number].report(found, step)
         if step == surface.steps[-1]:
             study.tell(trials[number], found)
-        return found
+        return found, place
 
-    found, trained = promoted(TRIALS, score, LADDERS[0], surface.steps[-1], eager)
+    *rungs, end = surface.steps
+    found, trained = promoted(Promotion(0, rungs, end, eager), TRIALS, score)
     worth = [surface.worth(trial.params) for trial in trials]
-    return {"found": worth[found], "drawn": max(worth), "share of steps": trained / (TRIALS * surface.steps[-1])}
+    return {"found": worth[found], "drawn": max(worth), "share of steps": trained / (TRIALS * end)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

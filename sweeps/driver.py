@@ -4,9 +4,10 @@ A trial is a chain of tasks, one for each rung, where it rests until it is promo
 off, or rests, stays RUNNING in the study, and the next driver goes on with it from its last checkpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import filterfalse
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,8 +19,9 @@ from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
 from sweeps.runner import Runner
 from sweeps.search.budget import Budget
-from sweeps.search.promotion import Ladder, rungs
+from sweeps.search.promotion import Promotion, rungs
 from sweeps.search.rules import FINISHED
+from sweeps.search.scales import place
 from sweeps.study import leading_trial
 from sweeps.tasks.chain import Chain
 from sweeps.tasks.outcome import has_failed, tell, write_failure
@@ -57,10 +59,10 @@ class Driver:
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
         train = setup.config
         self.ends = [*rungs(train), train.steps]
-        passing = rungs(train) if setup.prune else {}
-        self.ladder = Ladder(train.warmup_steps, passing, train.steps, config.total, eager=config.sampler == "tpe")
+        passed = rungs(train) if setup.prune else ()
+        self.promotion = Promotion(train.warmup_steps, passed, train.steps, eager=config.sampler == "tpe")
         for trial in filterfalse(has_failed, known):
-            self.ladder.learn(trial.number, trial.intermediate_values)
+            self._learn(trial.number, trial.params | trial.user_attrs.get("point", {}), trial.intermediate_values)
         self.resting: dict[int, Chain] = {}  # at rungs, by number
         self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
         self.warm: set[Path] = set()  # folders of warm-ups that are trained, or diverged
@@ -98,12 +100,13 @@ class Driver:
             self._begin(self.cut_off.pop(0))
             return True
         known, running = self._known(), self.runner.running.values()
-        move = self.ladder.next(
+        move = self.promotion.next(
             begun=self.asked,
             more=self.asked < self.config.total and not self._tired(known),
             training=any(run.training for run in running),
+            spent=self._spent(known),
             complete=sum(trial.state == TrialState.COMPLETE for trial in known),
-            room=lambda steps: self._allows(steps, known),
+            room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.runner.pace),
         )
         if move is None:
             return False
@@ -115,17 +118,14 @@ class Driver:
             self._move(number, on=kind == "promote")
         return True
 
-    def _allows(self, steps: int, known: list[FrozenTrial]) -> bool:
-        """Tell whether the budget allows further steps, those of running tasks being spent."""
-        if self.config.budget is None and self.config.hours is None:
-            return True
+    def _spent(self, known: list[FrozenTrial]) -> int:
+        """Return the steps that trials have trained after their warm-ups, or are training."""
         begin = self.setup.config.warmup_steps
         reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in known}
         for run in self.runner.running.values():
             if run.plan and run.task:
                 reached[run.number] = run.task.until
-        spent = sum(step - begin for step in reached.values())
-        return Budget(self.config.budget, self.config.hours).allows(spent + steps, self.runner.pace)
+        return sum(step - begin for step in reached.values())
 
     def _tired(self, known: list[FrozenTrial]) -> bool:
         """Tell whether the latest trials, as many as `patience` says, have brought no better one."""
@@ -137,7 +137,7 @@ class Driver:
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
         run = Chain.begin(self.study, self.setup, self.runner.idle[0], known)
-        if rungs := [rung for rung in run.reported if rung in self.ladder.scores]:
+        if rungs := [step for step in run.reported if step in self.promotion.ends[:-1]]:
             self._plan(run)
             self._rest(run, max(rungs))
         else:
@@ -163,15 +163,15 @@ class Driver:
 
     def _rest(self, run: Chain, rung: int) -> None:
         self.resting[run.number] = run
-        self.ladder.rest(run.number, rung)
+        self.promotion.rest(run.number, rung)
 
     def _move(self, number: int, on: bool) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
-        run, rung = self.resting.pop(number), self.ladder.resting.pop(number)
+        run, rung = self.resting.pop(number), self.promotion.resting.pop(number)
         self.runner.claim(run)
         assert run.plan
         if on:
-            self.runner.submit(run, run.plan, min(end for end in self.ends if end > rung))
+            self.runner.submit(run, run.plan, self.promotion.following(rung))
         else:
             self.runner.submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
 
@@ -212,7 +212,10 @@ class Driver:
         if step not in run.reported:
             run.trial.report(score, step)
             run.reported[step] = score
-            self.ladder.learn(run.number, {step: score})
+            self._learn(run.number, run.values, {step: score})
+
+    def _learn(self, number: int, values: Mapping[str, Any], scores: Mapping[int, float]) -> None:
+        self.promotion.learn(number, place(self.setup.space.distributions, values), scores)
 
     def _fail(self, run: Chain, reason: str) -> None:
         self._tell(run, write_failure(self.setup, run, reason))
@@ -225,7 +228,7 @@ class Driver:
         elif run.fence:
             run.fence.remove()
         if record.state.failed:
-            self.ladder.drop(run.number)
+            self.promotion.drop(run.number)
         self.runner.free(run)
         if self.config.keep is not None:
             ended = self.study.get_trials(deepcopy=False, states=FINISHED)
@@ -234,8 +237,12 @@ class Driver:
 
     def _show(self, run: Chain) -> None:
         """Show a trial that has ended or come to a rung."""
-        known, begin = self._known(), self.setup.config.warmup_steps
-        done = (TrialState.COMPLETE,) if self.setup.prune else FINISHED
-        left = self.ladder.steps_left(sum(trial.state in done for trial in known))
-        trained = sum(max(trial.intermediate_values, default=begin) - begin for trial in known)
+        known = self._known()
+        trained = self._spent(known)
+        left = self.promotion.steps(self.asked if self._tired(known) else self.config.total) - trained
+        if self.config.budget is not None:
+            left = min(left, self.config.budget - trained)
+        if self.asked == self.config.total and all(trial.state in FINISHED for trial in known):
+            left = 0
+        left = max(left, 0)
         self.view.shown(run.worker, known[run.number], known, trained, left, self.runner.pace.lasts(left))

@@ -17,7 +17,7 @@ from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
 from sweeps.run import prepare, worker_count
 from sweeps.search.dimensions import Range, is_words, middle, searched, shown
-from sweeps.search.promotion import Ladder, rungs
+from sweeps.search.promotion import SHARE, Promotion, rungs
 
 DIGITS = 5  # of the number of latent dimensions, at most 65,536
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
@@ -137,12 +137,9 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     yield "warm-up", steps if train.warmup_steps else "none"
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
-    passing = rungs(train)
-    if setup.prune:
-        shown_rungs = ", ".join(f"{step} ({share:.0%} go on)" for step, share in passing.items())
-    else:
-        shown_rungs = f"{', '.join(map(str, passing))}; all trials go on"
-    yield "rungs", f"at steps {shown_rungs}" if passing else "none"
+    steps = ", ".join(map(str, rungs(train)))
+    goes = f"{SHARE:.0%} of all steps go to those that promise most" if setup.prune else "all trials go on"
+    yield "rungs", f"at steps {steps}; {goes}" if steps else "none"
     yield from setting_lines(config.train, differences(_choices(StudyConfig()), _choices(config)))
 
 
@@ -158,8 +155,8 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     tune_process(device)  # as workers do
     cost = measure(train, images, device, 1 if workers > 1 and device.type == "cpu" else None, config.quiet)
     whole = train.steps - train.warmup_steps
-    passing = rungs(train) if setup.prune else {}
-    expected = Ladder(train.warmup_steps, passing, train.steps, config.total).steps_left(0)
+    passed = rungs(train) if setup.prune else ()
+    expected = Promotion(train.warmup_steps, passed, train.steps).steps(config.total)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
     steps = [round(after + repeats * whole) for after in (config.total * whole, expected)]

@@ -1,68 +1,72 @@
-"""Promotion: which trials go on past a rung, by asynchronous successive halving (Li et al. 2020, arXiv 1810.05934).
+"""Promotion: which trials are trained on past a rung, by a forecast of what they will be worth at their end.
 
-Trials are compared by the score that they end with, that of the averaged weights, on fewer images. The order after
-a few steps is not that of the end, and so each rung but the last ends about half of its trials: `benchmarks/horizon.py`
+All trials begin. A study may train a share of the steps that all would take to their end, and each next stretch goes to
+the trial whose score at the end may be the highest, by its forecast and twice the deviation of that. The order after a
+few steps is not that of the end, and good scores at rungs alone find little more than chance: `benchmarks/horizon.py`
 trains, and `benchmarks/replay.py` shows, how far scores at rungs agree with the last ones, and what studies find.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Literal
 
 from introvae.config import TrainConfig
+from sweeps.search.forecast import forecast
 
-PASSING = {1 / 32: 0.4, 1 / 8: 0.6, 1 / 4: 0.6, 1 / 2: 0.3}
-"""The rungs as shares of the steps after the warm-up, each with the share of its trials that goes on past it."""
+RUNGS = (1 / 32, 1 / 8, 1 / 4, 1 / 2)
+"""The rungs as shares of the steps after the warm-up."""
+SHARE = 0.16  # of the steps of training all trials to their end
+DEVIATIONS = 2.0  # of the forecast, by which an uncertain trial may be better
+MOST = 200  # trials at rest, and others, that forecasts are made of: those that have come furthest, by their scores
 
 Move = Literal["begin", "promote", "leave"]
 """Begin a trial, train one that rests to the next rung or to its end, or end it where it rests."""
 
 
-def rungs(config: TrainConfig) -> dict[int, float]:
-    """Return the steps before the last at which trials are compared, and the share of trials that goes on past each.
-
-    Each has a row of metrics.csv.
-    """
+def rungs(config: TrainConfig) -> tuple[int, ...]:
+    """Return the steps before the last at which trials are compared; each has a row of metrics.csv."""
     after, every = config.steps - config.warmup_steps, config.log_every
-    steps = {every * math.ceil((config.warmup_steps + share * after) / every): one for share, one in PASSING.items()}
-    return {step: passing for step, passing in steps.items() if step < config.steps}
+    steps = {every * math.ceil((config.warmup_steps + share * after) / every) for share in RUNGS}
+    return tuple(sorted(step for step in steps if step < config.steps))
 
 
-class Ladder:
-    """Scores of a study's trials at its rungs, and which of those that rest there are to go on.
+class Promotion:
+    """Scores of a study's trials, and what is to be trained next.
 
     Args:
         begin: The step at which trials begin.
-        rungs: The rungs in their order, and the share of trials that goes on past each.
+        rungs: The rungs in their order; without any, all trials are trained to the end.
         end: The last step.
-        trials: Number of trials of the whole study.
-        eager: Trials go on as soon as they are among the best of those that have come, so that a sampler learns from
-            it, and not once all have begun, which costs fewer steps.
+        eager: Trials go on while others have not begun, so that a sampler learns from it.
+        share: Share of the steps of training all trials to their end that a study may train.
 
     Attributes:
-        scores: Scores at each rung, by the number of the trial.
+        ends: The rungs, and the last step.
+        scores: Scores of each trial at these steps, by its number.
+        places: Where the settings of these trials lie in the space.
         resting: The rung at which each trial rests that is neither under way nor ended.
     """
 
-    def __init__(self, begin: int, rungs: Mapping[int, float], end: int, trials: int, eager: bool = False) -> None:
-        self.ends, self.passing, self.trials, self.eager = [begin, *rungs, end], rungs, trials, eager
-        self.scores: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
+    def __init__(self, begin: int, rungs: Sequence[int], end: int, eager: bool = False, share: float = SHARE) -> None:
+        self.begin, self.ends, self.eager, self.share = begin, (*rungs, end), eager, share
+        self.scores: dict[int, dict[int, float]] = {}
+        self.places: dict[int, Sequence[float]] = {}
         self.resting: dict[int, int] = {}
 
-    def learn(self, number: int, scores: Mapping[int, float]) -> None:
-        """Note scores of a trial by step; those at other steps than rungs are passed over."""
-        for rung in self.scores.keys() & scores.keys():
-            self.scores[rung][number] = scores[rung]
+    def learn(self, number: int, place: Sequence[float], scores: Mapping[int, float]) -> None:
+        """Note scores of a trial by step; those at other steps than rungs and the last are passed over."""
+        known = {step: score for step, score in scores.items() if step in self.ends}
+        if known:
+            self.places[number] = place
+            self.scores[number] = self.scores.get(number, {}) | known
 
     def rest(self, number: int, rung: int) -> None:
         """Have a trial wait at a rung, where its score is known."""
         self.resting[number] = rung
 
     def drop(self, number: int) -> None:
-        """Forget a trial that has failed, so that another one takes its place."""
-        self.resting.pop(number, None)
-        for known in self.scores.values():
+        """Forget a trial that has failed."""
+        for known in (self.resting, self.scores, self.places):
             known.pop(number, None)
 
     def next(
@@ -70,81 +74,71 @@ class Ladder:
         begun: int,
         more: bool,
         training: bool,
+        spent: int,
         complete: int = 0,
         room: Callable[[int], bool] = lambda steps: True,
     ) -> tuple[Move, int | None] | None:
         """Return what is most urgent, and the trial at rest that it is about; None if nothing is for now.
 
+        Those that rest are left behind at the end alone, so that they can take the places of those that fail.
+
         Args:
             begun: Number of trials that have begun.
             more: Whether further ones may begin.
             training: Whether any trial is being trained.
+            spent: Steps that are trained, or under way.
             complete: Number of trials that have been trained to the end.
-            room: Tells whether so many further steps may be trained. A trial begins only if a study with it fits. Where
-                no trial that is to go on can be finished, the best one is if none has been, and nothing else.
-
-        All that rest are left behind at the end alone, so that they can take the places of those that fail.
+            room: Tells whether so many steps in all may be trained. A trial begins only if a study with it fits.
         """
-        more = more and room(self._steps_with_another(begun, complete))
+        more = more and room(self.steps(begun + 1))
         if more and not self.eager:
             return "begin", None
-        number = self.promoted(final=not (more or training))
-        if number is not None and room(self._missing(number)):
-            return "promote", number
+        ahead = self._ahead(DEVIATIONS) if self.resting else {}
+        if ahead:
+            number = max(ahead, key=ahead.__getitem__)
+            needed = spent + (self._stretch(number) if complete or more else self._missing(number))
+            if needed <= self.steps(begun) and room(needed):
+                return "promote", number
         if more:
             return "begin", None
-        best = self.best()
-        if training or best is None:
+        if training or not ahead:
             return None
-        return ("leave", min(self.resting)) if complete else ("promote", best)
+        if complete:
+            return "leave", min(self.resting)
+        expected = self._ahead()
+        fitting = [number for number in expected if room(spent + self._missing(number))]
+        return "promote", max(fitting or expected, key=expected.__getitem__)
 
-    def best(self) -> int | None:
-        """Return the best of the trials at rest: the one with the highest score of those that have come furthest."""
-        ranks = {number: (rung, self.scores[rung][number]) for number, rung in self.resting.items()}
-        return max(ranks, key=ranks.__getitem__, default=None)
+    def following(self, step: int) -> int:
+        """Return the rung after a step, or the last step."""
+        return min(end for end in self.ends if end > step)
 
-    def promoted(self, final: bool = False) -> int | None:
-        """Return the trial that is to go on next, the furthest first; None if none is among the best of its rung.
+    def steps(self, trials: int) -> int:
+        """Return the steps that a study of so many trials may train: enough for all to begin and one to end."""
+        whole = self.ends[-1] - self.begin
+        if len(self.ends) == 1:
+            return trials * whole
+        return max(
+            math.floor(self.share * trials * whole), trials * (self.ends[0] - self.begin) + self.ends[-1] - self.ends[0]
+        )
 
-        Args:
-            final: No further trial begins: their number is rounded, and at least one, and the furthest come last.
-        """
-        for rung in sorted(self.scores, reverse=not final):
-            known, passing = len(self.scores[rung]), self.passing[rung]
-            places = _part(known, passing) if final else math.floor(known * passing + 1e-9)
-            for number in self._ranked(rung)[:places]:
-                if self.resting.get(number) == rung:
-                    return number
-        return None
-
-    def expected(self, trials: int) -> list[int]:
-        """Return how many trials of a study without failures are trained to each rung, and to the end."""
-        counts = [trials]
-        for passing in self.passing.values():
-            counts.append(_part(counts[-1], passing))
-        return counts
-
-    def steps_left(self, complete: int) -> int:
-        """Return the steps that are still to be trained if no further trial fails, and so many are complete."""
-        return self._steps(self.trials, [*map(len, self.scores.values()), complete])
-
-    def _steps_with_another(self, begun: int, complete: int) -> int:
-        """Return the steps that are still to be trained if one trial more begins than has, and then none."""
-        reached = [*map(len, self.scores.values()), complete]
-        return self._steps(begun + 1, [begun, *reached[1:]])
-
-    def _steps(self, trials: int, reached: Sequence[int]) -> int:
-        parts = zip(self.expected(trials), reached, pairwise(self.ends), strict=True)
-        return sum(max(0, expected - known) * (end - begin) for expected, known, (begin, end) in parts)
+    def _stretch(self, number: int) -> int:
+        return self.following(self.resting[number]) - self.resting[number]
 
     def _missing(self, number: int) -> int:
-        """Return the steps that a trial at rest lacks."""
         return self.ends[-1] - self.resting[number]
 
-    def _ranked(self, rung: int) -> list[int]:
-        known = self.scores[rung]
-        return sorted(known, key=lambda number: (-known[number], number))
+    def _ahead(self, deviations: float = 0.0) -> dict[int, float]:
+        """Return the score at the end that each trial at rest may have, so many deviations above the expected one.
 
-
-def _part(count: int, share: float) -> int:
-    return max(1, round(count * share))
+        Where there are many, those that have not come far are left out.
+        """
+        ranked = sorted(self.scores, key=lambda number: max(self.scores[number].items()), reverse=True)
+        resting = [number for number in ranked if number in self.resting]
+        others = [number for number in ranked if number not in self.resting]
+        numbers = sorted(resting[:MOST] + others[:MOST])
+        places = [self.places[number] for number in numbers]
+        scores = [{step - self.begin: score for step, score in self.scores[number].items()} for number in numbers]
+        means, errors = forecast(places, scores, self.ends[-1] - self.begin)
+        pairs = zip(numbers, (means + deviations * errors).tolist(), strict=True)
+        return {number: value for number, value in pairs if number in self.resting}

@@ -6,12 +6,13 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.randomness import derive
+from sweeps.search.scales import value_at
 
 
 class NumberedSampler(BaseSampler):
@@ -71,19 +72,6 @@ class NumberedSampler(BaseSampler):
         engine = torch.quasirandom.SobolEngine(len(space), scramble=True, seed=derive(self.seed, "sampler") % 2**32)
         shares = engine.fast_forward(index).draw(1, dtype=torch.float64)[0].tolist()
         return {name: value_at(one, share) for (name, one), share in zip(space.items(), shares, strict=True)}
-
-
-def value_at(distribution: BaseDistribution, share: float) -> Any:
-    """Return the value at a share of a distribution's range, from 0 to 1, on its scale."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[min(int(share * len(distribution.choices)), len(distribution.choices) - 1)]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
-    if isinstance(distribution, IntDistribution):  # each whole number holds as much as lies around it
-        low, high = low - 0.5, high + 0.5
-    value = low * (high / low) ** share if distribution.log else low + (high - low) * share
-    value = min(max(value, distribution.low), distribution.high)
-    return round(value) if isinstance(distribution, IntDistribution) else value
 
 
 class _Seen(InMemoryStorage):

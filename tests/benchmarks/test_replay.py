@@ -11,6 +11,7 @@ from helpers import ROOT
 
 STEPS = (25, 50, 75, 200, 400, 550, 800, 1200, 1600)
 THIRDS = {75: 1 / 3, 200: 1 / 3, 550: 1 / 3}
+HALVING = replay.by_halving(STEPS, THIRDS)
 
 
 def table(early: float, noise: float = 0.0, settings: int = 27) -> pd.DataFrame:
@@ -33,21 +34,22 @@ def few_studies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "STUDIES", 40)
 
 
-def found(table: pd.DataFrame, passing: dict[int, float]) -> dict[str, float]:
-    runs = replay.Runs.of(table)
-    return replay.searched(runs, replay.by_promotion(runs.steps, passing))
+def found(table: pd.DataFrame, way: replay.Way) -> dict[str, float]:
+    return replay.searched(replay.Runs.of(table), way)
 
 
 def test_where_early_scores_tell_all_the_best_is_found_at_a_fraction_of_the_steps() -> None:
-    result = found(table(early=1.0), THIRDS)
+    result = found(table(early=1.0), HALVING)
     assert result["quality"] == pytest.approx(1.0) and result["low"] == pytest.approx(1.0)
-    least = (20 * 75 + 7 * 125 + 2 * 350 + 1050) / (20 * 1600)  # as if all were compared at once
-    assert least <= result["share of steps"] < 2 * least
+    assert result["share of steps"] == pytest.approx((20 * 75 + 7 * 125 + 2 * 350 + 1050) / (20 * 1600))
+    for share in (0.12, 0.2):
+        result = found(table(early=1.0), replay.by_promotion(STEPS, share))
+        assert result["quality"] > 0.95 and share - 0.06 < result["share of steps"] <= share
 
 
-def test_where_they_tell_nothing_or_the_wrong_the_best_is_missed() -> None:
-    assert found(table(early=0.0, noise=0.1), THIRDS)["quality"] < 0.3
-    assert found(table(early=-1.0), {75: 1 / 3})["quality"] < 0
+def test_where_they_tell_nothing_or_the_wrong_the_best_is_missed_by_halving() -> None:
+    assert found(table(early=0.0, noise=0.1), HALVING)["quality"] < 0.3
+    assert found(table(early=-1.0), replay.by_halving(STEPS, {75: 1 / 3}))["quality"] < 0
 
 
 def test_runs_that_diverged_have_scored_nothing_since() -> None:

@@ -56,8 +56,7 @@ def test_the_best_are_trained_to_the_end_and_the_others_as_far_as_their_places(t
     study = fill(tmp_path / "study", 12, judge)
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     reached = {t.number: max(t.intermediate_values) for t in study.trials}
-    counts = [sum(step > rung for step in reached.values()) for rung in RUNGS]
-    assert 5 <= counts[0] < 10 and counts[0] > counts[1] >= counts[2] > counts[3] >= 1  # a good one may come late
+    assert set(reached.values()) <= {*RUNGS, 27} and 51 - 13 < sum(reached.values()) <= 51  # of 12 * 27
     best = max(study.trials, key=lambda trial: trial.params["alpha"])
     assert study.best_trial.number == best.number and reached[best.number] == 27
     assert max(alpha for alpha, state, _ in ends(study) if state == TrialState.PRUNED) < best.params["alpha"]

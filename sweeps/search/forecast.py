@@ -1,0 +1,52 @@
+"""Forecast of what trials are worth at their end, from scores that they have had: a Gaussian process.
+
+A score is modelled as the sum of a curve over steps that all trials share, of one that settings share which are near
+each other, of the run's own, and of noise (freeze-thaw, Swersky et al. 2014, arXiv 1406.3896, with kernels over the
+logarithm of steps in place of theirs). Each part's variance is given in that of the scores at the first rung.
+`benchmarks/replay.py` shows what studies find by it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+COMMON, SETTING, RUN, NOISE = 4.0, 2.0, 0.1, 0.05
+LENGTH = 0.7  # of a range, over which scores change with settings
+DOUBLINGS = 2.0  # of steps, over which they change with training
+LEAST = 1e-3  # deviation of scores
+
+
+def forecast(
+    places: Sequence[Sequence[float]], scores: Sequence[Mapping[int, float]], end: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the expected score at a step, and its standard deviation, for each trial.
+
+    Args:
+        places: Where the settings of trials lie, as shares of ranges.
+        scores: Scores of each trial by steps, which are 1 or more; together there is at least one.
+        end: The step to look at.
+    """
+    seen = [(trial, step, score) for trial, known in enumerate(scores) for step, score in sorted(known.items())]
+    trials = np.array([trial for trial, *_ in seen])
+    steps = np.log2([step for _, step, _ in seen])
+    values = np.array([score for *_, score in seen])
+    where = np.asarray(places, dtype=float).reshape(len(places), -1)
+    deviation = max(float(values[steps == steps.min()].std()), LEAST)
+    over_steps = _nearness(steps[:, None], steps[:, None], DOUBLINGS)
+    to_end = _nearness(np.full((len(places), 1), np.log2(end)), steps[:, None], DOUBLINGS)
+
+    def covariance(nearness: np.ndarray, these: np.ndarray) -> np.ndarray:
+        near = _nearness(where[these], where[trials], LENGTH)
+        return nearness * (COMMON + SETTING * near + RUN * (these[:, None] == trials))
+
+    lower = np.linalg.cholesky(covariance(over_steps, trials) + NOISE * np.eye(len(seen)))
+    whitened = np.linalg.solve(lower, (values - values.mean()) / deviation)
+    ahead = np.linalg.solve(lower, covariance(to_end, np.arange(len(places))).T)
+    variance = COMMON + SETTING + RUN - (ahead**2).sum(axis=0)
+    return values.mean() + deviation * (ahead.T @ whitened), deviation * np.sqrt(np.maximum(variance, 0.0))
+
+
+def _nearness(these: np.ndarray, those: np.ndarray, length: float) -> np.ndarray:
+    """Return the squared exponential kernel between rows."""
+    apart = ((these[:, None] - those[None]) / length) ** 2
+    return np.exp(-apart.sum(axis=-1) / 2)
