@@ -61,7 +61,7 @@ def command_line() -> Parser:
     add("--points", metavar="FILE|NAME", help="first train settings of a CSV or a study")
     add("--like", type=Path, metavar="STUDY", help="search around the best settings of a study")
     add("--sampler", choices=SAMPLERS, default="sobol", metavar="NAME", help="sobol (quasi-random) or tpe [sobol]")
-    add("--pruner", choices=PRUNERS, metavar="NAME", help="halving or none [halving; points alone: none]")
+    add("--pruner", choices=PRUNERS, metavar="NAME", help="forecast or none [forecast; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
     add("--hours", type=float, metavar="H", help="limit on the hours that these take [none]")
     add("--patience", type=int, metavar="N", help="stop once N trials have brought no better one")

@@ -17,7 +17,7 @@ TRIALS = 50
 AT_LEAST_1 = ("trials", "workers", "silence", "keep", "trial_timeout", "processes_per_trial", "budget", "patience")
 ENGINES = ("local", "ray", "slurm")
 SAMPLERS = ("sobol", "tpe")
-PRUNERS = ("halving", "none")
+PRUNERS = ("forecast", "none")
 SETTINGS = ("alpha", "beta", "m", "margin_ratio")  # what a study is about
 SET_BY_STUDY = ("alpha", "beta", "m", "warmup_seed", "split_seed", "start_weights")  # fields of each run's TrainConfig
 
@@ -41,7 +41,7 @@ class StudyConfig:
         like: Folder of an earlier study: ranges are drawn around the best of its settings. These are trained first; but
             TPE learns from its trials if it has trained as this study does.
         sampler: "sobol", for quasi-random settings, or "tpe", for Optuna's sampler that learns from scores.
-        pruner: "halving" or "none"; by default halving, or none in a study of points only.
+        pruner: "forecast" or "none"; by default forecast, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
         budget: Steps that all trials together may train after their warm-ups; the best trial is finished within it.
         hours: Hours that these steps may take all workers, at the speed so far.
@@ -139,7 +139,7 @@ class StudyConfig:
     @property
     def pruned_by(self) -> str:
         """Name of the pruner, one of PRUNERS."""
-        return self.pruner or ("none" if self.points and self.trials is None else "halving")
+        return self.pruner or ("none" if self.points and self.trials is None else "forecast")
 
 
 def _check_engine(config: StudyConfig) -> None:

@@ -96,7 +96,7 @@ class Promotion:
         ahead = self._ahead(DEVIATIONS) if self.resting else {}
         if ahead:
             number = max(ahead, key=ahead.__getitem__)
-            needed = spent + (self._stretch(number) if complete or more else self._missing(number))
+            needed = spent + (self._stretch(number) if complete else self._missing(number))
             if needed <= self.steps(begun) and room(needed):
                 return "promote", number
         if more:
@@ -104,7 +104,7 @@ class Promotion:
         if training or not ahead:
             return None
         if complete:
-            return "leave", min(self.resting)
+            return "leave", min(ahead, key=ahead.__getitem__)  # the best last, so that none goes on after it
         expected = self._ahead()
         fitting = [number for number in expected if room(spent + self._missing(number))]
         return "promote", max(fitting or expected, key=expected.__getitem__)

@@ -93,7 +93,7 @@ def new_study(*others: FrozenTrial) -> optuna.Study:
     return study
 
 
-BETTER = optuna.create_trial(value=1.0, intermediate_values={310: 1.0})
+BETTER = optuna.create_trial(value=1.0, intermediate_values={310: 1.0, 330: 1.0})
 
 
 def changed(setup: Setup, **values: Any) -> Setup:

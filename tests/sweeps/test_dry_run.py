@@ -88,7 +88,7 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     assert (
         f"8 steps at beta {beta:.4g} (middle of beta's range" in shown["warm-up"] and f", {kl} the " in shown["warm-up"]
     )
-    assert shown["rungs"] == " at steps 12 (40% go on), 22 (60% go on), 34 (60% go on), 58 (30% go on)"
+    assert shown["rungs"] == " at steps 12, 22, 34, 58; 16% of all steps go to those that promise most"
 
 
 def test_words_and_linear_ranges_are_shown(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_shipped_points_name_their_study_and_show_the_published_values(
 
 
 def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
-    expected = 10 * 4 + 4 * 10 + 2 * 12 + 1 * 24 + 1 * 50  # trials and steps between the warm-up, rungs and the end
+    expected = round(0.16 * 10 * 100)
     shown = lines(study_config(tmp_path, TRAIN, trials=10, workers=2))
     assert shown["steps"] == f" {8 + 10 * 100:,} at most, {8 + expected} expected, 8 of them in 1 warm-up"
     seen = f" {8 * (8 + 10 * 100):,} at most, {8 * (8 + expected):,} expected"
@@ -152,8 +152,10 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert shown["steps"] == " 532 at most, 532 expected, 32 of them in 4 warm-ups"
     assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("all trials go on")
     assert " 18 checkpoints of " in shown["disk"]
-    shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="halving"))
-    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith(" (30% go on)")
+    shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="forecast"))
+    assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith(
+        "; 16% of all steps go to those that promise most"
+    )
     assert "; a whole run sees 540, or 2.25 epochs of 240 " in shown["images"]  # in batches of 5, the middle
     shown = lines(study_config(tmp_path, TRAIN, search={"alpha_decoder": (0.1, 1.0)}))
     assert shown["steps"].endswith(" 8 of them in 1 warm-up")

@@ -37,7 +37,7 @@ def test_a_study_is_what_it_was_though_two_workers_and_two_drivers_are_killed(tm
     def run(number: int) -> Path:
         return tmp_path / STUDY / f"trial-{number:03d}"
 
-    for worker_of, amid, driver_of, later in ((6, 220, 8, 235), (11, 235, 11, 260)):  # on their way from rungs
+    for worker_of, amid, driver_of, later in ((0, 220, 0, 260), (2, 210, 3, 220)):  # on their way from rungs
         process = driver()
         send_amid(run(worker_of), amid, signal.SIGKILL, process.pid)
         wait_until(lambda number=driver_of, step=later: is_amid(run(number), step), 300)
@@ -51,4 +51,4 @@ def test_the_kept_study_holds_what_can_differ() -> None:
     trials: list[dict[str, Any]] = list(json.loads(KEPT.read_text())["trials"].values())
     assert len(trials) == 14 > 10  # the last of which TPE draws by what it has seen
     assert {trial["outcome"].split(":")[0] for trial in trials} == {"complete", "pruned"}
-    assert {len(trial["reports"]) for trial in trials} == {1, 2, 3, 4, 5}
+    assert {len(trial["reports"]) for trial in trials} == {1, 2, 3, 5}

@@ -79,10 +79,10 @@ def test_at_256_px_the_comparison_trains_the_published_settings(tmp_path: Path) 
 
 def test_points_without_trials_are_the_whole_study_and_nothing_is_pruned() -> None:
     for config, expected in (
-        (StudyConfig(), (50, "halving")),
+        (StudyConfig(), (50, "forecast")),
         (StudyConfig(points=POINTS), (4, "none")),
-        (StudyConfig(points=POINTS, trials=9), (9, "halving")),
-        (StudyConfig(points=POINTS, pruner="halving"), (4, "halving")),
+        (StudyConfig(points=POINTS, trials=9), (9, "forecast")),
+        (StudyConfig(points=POINTS, pruner="forecast"), (4, "forecast")),
     ):
         assert (config.total, config.pruned_by) == expected
 

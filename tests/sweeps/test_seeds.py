@@ -47,7 +47,7 @@ def test_without_a_complete_trial_nothing_is_repeated(
 
 def test_absolute_and_foreign_values_are_repeated_as_they_were(tmp_path: Path) -> None:
     search = {"norm": ("group", "none")}
-    config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="halving", sampler="sobol", search=search)
+    config = study_config(tmp_path, fix={"m": 30.0}, seeds=3, pruner="forecast", sampler="sobol", search=search)
     setup, _ = prepare(config)
     known: dict[str, BaseDistribution] = {name: FloatDistribution(0.1, 30.0) for name in ("alpha", "m")}
     known |= {"norm": CategoricalDistribution(("group", "none"))}

@@ -23,19 +23,19 @@ class TwoWorkers(InlineEngine):
 
 
 def test_the_best_at_a_rung_goes_on_whoever_runs_beside_it(tmp_path: Path) -> None:
-    scores = [{2: 0.5, 4: 0.3}, {2: 0.2}, {2: 0.6, 4: 0.4}, {2: 0.3}]
+    scores = [0.4, 0.2, 0.9, 0.3]
 
     def judge(task: Task) -> Result:
         if task.pruned:
             return complete(task, 0.1, RunState.PRUNED)
         if task.until == task.plan.config.steps:
-            return complete(task, 0.1)
-        return Result(step=task.until, score=scores[int(task.plan.folder.name[-1])][task.until])
+            return complete(task, 0.6)
+        return Result(step=task.until, score=scores[int(task.plan.folder.name[-1])])
 
-    study = drawn_study(tmp_path / "study", SPACE, 4, TwoWorkers(Drawing(judge)), steps=7)
+    study = drawn_study(tmp_path / "study", SPACE, 4, TwoWorkers(Drawing(judge)), sampler="sobol", steps=7)
     pruned, complete_ = TrialState.PRUNED, TrialState.COMPLETE
     assert [trial.state for trial in study.trials] == [pruned, pruned, complete_, pruned]
-    assert [list(trial.intermediate_values) for trial in study.trials] == [[2, 4], [2], [2, 4, 7], [2]]
+    assert [list(trial.intermediate_values) for trial in study.trials] == [[2], [2], [2, 4, 7], [2]]
 
 
 class Crashing(TwoWorkers):

@@ -103,7 +103,7 @@ def test_a_failed_trial_is_forgotten_and_another_is_finished_however_much_is_spe
     found.drop(0)
     assert found.next(3, False, False, spent=160) == ("promote", 1)
     assert found.next(3, False, True, spent=160) is None  # what is being trained may be the one
-    assert found.next(3, False, False, spent=175, complete=1) == ("leave", 1)
+    assert found.next(3, False, False, spent=175, complete=1) == ("leave", 2)  # the best last
 
 
 def test_a_trial_begins_only_if_a_study_with_it_fits() -> None:
