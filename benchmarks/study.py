@@ -7,6 +7,7 @@ trial: a driver fills the study, in SQLite on this disk, as that of introvae-swe
     checkpoints of the best, the best so far. The worker trains and scores nothing; it leaves a record, a checkpoint of
     no content and a picture. The first trial, which reads the study, is left out. Shown are medians of the others: wall
     time, and processor time.
+decision: which of as many trials at rest goes on, by forecasts, after another score.
 rung: a worker that holds nothing but the images runs a task whose step a checkpoint has reached already, with the
     default networks at 32 px and one thread; and the same task again, with the run in memory, so that its score alone
     is left.
@@ -41,7 +42,7 @@ from sweeps.driver import Driver
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
-from sweeps.search.promotion import rungs
+from sweeps.search.promotion import Promotion, rungs
 from sweeps.search.rules import FINISHED
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
@@ -141,6 +142,20 @@ def profiled(wanted: bool) -> Iterator[None]:
     pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
 
 
+def decision(before: int, rounds: int) -> float:
+    """Return the median seconds in which it is decided which of so many trials goes on."""
+    rng, times = random.Random(0), []
+    promotion = Promotion(0, (50, 200, 400, 800), 1600)
+    for number in range(before + rounds):
+        promotion.learn(number, [rng.random() for _ in range(3)], {50: rng.random()})
+        promotion.rest(number, 50)
+        if number >= before:
+            start = time.perf_counter()
+            assert promotion.next(number, more=False, training=False, spent=0)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
 def rung(out: Path, rounds: int) -> tuple[float, float]:
     """Return the median seconds of a task at a rung that is reached: with the run on disk, and in memory."""
     torch.set_num_threads(1)
@@ -181,6 +196,8 @@ def main() -> None:
             medians.append(wall)
             print(f"trial, {before:5d} known: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
         print(f"growth: {medians[1] / medians[0]:.1f}x")
+        decisions = [1000 * decision(before, args.trials) for before in SIZES]
+        print(f"decision: {decisions[0]:.0f} ms among {SIZES[0]}, {decisions[1]:.0f} ms among {SIZES[1]}")
         milliseconds = [1000 * seconds for seconds in rung(Path(name), args.trials)]
         print("rung as a task: {:.0f} ms from a checkpoint, {:.0f} ms with the run in memory".format(*milliseconds))
 

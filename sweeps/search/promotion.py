@@ -52,6 +52,7 @@ class Promotion:
         self.scores: dict[int, dict[int, float]] = {}
         self.places: dict[int, Sequence[float]] = {}
         self.resting: dict[int, int] = {}
+        self._forecasts: dict[int, tuple[float, float]] = {}  # until another score is known
 
     def learn(self, number: int, place: Sequence[float], scores: Mapping[int, float]) -> None:
         """Note scores of a trial by step; those at other steps than rungs and the last are passed over."""
@@ -59,6 +60,7 @@ class Promotion:
         if known:
             self.places[number] = place
             self.scores[number] = self.scores.get(number, {}) | known
+            self._forecasts = {}
 
     def rest(self, number: int, rung: int) -> None:
         """Have a trial wait at a rung, where its score is known."""
@@ -68,6 +70,7 @@ class Promotion:
         """Forget a trial that has failed."""
         for known in (self.resting, self.scores, self.places):
             known.pop(number, None)
+        self._forecasts = {}
 
     def next(
         self,
@@ -104,7 +107,8 @@ class Promotion:
         if training or not ahead:
             return None
         if complete:
-            return "leave", min(ahead, key=ahead.__getitem__)  # the best last, so that none goes on after it
+            # the best last, so that none goes on after it
+            return "leave", min(self.resting, key=lambda number: ahead.get(number, -math.inf))
         expected = self._ahead()
         fitting = [number for number in expected if room(spent + self._missing(number))]
         return "promote", max(fitting or expected, key=expected.__getitem__)
@@ -133,6 +137,12 @@ class Promotion:
 
         Where there are many, those that have not come far are left out.
         """
+        if not self.resting.keys() & self._forecasts.keys():
+            self._forecasts = self._forecast()
+        known = self._forecasts.items()
+        return {number: mean + deviations * error for number, (mean, error) in known if number in self.resting}
+
+    def _forecast(self) -> dict[int, tuple[float, float]]:
         ranked = sorted(self.scores, key=lambda number: max(self.scores[number].items()), reverse=True)
         resting = [number for number in ranked if number in self.resting]
         others = [number for number in ranked if number not in self.resting]
@@ -140,5 +150,4 @@ class Promotion:
         places = [self.places[number] for number in numbers]
         scores = [{step - self.begin: score for step, score in self.scores[number].items()} for number in numbers]
         means, errors = forecast(places, scores, self.ends[-1] - self.begin)
-        pairs = zip(numbers, (means + deviations * errors).tolist(), strict=True)
-        return {number: value for number, value in pairs if number in self.resting}
+        return dict(zip(numbers, zip(means.tolist(), errors.tolist(), strict=True), strict=True))

@@ -30,7 +30,7 @@ class NumberedSampler(BaseSampler):
     def __init__(
         self,
         seed: int,
-        name: str = "tpe",
+        name: str = "sobol",
         space: Mapping[str, BaseDistribution] | None = None,
         points: Sequence[Mapping[str, float]] = (),
         known: Sequence[FrozenTrial] = (),

@@ -8,15 +8,24 @@ import pytest
 
 
 def test_settings_are_trained_and_scored_at_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SETTINGS": 2, "STEPS": (25, 50), "KEPT": (50,)}.items():
+    for name, value in {"SETTINGS": 1, "STEPS": (25, 50), "KEPT": (50,)}.items():
         monkeypatch.setattr(horizon, name, value)
     base = replace(horizon.TRAIN, widths=(8, 8), latent=8, warmup_steps=25, steps=75)
     rows = horizon.trained(base, tmp_path, workers=1, seeds=1)
-    assert rows[["setting", "step"]].to_numpy().tolist() == [[0, 25], [0, 50], [1, 25], [1, 50]]
-    assert rows.alpha.nunique() == 2 and rows.m.min() > 0 and rows[["score", "raw", "kl_real"]].notna().all(axis=None)
-    assert rows.test.notna().tolist() == [False, True] * 2  # at the end alone
-    names = [f"setting0{number}-seed0-00050.npz" for number in range(2)]
-    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == names
+    assert rows[["setting", "step"]].to_numpy().tolist() == [[0, 25], [0, 50]]
+    assert rows.m.min() > 0 and rows[["score", "raw", "kl_real"]].notna().all(axis=None)
+    assert rows.test.notna().tolist() == [False, True]  # at the end alone
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["setting00-seed0-00050.npz"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     assert horizon.trained(base, tmp_path, workers=1, seeds=1).equals(rows)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+
+
+def test_settings_are_spread_over_the_space(tmp_path: Path) -> None:
+    setup, _ = horizon.study_of(horizon.TRAIN, 1, tmp_path)
+    drawn = horizon.settings(setup)
+    assert len(drawn) == horizon.SETTINGS
+    for name, (low, high) in setup.space.to_dict().items():
+        values = sorted(one[name] for one in drawn)
+        middle = (low * high) ** 0.5
+        assert low <= values[0] and values[-1] <= high and sum(value < middle for value in values) == 16

@@ -93,6 +93,7 @@ def test_the_same_command_adds_nothing_and_a_larger_total_adds_the_rest(
     assert sorted(ended(tmp_path)) == [0, 1] and ended(tmp_path)[0] == before[0]
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
     whole: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
         assert 0.1 <= alpha <= 0.2 and 10 <= beta <= 20 and 30 <= m <= 60
 
 
+@pytest.mark.slow
 def test_words_and_linear_ranges_are_searched_reported_and_kept(tmp_path: Path, forgiving: None) -> None:
     flags = [*SHORT, "--pruner", "none", "--alpha", "lin:0:0.5"]
     search = ["--search", "norm=group,none,lr=lin:0.001:0.003", "--sampler", "sobol", "--seed", "1"]

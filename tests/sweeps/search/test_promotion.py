@@ -137,6 +137,8 @@ def test_with_very_many_trials_the_furthest_and_best_are_forecast(monkeypatch: p
     found = study(*ended, *({10: number / 10} for number in range(10)))
     assert found.next(14, False, False, spent=0, complete=4) == ("promote", 13)
     assert seen == [1, 2, 3, 11, 12, 13]
+    assert found.next(14, False, False, spent=10**6, complete=4) == ("leave", 4)
+    assert len(seen) == 6  # nothing is new
 
 
 def test_scores_at_other_steps_are_passed_over() -> None:
