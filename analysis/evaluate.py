@@ -37,7 +37,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
 
     Example:
         >>> from analysis import score_run
-        >>> scores = score_run("predictions/gallery/trial-002")
+        >>> scores = score_run("predictions/gallery/trial-028")
         >>> 0 <= scores.score <= 1
         True
     """

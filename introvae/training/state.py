@@ -157,7 +157,7 @@ def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
 
     Example:
         >>> import introvae
-        >>> model = introvae.load_run("predictions/gallery/trial-002")
+        >>> model = introvae.load_run("predictions/gallery/trial-028")
         >>> model.sample(4, seed=0).shape
         torch.Size([4, 1, 32, 32])
     """
