@@ -1,6 +1,6 @@
 """Studies whose processes are killed, on each engine: exactly N trials, none twice, none lost, each as if undisturbed.
 
-Draws are random and nothing is pruned, so that the whole study does not hang on the order in which trials end.
+Draws depend on no score and nothing is pruned, so that the whole study does not hang on the order in which trials end.
 """
 
 import os
