@@ -37,6 +37,7 @@ from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.plan import Setup, plan_trial, plan_warmup
 from sweeps.run import prepare
+from sweeps.search.scales import value_at
 from sweeps.tasks.task import MOST_AT_RUNGS
 
 CPU = torch.device("cpu")
@@ -58,10 +59,10 @@ def study_of(train: TrainConfig, seed: int, out: Path) -> tuple[Setup, ImageSet]
 
 def settings(setup: Setup) -> list[dict[str, float]]:
     """Draw quasi-random values of alpha, beta and the margin ratio, on log scales."""
-    ranges = setup.space.to_dict()
+    ranges = setup.space.distributions
     drawn = torch.quasirandom.SobolEngine(len(ranges), scramble=True, seed=0).draw(SETTINGS, dtype=torch.float64)
     pairs = [zip(ranges.items(), row, strict=True) for row in drawn.tolist()]
-    return [{name: low * (high / low) ** share for (name, (low, high)), share in pair} for pair in pairs]
+    return [{name: value_at(one, share) for (name, one), share in pair} for pair in pairs]
 
 
 def score_of(shown: Outputs) -> float:

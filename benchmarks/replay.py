@@ -71,7 +71,7 @@ def promoted(
     """
     begun = trained = 0
     complete: dict[int, float] = {}
-    while move := promotion.next(begun, begun < trials, training=False, spent=trained, complete=len(complete)):
+    while move := promotion.next(begun, begun < trials, training=False, spent=trained, complete=bool(complete)):
         kind, number = move
         if number is None:
             number, rung, begun = begun, 0, begun + 1

@@ -105,7 +105,7 @@ class Driver:
             more=self.asked < self.config.total and not self._tired(known),
             training=any(run.training for run in running),
             spent=self._spent(known),
-            complete=sum(trial.state == TrialState.COMPLETE for trial in known),
+            complete=any(trial.state == TrialState.COMPLETE for trial in known),
             room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.runner.pace),
         )
         if move is None:

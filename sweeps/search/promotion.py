@@ -78,7 +78,7 @@ class Promotion:
         more: bool,
         training: bool,
         spent: int,
-        complete: int = 0,
+        complete: bool = False,
         room: Callable[[int], bool] = lambda steps: True,
     ) -> tuple[Move, int | None] | None:
         """Return what is most urgent, and the trial at rest that it is about; None if nothing is for now.
@@ -90,7 +90,7 @@ class Promotion:
             more: Whether further ones may begin.
             training: Whether any trial is being trained.
             spent: Steps that are trained, or under way.
-            complete: Number of trials that have been trained to the end.
+            complete: Whether any trial has been trained to the end.
             room: Tells whether so many steps in all may be trained. A trial begins only if a study with it fits.
         """
         more = more and room(self.steps(begun + 1))

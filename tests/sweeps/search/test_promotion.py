@@ -37,7 +37,7 @@ def next_move(
     found: Promotion, more: bool = False, training: bool = False, room: Callable[[int], bool] = lambda steps: True
 ) -> tuple[Move, int | None] | None:
     begun = len(found.scores)
-    complete = sum(160 in known for known in found.scores.values())
+    complete = any(160 in known for known in found.scores.values())
     return found.next(begun, more, training, spent(found), complete, room)
 
 
@@ -103,7 +103,7 @@ def test_a_failed_trial_is_forgotten_and_another_is_finished_however_much_is_spe
     found.drop(0)
     assert found.next(3, False, False, spent=160) == ("promote", 1)
     assert found.next(3, False, True, spent=160) is None  # what is being trained may be the one
-    assert found.next(3, False, False, spent=175, complete=1) == ("leave", 2)  # the best last
+    assert found.next(3, False, False, spent=175, complete=True) == ("leave", 2)  # the best last
 
 
 def test_a_trial_begins_only_if_a_study_with_it_fits() -> None:
@@ -135,9 +135,9 @@ def test_with_very_many_trials_the_furthest_and_best_are_forecast(monkeypatch: p
     monkeypatch.setattr(promotion, "forecast", looking)
     ended = [{10: 0.1, 20: 0.1, 40: 0.1, 160: score} for score in (0.1, 0.4, 0.3, 0.2)]
     found = study(*ended, *({10: number / 10} for number in range(10)))
-    assert found.next(14, False, False, spent=0, complete=4) == ("promote", 13)
+    assert found.next(14, False, False, spent=0, complete=True) == ("promote", 13)
     assert seen == [1, 2, 3, 11, 12, 13]
-    assert found.next(14, False, False, spent=10**6, complete=4) == ("leave", 4)
+    assert found.next(14, False, False, spent=10**6, complete=True) == ("leave", 4)
     assert len(seen) == 6  # nothing is new
 
 

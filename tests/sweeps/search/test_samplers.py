@@ -89,6 +89,14 @@ def test_words_and_linear_ranges_are_drawn_by_number_too(sampler: str, tmp_path:
     assert {params["norm"] for params in whole} == {"group", "none"}
 
 
+def test_sobol_points_fill_each_range_evenly() -> None:
+    study = optuna.create_study(sampler=NumberedSampler(0, "sobol", MIXED.distributions))
+    drawn = [MIXED.suggest(study.ask()) for _ in range(16)]
+    for name, middle in (("alpha", 0.5), ("beta", 10.0), ("margin_ratio", 4.0), ("lr", 5.5e-3), ("latent", 6.5)):
+        assert sum(values[name] < middle for values in drawn) == 8, name
+    assert sum(values["norm"] == "group" for values in drawn) == 8
+
+
 @pytest.mark.parametrize("drawn", range(3))
 def test_a_trial_that_is_killed_amid_its_draws_draws_the_same(
     drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
