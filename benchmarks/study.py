@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import optuna
 import torch
@@ -84,8 +83,8 @@ class Times(View):
         super().__init__(quiet=True)
         self.ends: list[tuple[float, float]] = []
 
-    def shown(self, worker: int, trial: FrozenTrial, *study: Any) -> None:
-        super().shown(worker, trial, *study)
+    def trial(self, worker: int, trial: FrozenTrial) -> None:
+        super().trial(worker, trial)
         if trial.state in FINISHED:
             self.ends.append((time.perf_counter(), time.process_time()))
 

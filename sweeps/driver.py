@@ -76,6 +76,7 @@ class Driver:
             Exception: An error that no trial is to blame for; the others have written a checkpoint then.
         """
         runner = self.runner
+        self._show_study(self._known())
         try:
             while self._busy():
                 runner.wait()
@@ -238,6 +239,10 @@ class Driver:
     def _show(self, run: Chain) -> None:
         """Show a trial that has ended or come to a rung."""
         known = self._known()
+        self._show_study(known)
+        self.view.trial(run.worker, known[run.number])
+
+    def _show_study(self, known: list[FrozenTrial]) -> None:
         trained = self._spent(known)
         left = self.promotion.steps(self.asked if self._tired(known) else self.config.total) - trained
         if self.config.budget is not None:
@@ -245,4 +250,4 @@ class Driver:
         if self.asked == self.config.total and all(trial.state in FINISHED for trial in known):
             left = 0
         left = max(left, 0)
-        self.view.shown(run.worker, known[run.number], known, trained, left, self.runner.pace.lasts(left))
+        self.view.study(known, trained, left, self.runner.pace.lasts(left))

@@ -31,7 +31,7 @@ class View:
     def __init__(self, workers: int = 1, quiet: bool = False) -> None:
         self.workers, self.quiet = workers, quiet
         self.live = sys.stderr.isatty() and not quiet
-        self.last_line = time.monotonic()
+        self.last_line, self.leader = time.monotonic(), ""
 
     def __enter__(self) -> "View":
         self.stack, self.stderr = ExitStack(), sys.stderr
@@ -39,7 +39,6 @@ class View:
             self.stack.callback(print, ERASE, end="", file=self.stderr, flush=True)
             # the study's bar comes first, so that it is seen however many workers there are
             self.bars = [self._bar(position) for position in range(1 + self.workers)]
-            self._draw(0, "study")
             self.stack.enter_context(redirect_stderr(Lines(lambda text: self._print_above(text, self.stderr))))
         return self
 
@@ -62,28 +61,26 @@ class View:
                 print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
                 self.last_line = now
 
-    def shown(
-        self, worker: int, trial: FrozenTrial, known: list[FrozenTrial], trained: int, left: int, lasts: float | None
-    ) -> None:
-        """Show a trial that has just ended, or come to a rung, and how far the study is.
+    def study(self, known: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
+        """Show how far the study is.
 
         Args:
-            worker: The worker that ran it.
-            trial: The trial.
-            known: All trials of the study.
-            trained: Steps that its trials have trained.
+            known: All its trials.
+            trained: Steps that they have trained.
             left: Steps that they are still to train.
             lasts: Seconds that these take; None if that is not known.
         """
-        leader = _leader(known)
-        if lasts:
-            leader += f", {duration(lasts)} left"
+        self.leader = _leader(known) + (f", {duration(lasts)} left" if lasts else "")
+        if self.live:
+            self._draw(0, "study", trained, trained + left, self.leader)
+
+    def trial(self, worker: int, trial: FrozenTrial) -> None:
+        """Show a trial that has just ended, or come to a rung, and the worker that ran it as idle."""
         if self.live:
             self._print_above(_described(trial), sys.stdout)
-            self._draw(0, "study", trained, trained + left, leader)
             self._draw(1 + worker, "idle")
         elif not self.quiet:
-            print(f"{_described(trial)}; {leader}", flush=True)
+            print(f"{_described(trial)}; {self.leader}", flush=True)
 
     def _bar(self, position: int) -> "tqdm[NoReturn]":
         columns, rows = _room(self.stderr)

@@ -64,23 +64,27 @@ def screen(columns: int = 80, rows: int = 24) -> Iterator[Terminal]:
 
 def test_one_bar_for_each_worker_below_the_lines_of_ended_trials() -> None:
     with screen() as terminal, View(workers=2) as view:
-        first = terminal.lines()
-        assert first == ["study", "starting", "starting"]
+        assert terminal.lines() == ["starting", "starting", "starting"]
+        view.study([], 0, 1200)
+        assert re.fullmatch(r"study +0%\| *\| 0/1200, none complete", terminal.lines()[0])
         view.progress(0, "warm-up", 300, row(150))
         assert terminal.lines()[1].startswith("warm-up    50%|█") and terminal.lines()[2] == "starting"
         view.progress(0, "trial-000", 600, row(300))
         view.progress(1, "trial-001", 600, row(450))
-        view.shown(0, KNOWN[0], KNOWN[:1], 300, 900, 30.0)
+        view.study(KNOWN[:1], 300, 900, 30.0)
+        view.trial(0, KNOWN[0])
         assert terminal.lines()[2] == "idle"
         view.progress(0, "trial-002", 600, row(600))
-        view.shown(1, KNOWN[1], KNOWN[:2], 480, 720, 24.0)
+        view.study(KNOWN[:2], 480, 720, 24.0)
+        view.trial(1, KNOWN[1])
         lines = terminal.lines()
         assert lines[:2] == [FIRST, SECOND]
         assert re.fullmatch(r"study +40%\|█+[^|]*\| 480/1200, best 0\.304 \(trial 0\), 24 s left", lines[2])
         assert re.fullmatch(rf"trial-002 100%\|█+\| 600/600, {LOSSES}", lines[3])
         assert lines[4:] == ["idle"]
         view.progress(1, "trial-003", 600, row(450))
-        view.shown(0, KNOWN[2], KNOWN, 1200, 0, 0.0)
+        view.study(KNOWN, 1200, 0, 0.0)
+        view.trial(0, KNOWN[2])
         lines = terminal.lines()
         assert lines[2] == THIRD and lines[4] == "idle"
         assert re.fullmatch(r"study +100%\|█+\| 1200/1200, best 0\.304 \(trial 0\)", lines[3])
@@ -92,7 +96,8 @@ def test_bars_are_gone_at_the_end() -> None:
     with screen() as terminal:
         with pytest.raises(KeyboardInterrupt), View(workers=3) as view:
             view.progress(1, "trial-000", 600, row(300))
-            view.shown(1, KNOWN[0], KNOWN[:1], 600, 600, None)
+            view.study(KNOWN[:1], 600, 600)
+            view.trial(1, KNOWN[0])
             raise KeyboardInterrupt
         assert terminal.lines() == [FIRST]
         assert (terminal.screen.cursor.y, terminal.screen.cursor.x) == (1, 0)
@@ -114,7 +119,8 @@ def test_a_narrow_terminal_cuts_bars_off(columns: int) -> None:
             for step in range(1, 20):
                 view.progress(0, "trial-000", 20, row(step))
                 view.progress(1, "trial-001", 20, row(step))
-            view.shown(2, KNOWN[2], KNOWN, 600, 600, None)
+            view.study(KNOWN, 600, 600)
+            view.trial(2, KNOWN[2])
             begun = [line[:10].rstrip() for line in terminal.lines()]
             printed = -(-len(THIRD) // columns)
             assert begun[printed:] == ["study", "trial-000", "trial-001", "idle"]
@@ -126,7 +132,8 @@ def test_with_more_workers_than_rows_the_study_s_bar_is_shown() -> None:
         with View(workers=64) as view:
             for worker in range(64):
                 view.progress(worker, f"trial-{worker:03d}", 20, row(1))
-            view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
+            view.study(KNOWN[:1], 600, 600)
+            view.trial(0, KNOWN[0])
             lines = terminal.lines()
             assert lines[0] == FIRST and lines[1].startswith("study")
             assert "more hidden" in lines[-1]
@@ -140,7 +147,7 @@ def test_other_output_to_stderr_tears_no_bar() -> None:
         view.say("warning: checkpoint.pt cannot be used\nand another line\n")
         lines = terminal.lines()
         assert lines[:3] == ["a warning of a library", "warning: checkpoint.pt cannot be used", "and another line"]
-        assert [line[:9].rstrip() for line in lines[3:]] == ["study", "starting", "trial-001"]
+        assert [line[:9].rstrip() for line in lines[3:]] == ["starting", "starting", "trial-001"]
 
 
 def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +155,8 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
         view.progress(0, "warm-up", 20, row(10))
         view.progress(0, "warm-up", 20, row(20))
         view.progress(0, "trial-000", 30, row(30))
-        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
+        view.study(KNOWN[:1], 600, 600)
+        view.trial(0, KNOWN[0])
         view.say("warning: checkpoint.pt cannot be used\n")
     shown = capsys.readouterr()
     assert shown.out == f"{FIRST}; {BEST}\n"
@@ -171,7 +179,8 @@ def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_en
 def test_quiet_shows_only_what_goes_wrong() -> None:
     with screen() as terminal, View(quiet=True) as view:
         view.progress(0, "warm-up", 20, row(20))
-        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, None)
+        view.study(KNOWN[:1], 600, 600)
+        view.trial(0, KNOWN[0])
         assert terminal.lines() == []
         view.say("warning: checkpoint.pt cannot be used\n")
         assert terminal.lines() == ["warning: checkpoint.pt cannot be used"]
@@ -180,7 +189,8 @@ def test_quiet_shows_only_what_goes_wrong() -> None:
 @pytest.mark.parametrize(("left", "shown"), [(None, ""), (0.0, ""), (50.0, ", 50 s left"), (240.0, ", 4 min left")])
 def test_the_time_left(left: float | None, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     with View() as view:
-        view.shown(0, KNOWN[0], KNOWN[:1], 600, 600, left)
+        view.study(KNOWN[:1], 600, 600, left)
+        view.trial(0, KNOWN[0])
     assert capsys.readouterr().out == f"{FIRST}; {BEST}{shown}\n"
 
 
@@ -195,9 +205,12 @@ def test_trials_at_a_rung_are_shown_and_lead_until_one_is_complete(capsys: pytes
 
     known = [at_rung(0, {20: 0.4}), at_rung(1, {20: 0.3, 60: 0.2})]
     with View() as view:
-        view.shown(0, known[0], known[:1], 20, 580, None)
-        view.shown(0, known[1], known, 80, 520, None)
-        view.shown(0, KNOWN[0], [*known, KNOWN[0]], 680, 0, 0.0)
+        view.study(known[:1], 20, 580)
+        view.trial(0, known[0])
+        view.study(known, 80, 520)
+        view.trial(0, known[1])
+        view.study([*known, KNOWN[0]], 680, 0, 0.0)
+        view.trial(0, KNOWN[0])
     assert capsys.readouterr().out.splitlines() == [
         "trial 0: 0.400 at step 20; alpha 0.279 m 5.25; best 0.400 at step 20 (trial 0)",
         "trial 1: 0.200 at step 60; alpha 0.279 m 5.25; best 0.200 at step 60 (trial 1)",
@@ -230,14 +243,18 @@ def test_ctrl_c_in_a_terminal_leaves_the_closing_message_alone(tmp_path: Path) -
     flags = [*tiny_flags("beta", "m", "steps"), "--steps", "100000"]
     words = ["-m", "sweeps.cli", "--trials", "3", "--out", str(tmp_path), "--device", "cpu", *flags]
     with Terminal(columns=80) as terminal:
-        with subprocess.Popen(
-            [sys.executable, *words], stdin=terminal.file, stdout=terminal.file, stderr=terminal.file
-        ) as process:
-            lines = terminal.wait_for(lambda lines: any(re.search(r"trial-000 .*[1-9]\d+/100000", x) for x in lines))
-            assert len(lines) >= 3 and lines[-2].startswith("study ")
-            terminal.press_ctrl_c()
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+        end = terminal.file
+        with subprocess.Popen([sys.executable, *words], stdin=end, stdout=end, stderr=end) as process:
+            try:
+                lines = terminal.wait_for(
+                    lambda lines: any(re.search(r"trial-000 .*[1-9]\d+/100000", x) for x in lines)
+                )
+                assert len(lines) >= 3 and lines[-2].startswith("study ")
+                terminal.press_ctrl_c()
+                process.send_signal(signal.SIGINT)
+                process.wait(60)
+            finally:
+                process.kill()
         lines = terminal.lines()
     assert process.returncode == 130
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'orl-faces-16px' / 'study.db'}")
