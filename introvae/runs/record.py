@@ -45,7 +45,7 @@ class RunState(StrEnum):
     COMPLETE = "complete", "trained to its last step", "●", DISC, "good", frozenset({"ranked", "ended", "final"})
     PRUNED = (
         "pruned",
-        "stopped early because other runs did better",
+        "stopped early because other runs promised more",
         "■",
         SQUARE,
         "fair",

@@ -40,7 +40,8 @@ function panel(spec) {
 
 const known = (values) => values.filter((value) => value != null);
 
-// Functions from values to pixels for both axes; none where there is no value, and no `up` for bars.
+// Functions from values to pixels for both axes; none where there is no value, and no `up` for bars. A linear axis
+// begins at 0 unless half of it would be empty.
 function scales({ x, xLog = false, yLog, lines = [], points = [], levels = [], bars = [], diagonal }, { left, right, top, bottom }) {
   if (bars.length) return { across: scale([0, 1], false, left, right, true) };
   const drawn = [...lines, ...points];
@@ -50,7 +51,7 @@ function scales({ x, xLog = false, yLog, lines = [], points = [], levels = [], b
   if (diagonal) xs = ys = [...xs, ...ys];
   const [low, high] = extent(ys);
   const log = yLog ?? (low > 0 && high >= data.logFrom * low);
-  return { across: scale(xs, xLog, left, right, x === "step"), up: scale(ys, log, bottom, top, !log && low >= 0) };
+  return { across: scale(xs, xLog, left, right, x === "step"), up: scale(ys, log, bottom, top, !log && low >= 0 && 2 * low < high) };
 }
 
 // The smallest and the largest value; a call of Math.min with thousands of arguments could fail.

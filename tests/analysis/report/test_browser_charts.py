@@ -121,6 +121,18 @@ def test_error_bars_bars_and_the_diagonal_are_to_scale(browser: webdriver.Chrome
     assert on_it["y"] == pytest.approx(equal["y1"] + slope * (on_it["x"] - equal["x1"]), abs=0.2)
 
 
+@pytest.mark.parametrize(("scores", "first"), [((0.5, 0.52, 0.54), 0.5), ((0.1, 0.52, 0.54), 0.0)])
+def test_an_axis_begins_at_zero_unless_half_of_it_would_be_empty(
+    browser: webdriver.Chrome, tmp_path: Path, scores: tuple[float, ...], first: float
+) -> None:
+    for score in scores:
+        make_run(tmp_path / f"{score}", RunState.COMPLETE, score)
+    path = tmp_path / "report.html"
+    path.write_text(page_html(read_runs(tmp_path), "scores"), encoding="utf-8")
+    page = opened(browser, path)
+    assert float(texts(page, ".chart.score-beta .tick[text-anchor=end]")[0]) == pytest.approx(first, abs=0.011)
+
+
 def test_the_map_is_large_where_there_is_room(browser: webdriver.Chrome, sweep: Path) -> None:
     page = opened(browser, sweep)
     large = one(page, ".chart.map svg").get_dom_attribute("viewBox")
