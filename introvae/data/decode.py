@@ -10,11 +10,11 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-GRAY_MODES = {"1", "L", "LA", "I", "I;16"}
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+from introvae.data.pixels import UNREADABLE, fit, refuse_cut
+
 CHUNK = 16  # images a thread takes at once
 QUIET = 2.0  # seconds of decoding before progress is shown
 
@@ -27,12 +27,13 @@ class Format:
     """Format of decoded images: uint8 (channels, image_size, image_size).
 
     With `crop`, the centered square of that side is used, and may be enlarged. Without, it is the largest centered
-    square, and an image smaller than `image_size` is unusable.
+    square, and an image smaller than `image_size` is unusable. `white` is that of whole numbers of more than 8 bits.
     """
 
     image_size: int
     channels: int
     crop: int = 0
+    white: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,27 +74,6 @@ def decode(paths: Sequence[Path], out: Path, form: Format) -> list[Unusable]:
     return unusable
 
 
-def all_gray(paths: Sequence[Path]) -> bool:
-    """Check whether no readable image has colors, by its header."""
-    return all(_is_gray(path) for path in paths)
-
-
-def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0) -> np.ndarray:
-    """Turn an image upright, crop it to the centered square of side `crop` (the largest by default), and resize it.
-
-    Returns:
-        Pixels (channels, image_size, image_size), uint8; 16 bits are cut to the upper 8.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    side = crop or min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.convert("L" if channels == 1 else "RGB").crop((left, top, left + side, top + side))
-    pixels = np.asarray(square.resize((image_size, image_size), Image.Resampling.LANCZOS))
-    return pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1)
-
-
 def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
@@ -110,7 +90,7 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
             try:
                 pixels = _read(path, form)
             except UNREADABLE as error:
-                reason = "is not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+                reason = "is no image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
                 unusable.append((index, f"{path} {reason}"))
                 continue
             file.seek(index * pixels.nbytes)
@@ -120,14 +100,7 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
 
 def _read(path: Path, form: Format) -> np.ndarray:
     with Image.open(path) as file:
+        refuse_cut(file)
         if not form.crop and min(file.size) < form.image_size:
             raise ValueError(f"is {file.width}x{file.height}, smaller than {form.image_size} px")
-        return fit(file, form.image_size, form.channels, form.crop)
-
-
-def _is_gray(path: Path) -> bool:
-    try:
-        with Image.open(path) as file:
-            return file.mode in GRAY_MODES
-    except UNREADABLE:
-        return True  # it will be left out
+        return fit(file, form.image_size, form.channels, form.crop, form.white)

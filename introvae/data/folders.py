@@ -1,9 +1,11 @@
 """Folders of images, split into training, validation and test images so that no picture is on two sides."""
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -16,7 +18,12 @@ from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
 from introvae.errors import UserError
 from introvae.randomness import generator
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".heic", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif",
+}  # fmt: skip
+OTHERS = {"__MACOSX"}  # folders of what is not data, beside hidden ones
+OURS = {"params.toml", "study.db", "report.html"}  # a folder with one of these holds our own pictures
+PARTS = {"data": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}  # names of their folders
 HELD_OUT = 0.1  # share of the images for validation, and for the test
 
 
@@ -26,11 +33,17 @@ def folder(
     """Load all images below `root`, and split them by a draw from `seed`.
 
     A tenth of them is for validation and a tenth for the test, unless the folder `validation` or `test` holds the
-    images for that, which are no training images then. Near duplicates are on one side of the draw; those of training
-    images in a given folder are counted on stderr. With `channels` 0 the images are gray if all files are. Images
-    smaller than `image_size` are unusable.
+    images for that, which are no training images then. If `root` holds folders of these PARTS, they are taken as such.
+    Near duplicates are on one side of the draw; those of training images in a given folder are counted on stderr. With
+    `channels` 0 the images are gray if all files are. Images smaller than `image_size` are unusable.
+
+    Linked folders are searched as well, each once. Hidden files and folders, `__MACOSX` and the folders of runs,
+    studies and reports are not.
     """
     given = {name: place for name, place in (("validation", validation), ("test", test)) if place}
+    if not given:
+        given = _parts(root)
+        root = given.pop("data", root)
     parts = _decoded(_files({"data": root, **given}), Format(image_size, channels))
     drawn = [name for name in ("validation", "test") if name not in given]
     groups = computed(
@@ -65,13 +78,7 @@ def _files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
     files = {}
     for flag, root in roots.items():
         apart = [place for name, place in places.items() if flag == "data" and name != "data"]
-        found = sorted(
-            path
-            for path in root.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and not any((places[flag] / path.relative_to(root)).is_relative_to(place) for place in apart)
-        )
+        found = sorted(path for path in _walk(root, set(apart)) if path.suffix.lower() in SUFFIXES)
         if not found:
             beside = f" outside of {' and '.join(map(str, apart))}" if apart else ""
             raise UserError(f"the folder {root} holds no images{beside} ({', '.join(sorted(SUFFIXES))})")
@@ -79,12 +86,45 @@ def _files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
     return files
 
 
+def _parts(root: Path) -> dict[str, Path]:
+    """Find the folders of PARTS right below a folder: one of training images, and another."""
+    folders = {part: [root / name for name in names if (root / name).is_dir()] for part, names in PARTS.items()}
+    found = {part: paths[0] for part, paths in folders.items() if paths}
+    if "data" not in found or len(found) == 1:
+        return {}
+    shown = ", ".join(f"{path.name} for {'training' if part == 'data' else part}" for part, path in found.items())
+    print(f"taking the folders of {root} as they are named: {shown}", file=sys.stderr, flush=True)
+    return found
+
+
+def _walk(root: Path, seen: set[Path]) -> Iterator[Path]:
+    """Find the files below a folder that may be data, each folder once; those in `seen` have been searched."""
+    for folder, names, files in os.walk(root, followlinks=True, onerror=_refuse):
+        here = Path(folder)
+        place = here.resolve()
+        ours = here != root and not OURS.isdisjoint(files)
+        if place in seen or ours:
+            names.clear()
+            continue
+        seen.add(place)
+        names[:] = sorted(name for name in names if name not in OTHERS and not name.startswith("."))
+        yield from (path for name in files if not name.startswith(".") and (path := here / name).is_file())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(
+        f"cannot read {error.filename}: {error.strerror}; make it readable, or move it elsewhere"
+    ) from error
+
+
 def _decoded(files: Mapping[str, tuple[Path, list[Path]]], form: Format) -> dict[str, Decoded]:
-    """Decode images to one number of channels, gray if all of them are gray."""
+    """Decode images to one number of channels, gray if all of them are gray, and one white."""
     parts = {flag: decoded(root, paths, form) for flag, (root, paths) in files.items()}
-    if len({part.images.shape[1] for part in parts.values()}) == 1:
+    channels = max(part.images.shape[1] for part in parts.values())
+    white = max(part.white for part in parts.values())
+    if all(part.images.shape[1] == channels and part.white in (0, white) for part in parts.values()):
         return parts
-    return _decoded(files, Format(form.image_size, 3))
+    return _decoded(files, Format(form.image_size, channels, white=white))
 
 
 def _draw(groups: np.ndarray, parts: int, seed: int, root: Path) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from introvae.config import DATA_SETS
 from introvae.data import datasets as sources
 from introvae.data import folders
 from introvae.data.pixel_cache import ImageRows, Images
@@ -66,7 +67,8 @@ def load_images(
 
     Args:
         data: "orl-faces", "mnist-5k", "mnist:ROOT", "cifar10:ROOT", "celeba:ROOT", or a folder of images, which is
-            searched recursively. Files are decoded once, into a cache.
+            searched recursively, without hidden files and the folders of runs. If it holds folders named train, and val
+            or test, these are taken as such. Files are decoded once, into a cache.
         image_size: Height and width in pixels.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
         seed: Seed of the split of a folder, a tenth of which is for validation and another for the test, with near
@@ -93,6 +95,8 @@ def load_images(
     if image_size < 1 or channels not in (0, 1, 3):
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
     data = str(data)
+    if not data:
+        raise UserError(f"the name of the data is empty; it is {DATA_SETS}")
     kind, colon, root = data.partition(":")
     own = data in SHIPPED or (colon and kind in ROOTED)
     for flag, place in (("validation", validation), ("test", test)):

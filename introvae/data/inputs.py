@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from introvae.data.decode import fit
 from introvae.data.image_set import to_float
+from introvae.data.pixels import fit
 
 AnyImages = Image.Image | np.ndarray | Tensor | Sequence["AnyImages"]
 """One image or many: a PIL image, a NumPy array (channels last), a tensor (channels first), or a list of these."""
@@ -20,7 +20,8 @@ def as_images(images: AnyImages, channels: int, image_size: int) -> Tensor:
     Args:
         images: One of
 
-            - a PIL image of any size and mode, which is cropped, resized and converted as training images are;
+            - a PIL image of any size, which is cropped, resized and converted as training images are; one of more than
+              8 bits holds floats in [0, 1];
             - an array (H, W), (H, W, C) or (N, H, W, C), uint8 or float with values in [0, 1];
             - a tensor (C, H, W) or (N, C, H, W), uint8 or float with values in [0, 1];
             - a list or tuple of any of these.
@@ -31,7 +32,8 @@ def as_images(images: AnyImages, channels: int, image_size: int) -> Tensor:
         Images (N, C, image_size, image_size), float32 in [0, 1], on a tensor's own device or else on the CPU.
 
     Raises:
-        ValueError: If an array or tensor has another shape or type, or values outside [0, 1].
+        ValueError: If an array or tensor has another shape or type, or values outside [0, 1], or if an image holds
+            whole numbers of more than 8 bits, whose scale only a set tells.
         TypeError: If `images` is something else.
     """
     if isinstance(images, list | tuple):

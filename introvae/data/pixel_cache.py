@@ -2,7 +2,7 @@
 
 $XDG_CACHE_HOME/introvae/NAME-SIZEpx-DIGEST/    one folder for each root, size, channels and crop; may be removed
     pixels.u8     uint8 (N, C, S, S), a row for each image file; zeros for unusable ones
-    index.json    fingerprint of the image files, channels, unusable images; written last
+    index.json    fingerprint of the image files, channels, white, unusable images, files of several; written last
     NAME.npz      what was computed of the pixels, with a key of what it depends on
 """
 
@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ import PIL
 import torch
 from torch import Tensor
 
-from introvae.data.decode import Format, Unusable, all_gray, decode
+from introvae.data.decode import Format, Unusable, decode
+from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
 from introvae.files import cache_root, write_atomically
 
 PIXELS, PART, INDEX, LOCK = "pixels.u8", "pixels.u8.part", "index.json", ".lock"
-DECODER = f"1, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
+DECODER = f"2, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
-NAMED = 5  # unusable images that are named; the rest is counted
+NAMED = 10  # unusable images that are named; the rest is counted
 COMFORTABLE = 0.25  # share of the memory; smaller sets are read into it
 COPIED = 1024  # images per copy to a device
 
@@ -95,11 +96,13 @@ class Decoded:
 
     Attributes:
         images: The usable images; `rows` are their indices among the paths.
+        white: White of the whole numbers of more than 8 bits among them; 0 if there are none.
         cache: The folder that holds them.
         fingerprint: Hash of the image files' names, sizes and times.
     """
 
     images: ImageRows
+    white: int
     cache: Path
     fingerprint: str
 
@@ -107,12 +110,14 @@ class Decoded:
 def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     """Open the usable images among `paths`, decoding them into the cache if they are not there.
 
-    Unusable images are named on stderr. If another process is decoding the same images, this one waits.
+    Unusable images are named on stderr, and files of which only the first image is used are counted there. If another
+    process is decoding the same images, this one waits.
 
     Args:
         root: Folder that contains all paths.
         paths: Image files.
-        form: Format of the images; channels 0 stands for 1 if all images are gray and for 3 otherwise.
+        form: Format of the images; channels 0 stands for 1 if all images are gray and for 3 otherwise, and white 0 for
+            that of the bits that the images use.
 
     Raises:
         UserError: If more than 1% are unusable, or the cache cannot be written.
@@ -123,11 +128,11 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
         index = _read_index(folder, fingerprint)
         if index is None:
             index = _build(folder, paths, form, fingerprint)
-        _report_unusable([reason for _, reason in index["unusable"]], len(paths))
+        _report(index, len(paths))
         shape = (len(paths), index["channels"], form.image_size, form.image_size)
         pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
     usable = np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]])
-    return Decoded(ImageRows(pixels, usable), folder, fingerprint)
+    return Decoded(ImageRows(pixels, usable), index["white"], folder, fingerprint)
 
 
 def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -208,8 +213,9 @@ def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) 
     part = folder / PART
     for old in (folder / INDEX, folder / PIXELS, part):
         old.unlink(missing_ok=True)
-    channels = form.channels or (1 if all_gray(paths) else 3)
-    form = Format(form.image_size, channels, form.crop)
+    headers = read_headers(paths)
+    white = (form.white or white_of(headers.deep)) if headers.deep else 0
+    form = replace(form, channels=form.channels or (1 if headers.gray else 3), white=white)
     size = len(paths) * math.prod(form.shape)
     _check_space(folder, len(paths), form, size)
     try:
@@ -218,7 +224,8 @@ def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) 
             unusable: list[Unusable] = decode(paths, part, form)
             os.fsync(file.fileno())
         part.replace(folder / PIXELS)
-        index = {"fingerprint": fingerprint, "size": size, "channels": channels, "unusable": unusable}
+        index = {"fingerprint": fingerprint, "size": size, "channels": form.channels, "white": white}
+        index |= {"unusable": unusable, "stacks": headers.stacks}
         write_atomically(folder / INDEX, json.dumps(index).encode())
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -242,13 +249,17 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
     )
 
 
-def _report_unusable(reasons: Sequence[str], total: int) -> None:
+def _report(index: dict[str, Any], total: int) -> None:
+    reasons = [reason for _, reason in index["unusable"]]
+    named = reasons[:NAMED]
+    if len(reasons) > NAMED:
+        named.append(f"{len(reasons) - NAMED} more")
     if len(reasons) > MOST_BROKEN * total:
         raise UserError(
-            f"{len(reasons)} of {total} images are unusable, more than {MOST_BROKEN:.0%} "
-            f"(first: {reasons[0]}); remove them or choose a smaller --image-size"
+            f"{len(reasons)} of {total} images are unusable, more than {MOST_BROKEN:.0%}: {'; '.join(named)}; "
+            f"remove or convert them, or choose a smaller --image-size"
         )
-    for line in reasons[:NAMED]:
+    for line in named:
         print(f"skipped: {line}", file=sys.stderr)
-    if len(reasons) > NAMED:
-        print(f"skipped: {len(reasons) - NAMED} more", file=sys.stderr)
+    if count := index["stacks"]:
+        print(f"of {count} {'file' if count == 1 else 'files'} with several images the first is used", file=sys.stderr)

@@ -73,7 +73,6 @@ def rotated() -> Image.Image:
 PICTURES: dict[str, Image.Image] = {
     **{mode: Image.fromarray(rng.integers(0, 256, (40, 31, 3), np.uint8)).convert(mode)
        for mode in ("1", "L", "LA", "P", "RGB", "RGBA")},
-    "16 bits": Image.fromarray(rng.integers(0, 2**16, (33, 40), np.uint16)),
     "rotated": rotated(),
 }  # fmt: skip
 
@@ -125,6 +124,7 @@ NAN[0, 0, 3, 4] = torch.nan
         (torch.zeros(1, 16, 16, dtype=torch.int64), 1, f"values are int64; {KINDS}"),
         (np.zeros((16, 16), bool), 1, f"values are bool; {KINDS}"),
         (np.zeros((16, 16), np.uint16), 1, f"values are uint16; {KINDS}"),
+        (Image.new("I;16", (16, 16)), 1, "has mode I;16, whose white is not known; give floats in [0, 1]"),
         ([], 1, "an empty list holds no images"),
         ((), 1, "an empty tuple holds no images"),
     ],

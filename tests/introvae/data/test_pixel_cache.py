@@ -104,7 +104,7 @@ def test_unusable_images_are_named_on_every_run(tmp_path: Path, capsys: pytest.C
     runs = []
     for _ in range(2):
         runs.append(load_images(str(tmp_path), 16))
-        assert capsys.readouterr().err == f"skipped: {tmp_path / '077.png'} is not an image\n"
+        assert capsys.readouterr().err == f"skipped: {tmp_path / '077.png'} is no image that Pillow can read\n"
     assert same(*runs) and len(runs[0].train) + len(runs[0].validation) + len(runs[0].test) == 149
     assert min(image.max() for image in runs[0].train[:]) > 0  # the row of zeros is not among them
     for index in range(3):

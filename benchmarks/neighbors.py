@@ -1,0 +1,191 @@
+"""A setting that a study found against its neighbors, on the same images, network, number of steps and test images.
+
+    pip install --no-deps face_recognition_models==0.3.0 facenet-pytorch==2.6.0
+    python benchmarks/neighbors.py RUN --out FOLDER --csv docs/neighbors.csv     # trains for hours; resumes
+    python benchmarks/neighbors.py --csv docs/neighbors.csv                      # the table again, without training
+
+RUN is the study's best run, whose settings all of these share but for what the name says:
+
+- `found`: the run's own alpha and beta, and its m over the KL that the warm-up measures
+- `authors`: alpha, the decoder's alpha, beta, m and hinge of the authors' script for 256 px (preset official-256-a),
+  beta scaled by the numbers in an image and m by the KL
+- `soft`: Soft-IntroVAE with the weights that its README recommends at 32 px (preset soft-cifar10), without warm-up
+- `vae`: a VAE of the beta of RUN
+
+Each is trained with seeds that the study has not seen. On test images it is measured by features that the score does
+not use, of the networks of `benchmarks/judges.py`: KID (less is better) and coverage of samples, and retrieval of
+inputs by their reconstructions; the squared error is summed over a reconstruction's pixels and halved. Reconstructions
+and samples of the first seed are drawn to FOLDER/neighbors.png.
+"""
+
+import os
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use more cores
+
+import numpy as np
+import pandas as pd
+import torch
+from judges import NETWORKS, detection, features, judge, recognition
+from published import settings as published
+from snapshots import save_snapshot
+from torch import Tensor
+
+from analysis.measures.score import score_images
+from analysis.measures.spectrum import eigenvalues, predicted_kl, vae_kl
+from analysis.outputs import outputs_of, scored_images
+from analysis.report.runs import read_runs
+from analysis.report.sheets import Row, write_rows
+from introvae.config import NUMBERS_AT_256, TrainConfig
+from introvae.data.image_set import ImageSet, load_images, to_float
+from introvae.presets import load_preset
+from introvae.runs.folder import read_metrics
+from introvae.runs.pictures import to_pixels
+from introvae.runs.record import PARTS
+from introvae.training.device import tune_process
+from introvae.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+METHODS = ("found", "authors", "soft", "vae")
+SEEDS = (1, 2, 3)  # a study's own begins with 0
+SHOWN = 12  # images of each kind
+MEASURES = ("kid", "coverage", "retrieval")
+COLUMNS = [f"{network}_{measure}" for network in NETWORKS for measure in MEASURES]
+
+
+def setting(method: str, run: TrainConfig, ratio: float, images: ImageSet) -> tuple[TrainConfig, float]:
+    """Return the settings of a method but for m, and m over a VAE's KL."""
+    if method == "found":
+        return run, ratio
+    if method == "vae":
+        return replace(run, alpha=0.0), ratio
+    if method == "soft":
+        theirs = TrainConfig.from_dict(load_preset("soft-cifar10"))
+        names = ("objective", "alpha", "beta", "beta_neg", "gamma_r")
+        return replace(run, warmup_steps=0, **{name: getattr(theirs, name) for name in names}), ratio
+    theirs = published()["official-256-a"]
+    scale = NUMBERS_AT_256 / images.train.shape[1:].numel()
+    values = {name: getattr(theirs, name) for name in ("alpha", "alpha_decoder", "hinge")}
+    assert isinstance(theirs.beta, float)
+    found = replace(run, beta=theirs.beta * scale, warmup_beta=None, **values)
+    at_256 = predicted_kl(eigenvalues(images.train) * scale, theirs.beta, theirs.latent)
+    return found, theirs.m / at_256
+
+
+def train(run: TrainConfig, ratio: float, out: Path, job: tuple[int, str]) -> None:
+    """Train a method with a seed, and write its outputs on test images."""
+    seed, method = job
+    path, folder = outputs_path(out, method, seed), out / f"{method}-seed{seed}"
+    if path.exists():
+        return
+    tune_process(CPU)
+    torch.set_num_threads(1)
+    images = load_images(**run.images)
+    config, ratio = setting(method, run, ratio, images)
+    config = replace(config, seed=seed)
+    start = None
+    if config.warmup_steps:
+        start = out / f"{method}-seed{seed}-warmup"
+        beta = config.beta if config.warmup_beta is None else config.warmup_beta
+        assert isinstance(beta, float)
+        warmup = replace(config, alpha=0.0, beta=beta, warmup_beta=beta, steps=config.warmup_steps)
+        Trainer(warmup, images, start, CPU).run()
+        config = replace(config, m=ratio * vae_kl(config, eigenvalues(images.train), read_metrics(start)))
+    trainer = Trainer(config, images, folder, CPU, start)
+    trainer.run()
+    save_snapshot(path, outputs_of(trainer.evaluated, scored_images(images, on="test"), "test"))
+    print(f"{method}, seed {seed}: m {config.m:.4g}", flush=True)
+
+
+def outputs_path(out: Path, method: str, seed: int) -> Path:
+    return out / f"{method}-seed{seed}.npz"
+
+
+def read_outputs(path: Path) -> tuple[Tensor, Tensor]:
+    with np.load(path) as arrays:
+        return torch.from_numpy(arrays["reconstructions"]), torch.from_numpy(arrays["samples"])
+
+
+def measured(run: TrainConfig, out: Path) -> pd.DataFrame:
+    """Measure all outputs."""
+    real = (scored_images(load_images(**run.images), on="test") * 255).round().byte()
+    networks = dict(zip(NETWORKS, (recognition(), detection()), strict=True))
+    known = {name: features(embed, real) for name, embed in networks.items()}
+    rows = []
+    for method, seed in product(METHODS, SEEDS):
+        made = read_outputs(outputs_path(out, method, seed))
+        pixels = [to_float(x) for x in (real, *made)]
+        error = (pixels[0] - pixels[1]).square().sum((1, 2, 3)).mean().item() / 2
+        scores = score_images(*pixels)
+        row = {"method": method, "seed": seed, "squared_error": error}
+        row |= {name: getattr(scores, name) for name in ("score", *PARTS)}
+        for name, embed in networks.items():
+            found = judge(known[name], *(features(embed, x) for x in made))
+            row |= {f"{name}_{measure}": found[f"_{measure}"] for measure in MEASURES}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def draw(run: TrainConfig, out: Path) -> None:
+    """Draw the first seed's pictures of every method, below real ones."""
+    real = scored_images(load_images(**run.images), on="test")
+    rows = torch.linspace(0, len(real) - 1, SHOWN).long()
+
+    def block(images: Tensor) -> np.ndarray:
+        pixels = to_pixels(images[None])
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2)
+
+    others = rows[:-1] + (rows[1] // 2)
+    sheet = [Row("test images", [block(real[rows]), block(real[others])])]
+    for method in METHODS:
+        reconstructions, samples = map(to_float, read_outputs(outputs_path(out, method, SEEDS[0])))
+        sheet.append(Row(method, [block(reconstructions[rows]), block(samples[:SHOWN])]))
+    write_rows(out / "neighbors.png", ["reconstructions", "samples"], sheet)
+
+
+def table(runs: pd.DataFrame) -> str:
+    """Format mean and standard deviation over seeds of each method."""
+    shown = ["score", *COLUMNS, "squared_error"]
+    lines = [
+        "| method | " + " | ".join(name.replace("_", " ") for name in shown) + " |",
+        "|---" * (1 + len(shown)) + "|",
+    ]
+    for method in METHODS:
+        of = runs[runs.method == method]
+        cells = [f"{of[name].mean():.3g} ± {of[name].std():.2g}" for name in shown]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", help="run folder of a study's best setting")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=METHODS, help="train these alone, and no table"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
+    args = parser.parse_args()
+    if args.run:
+        if not args.out:
+            parser.error("RUN needs --out")
+        (found,) = read_runs(args.run)
+        assert found.config and found.margin_ratio, f"{args.run} has no setting, or its warm-up has not measured a KL"
+        with ProcessPoolExecutor(args.workers) as pool:
+            jobs = product(SEEDS, args.methods)
+            list(pool.map(partial(train, found.config, found.margin_ratio, args.out), jobs))
+        if set(args.methods) != set(METHODS):
+            return
+        measured(found.config, args.out).to_csv(args.csv, index=False, float_format="%.5g")
+        draw(found.config, args.out)
+    print(table(pd.read_csv(args.csv)))
+
+
+if __name__ == "__main__":
+    main()

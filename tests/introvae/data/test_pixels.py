@@ -1,0 +1,156 @@
+"""Every mode of image comes to the pixels that a person sees, or is refused with its reason."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import save_image
+from PIL import Image
+
+from introvae.data.image_set import load_images
+from introvae.data.pixels import fit
+from introvae.errors import UserError
+
+SIDE = 16
+RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)  # 0 to 255
+
+
+def read(path: Path, channels: int = 1, white: int = 0) -> np.ndarray:
+    with Image.open(path) as image:
+        return fit(image, SIDE, channels, white=white)
+
+
+def noise(index: int) -> np.ndarray:
+    """Values in [0, 1] that no other index has; those of images of one index are near duplicates."""
+    return np.random.default_rng(index).random((SIDE, SIDE))
+
+
+def of_folder(root: Path, channels: int = 0) -> np.ndarray:
+    """The pixels of all images of a folder, in the order of their brightness."""
+    images = load_images(root, SIDE, channels)
+    parts = [part[:].numpy() for part in (images.train, images.validation, images.test)]
+    return np.array(sorted(np.concatenate(parts).astype(int), key=lambda image: image.mean()))
+
+
+@pytest.mark.parametrize(("white", "dtype"), [(255, np.uint16), (4095, np.uint16), (65535, np.uint16), (4095, ">u2")])
+def test_whole_numbers_are_scaled_by_the_bits_that_the_set_uses(tmp_path: Path, white: int, dtype: str) -> None:
+    parts = 0.2, 0.6, 0.99
+    for index, part in enumerate(parts):
+        values = np.round(noise(index) * part * white).astype(dtype)
+        Image.fromarray(values).save(tmp_path / f"{index}.tif")
+    found = of_folder(tmp_path)
+    assert found.shape == (3, 1, SIDE, SIDE)
+    for index, part in enumerate(parts):
+        assert np.abs(found[index, 0] - noise(index) * part * 255).max() <= 1
+
+
+def test_whole_numbers_of_32_bits_do_not_wrap(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.fromarray((noise(index) * (index + 1) * 80_000).astype(np.int32)).save(tmp_path / f"{index}.tif")
+    brightest = of_folder(tmp_path)[-1, 0]
+    assert np.abs(brightest - noise(2) * 240_000 / (2**18 - 1) * 255).max() <= 0.51
+    Image.fromarray(RAMP.astype(np.int32) - 1).save(tmp_path / "0.tif")
+    with pytest.raises(UserError, match=r"0.tif holds values from -1 to 254; whole numbers are 0 or more"):
+        of_folder(tmp_path)
+
+
+def test_one_white_for_images_of_several_folders(tmp_path: Path) -> None:
+    for name, white in (("train", 4000), ("validation", 1000), ("test", 250)):
+        for index in range(3):
+            save_image(tmp_path / name / f"noise{index}.png", (SIDE, SIDE), "L", index)
+            (tmp_path / name / "deep").mkdir(exist_ok=True)
+            Image.fromarray(np.full((SIDE, SIDE), white, np.uint16)).save(tmp_path / name / "deep" / f"{index}.tif")
+    images = load_images(tmp_path / "train", SIDE, validation=tmp_path / "validation", test=tmp_path / "test")
+    for part, white in ((images.train, 4000), (images.validation, 1000), (images.test, 250)):
+        flat = [image.unique().tolist() for image in part[:] if len(image.unique()) == 1]
+        assert flat == [[round(white / 4095 * 255)]] * 3
+
+
+def test_floats_are_in_0_to_1_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray((RAMP / 255).astype(np.float32)).save(path)
+    assert np.array_equal(read(path)[0], RAMP)
+    for values, found in ((RAMP, "0 to 255"), (RAMP / 127.5 - 1, "-1 to 1"), (RAMP * np.nan, "nan to nan")):
+        Image.fromarray(values.astype(np.float32)).save(path)
+        with pytest.raises(ValueError, match=f"holds values from {found}; floats are in"):
+            read(path)
+
+
+def test_colors_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow cuts them to their upper 8 bits, which makes 12 bits in 16 nearly black."""
+    png = bytes.fromhex("89504e470d0a1a0a") + b"".join(_chunks())
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(png)
+    with pytest.raises(UserError, match=r"0.png has 16 bits for each of its 3 channels; convert it to 8 bits; .*1.png"):
+        load_images(tmp_path, SIDE)
+
+
+def _chunks() -> list[bytes]:
+    row = b"\0" + np.full((SIDE, 3), 4095, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(row * SIDE)), (b"IEND", b""))
+    return [struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in parts]
+
+
+def half_hidden(mode: str) -> Image.Image:
+    """Noise that is transparent on its right half."""
+    noise = np.random.default_rng(0).integers(0, 200, (SIDE, SIDE, len(mode)), np.uint8)
+    noise[..., -1] = np.where(np.arange(SIDE) < SIDE // 2, 255, 0)
+    return Image.fromarray(noise, mode)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "RGB with a transparent color"])
+def test_what_is_transparent_lies_on_white(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.png"
+    if kind in ("RGBA", "LA"):
+        image = half_hidden(kind)
+        image.save(path)
+    elif kind == "palette":
+        image = half_hidden("RGBA")
+        image.quantize(64).save(path)
+    else:
+        pixels = np.asarray(half_hidden("RGBA"))[..., :3].copy()
+        pixels[:, SIDE // 2 :] = 1, 2, 3
+        image = Image.fromarray(pixels)
+        image.save(path, transparency=(1, 2, 3))
+    found = read(path, 3).transpose(1, 2, 0).astype(int)
+    assert (found[:, SIDE // 2 :] == 255).all()
+    tolerance = 80 if kind == "palette" else 0  # of its 64 colors
+    assert np.abs(found - np.asarray(image.convert("RGB")).astype(int))[:, : SIDE // 2].max() <= tolerance
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright_though_their_exif_is_odd(tmp_path: Path, orientation: int) -> None:
+    corner = np.zeros((SIDE, SIDE), np.uint8)
+    corner[: SIDE // 2, : SIDE // 4] = 200
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack("<HHI4s", 0x011A, 2, 4, b"odd")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)  # a resolution that is a text
+    Image.fromarray(corner).save(tmp_path / "a.png", exif=exif)
+    expected = {
+        1: corner, 2: corner[:, ::-1], 3: corner[::-1, ::-1], 4: corner[::-1], 5: corner.T, 6: np.rot90(corner, -1),
+        7: corner[::-1, ::-1].T, 8: np.rot90(corner),
+    }  # fmt: skip
+    assert np.array_equal(read(tmp_path / "a.png")[0], expected[orientation])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV"])
+def test_other_modes_show_their_colors(tmp_path: Path, mode: str) -> None:
+    gray = Image.fromarray(np.where(RAMP < 128, 0, 255).astype(np.uint8))
+    image = gray.convert("RGB").convert(mode)
+    if mode in ("HSV",):
+        found = fit(image, SIDE, 3)
+    else:
+        image.save(tmp_path / "a.tif")
+        found = read(tmp_path / "a.tif", 3)
+    assert np.abs(found.astype(int) - np.asarray(gray)).max() <= 2
+
+
+def test_an_animation_s_first_image_is_used_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(4):
+        save_image(tmp_path / f"{index}.png", (SIDE, SIDE), "L", index)
+    frames = [Image.fromarray((RAMP * part).astype(np.uint8)) for part in (1.0, 0.5, 0.2)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert any(np.abs(image[0] - RAMP).max() <= 1 for image in of_folder(tmp_path, 1).astype(int))
+    assert "of 1 file with several images the first is used" in capsys.readouterr().err
