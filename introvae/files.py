@@ -1,13 +1,18 @@
 """Files and folders: atomic writes, locks, and the cache folder."""
 
+import errno
 import fcntl
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from introvae.errors import InUseError, UserError
+
+LOCK = ".lock"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -17,13 +22,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_part(path: Path, content: bytes | memoryview) -> Path:
-    """Write the content to disk under a temporary name beside `path`, and return it ready to be renamed.
+    """Write the content to disk under a new name beside `path`, and return it ready to be renamed.
 
     An OSError names `path`, and leaves nothing behind.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("wb") as file:
+        with create(part) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +37,17 @@ def write_part(path: Path, content: bytes | memoryview) -> Path:
             part.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
     return part
+
+
+def create(path: Path) -> BinaryIO:
+    """Create a file that is not there; unlike `open`, this follows no link that somebody has put in its place."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what was being written into a folder, or into its pictures, when its process was killed."""
+    for part in (*folder.glob(".*.part"), *folder.glob("images/.*.part")):
+        part.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -53,20 +69,29 @@ def lock(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
+        file = open_lock(folder / LOCK)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read() or "another process"
+            holder = file.read().decode(errors="replace") or "another process"
             raise InUseError(f"{folder} is in use by {holder}; wait for it or choose another --out") from error
+        remove_parts(folder)
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         file.flush()
         yield
+
+
+def open_lock(path: Path) -> BinaryIO:
+    """Open a file to lock, and create it if it is missing; a link in its place is an OSError."""
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+    except OSError as error:
+        strerror = f"{path.name} is a link; remove it" if error.errno == errno.ELOOP else error.strerror
+        raise OSError(error.errno, strerror, str(path)) from error
 
 
 def cache_root() -> Path:

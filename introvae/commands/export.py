@@ -1,6 +1,8 @@
 """introvae-export: copies of runs without what only their training needs."""
 
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from introvae.commands.options import Parser, run_command
@@ -41,32 +43,50 @@ def export(runs: list[Path], out: Path, best: bool = False) -> None:
     from introvae.runs.record import best_run
 
     sources = [best_run(run) if best else run for run in runs]
+    taken: set[Path] = set()
     for source in sources:
         read_config(source)
-        if (out / source.resolve().name).exists():
-            raise UserError(f"{out / source.resolve().name} exists; remove it or choose another --out")
+        target = out / source.resolve().name
+        if target.exists() or target in taken:
+            why = "exists" if target.exists() else "would be written twice"
+            raise UserError(f"{target} {why}; remove it or choose another --out")
+        if target.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{out} lies in the run {source}; choose another --out")
+        if links := [path for path in _kept(source) if path.is_symlink()]:
+            raise UserError(f"{links[0]} is a link, and only files are copied; put the file in its place")
+        taken.add(target)
     for source in sources:
         copied = _copy(source, out)
         size = sum(path.stat().st_size for path in copied.rglob("*") if path.is_file())
         print(f"{copied}: {size / 2**20:.1f} MB")
 
 
+def _kept(source: Path) -> Iterator[Path]:
+    """Find the files and folders that are copied."""
+    for name in KEPT:
+        if (source / name).exists() or (source / name).is_symlink():
+            yield source / name
+            yield from (source / name).rglob("*")
+
+
 def _copy(source: Path, out: Path) -> Path:
-    """Copy a run under a temporary name, and rename it last: it is complete or not there at all."""
+    """Copy a run under a new name, and rename it last: it is complete or not there at all."""
     from introvae.runs.folder import load_checkpoint, save_checkpoint
 
     target = out / source.resolve().name
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
     part.mkdir(parents=True)
-    for name in KEPT:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, part / name)
-        elif (source / name).exists():
-            shutil.copy2(source / name, part / name)
-    if state := load_checkpoint(source):
-        save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
-    return part.rename(target)
+    try:
+        for name in KEPT:
+            if (source / name).is_dir():
+                shutil.copytree(source / name, part / name, ignore=shutil.ignore_patterns(".*"))
+            elif (source / name).exists():
+                shutil.copy2(source / name, part / name)
+        if state := load_checkpoint(source):
+            save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
+        return part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from torch import Tensor
 from introvae.data.decode import Format, Unusable, decode
 from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
-from introvae.files import cache_root, write_atomically
+from introvae.files import LOCK, cache_root, create, open_lock, write_atomically
 
-PIXELS, PART, INDEX, LOCK = "pixels.u8", "pixels.u8.part", "index.json", ".lock"
+PIXELS, PART, INDEX = "pixels.u8", "pixels.u8.part", "index.json"
 DECODER = f"2, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
 NAMED = 10  # unusable images that are named; the rest is counted
@@ -174,7 +174,7 @@ def _locked(folder: Path, purpose: str) -> Iterator[None]:
     """Lock the folder for this process; the lock ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("w")
+        file = open_lock(folder / LOCK)
     except OSError as error:
         raise _unwritable(folder, error) from error
     with file:
@@ -219,7 +219,7 @@ def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) 
     size = len(paths) * math.prod(form.shape)
     _check_space(folder, len(paths), form, size)
     try:
-        with part.open("wb") as file:
+        with create(part) as file:
             file.truncate(size)
             unusable: list[Unusable] = decode(paths, part, form)
             os.fsync(file.fileno())

@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from introvae.errors import StoppedError
-from introvae.files import write_atomically
+from introvae.files import remove_parts, write_atomically
 
 ATTEMPT, STOP = ".attempt", "stop"
 
@@ -28,6 +28,7 @@ class Fence:
         folder.mkdir(parents=True, exist_ok=True)
         fence = cls(folder, secrets.token_hex(8))
         write_atomically(fence.path, fence.attempt.encode())
+        remove_parts(folder)
         return fence
 
     def stop(self) -> None:

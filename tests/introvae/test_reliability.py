@@ -18,6 +18,7 @@ from helpers import CPU, ROOT, equal_states, script, tiny_config, tiny_flags
 from permissions import bound_by_permissions
 
 from analysis.train import main
+from introvae import files
 from introvae.data.image_set import ImageSet
 from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT, PREVIOUS, read_metrics
@@ -237,10 +238,15 @@ def test_a_write_that_fails_leaves_all_as_it_was(
 
 
 @pytest.mark.parametrize("name", [CHECKPOINT, *(pytest.param(name, marks=SLOW) for name in OTHERS)])
-def test_no_space_left_on_the_device(name: str, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_space_left_on_the_device(
+    name: str, cut: Path, whole: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Writing to /dev/full gives the error of a full disk."""
-    (cut / f"{name}.part").symlink_to("/dev/full")
-    error = refused(cut, capsys)
+    create = files.create
+    with monkeypatch.context() as patch:
+        full = Path("/dev/full")
+        patch.setattr(files, "create", lambda path: full.open("wb") if name in path.name else create(path))
+        error = refused(cut, capsys)
     assert error.endswith(f"{cut / name}: No space left on device; free some space, then rerun the same command")
     assert main([*FLAGS, "--out", str(cut)]) == 0
     assert_same_run(whole, cut)

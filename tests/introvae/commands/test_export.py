@@ -70,7 +70,6 @@ def test_training_starts_over_from_a_copy_s_weights(run: Path, capsys: Captured)
 def test_a_run_without_a_checkpoint_is_copied_without_weights(run: Path) -> None:
     (run / "checkpoint.pt").unlink()
     (run / "checkpoint.previous.pt").unlink(missing_ok=True)
-    Path("given/.trial-000.part").mkdir(parents=True)  # of one that was killed
     assert main([str(run), "--out", "given"]) == 0
     assert sorted(path.name for path in Path("given").iterdir()) == ["trial-000"]
     assert not (Path("given/trial-000") / "checkpoint.pt").exists()
@@ -78,10 +77,16 @@ def test_a_run_without_a_checkpoint_is_copied_without_weights(run: Path) -> None
 
 def test_what_cannot_be_copied_is_refused_before_anything_is_written(run: Path, capsys: Captured) -> None:
     shutil.copytree(run, "other/trial-000")
+    shutil.copytree(run, "linked/trial-000")
+    Path("secret").write_text("of somebody")
+    Path("linked/trial-000/images/step-000099.png").symlink_to(Path("secret").resolve())
     for flags, message in (
         ([str(run), "study", "--out", "given"], "cannot read study/params.toml"),
         (["nowhere", "--best", "--out", "given"], "nowhere holds no complete run"),
         ([str(run), "--out", "other"], "other/trial-000 exists; remove it or choose another --out"),
+        ([str(run), "other/trial-000", "--out", "given"], "given/trial-000 would be written twice"),
+        ([str(run), "--out", f"{run}/images"], f"{run}/images lies in the run {run}; choose another --out"),
+        (["linked/trial-000", "--out", "given"], "step-000099.png is a link, and only files are copied"),
     ):
         capsys.readouterr()
         assert exit_code(main, flags) == 2
