@@ -32,21 +32,29 @@ NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "fuse", "9p
 
 
 def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | None = None) -> optuna.Study:
-    """Open the study named as its folder, or create it with these plain settings.
+    """Open the study in a folder, whatever it was called when it began, or create it with these plain settings.
 
     Raises:
-        UserError: If the study has other settings, with the differences; if an earlier version made it; and if the
-            folder holds runs without their database, as in a repository.
+        UserError: If the study has other settings, with the differences; if an earlier version made it; if the folder
+            holds runs without their database, as in a repository; and if its database holds several studies.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / DATABASE
-    if not path.exists() and any(folder.glob(f"trial-*/{PARAMS}")):
-        raise UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
+    runs = any(folder.glob(f"trial-*/{PARAMS}"))
+    alone = UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
+    if runs and not path.exists():
+        raise alone
     folder.mkdir(parents=True, exist_ok=True)
     storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
-    optuna.create_study(storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True)
+    if len(names := optuna.get_all_study_names(storage)) > 1:
+        raise UserError(f"{path} holds several studies ({', '.join(names)}); --study NEW begins another one")
+    if runs and not names:
+        raise alone
+    if not names:
+        names = [folder.name]
+        optuna.create_study(storage=storage, study_name=names[0], direction="maximize")
     study = optuna.load_study(
-        study_name=folder.name, storage=OwnedStorage(storage, folder.name), sampler=sampler or NumberedSampler(0)
+        study_name=names[0], storage=OwnedStorage(storage, names[0]), sampler=sampler or NumberedSampler(0)
     )
     known = study.user_attrs.get("settings", settings)
     if known != settings:

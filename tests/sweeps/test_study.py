@@ -45,13 +45,26 @@ def test_a_study_continues_with_its_own_settings_only(tmp_path: Path) -> None:
         open_study(tmp_path / "s", {"steps": 20, "search.alpha": [0.1, 2.0]})
 
 
-def test_runs_that_are_kept_without_their_study_are_not_written_into(tmp_path: Path) -> None:
-    kept = tmp_path / "s" / "trial-000" / PARAMS
+def test_a_renamed_study_is_the_same_one(tmp_path: Path) -> None:
+    finished(open_study(tmp_path / "s", SETTINGS), {5: 0.3})
+    (tmp_path / "s").rename(tmp_path / "moved")
+    assert [trial.number for trial in open_study(tmp_path / "moved", dict(SETTINGS)).trials] == [0]
+    storage = f"sqlite:///{tmp_path / 'moved' / DATABASE}"
+    optuna.create_study(study_name="of somebody else", storage=storage)
+    with pytest.raises(UserError, match=r"study.db holds several studies \(s, of somebody else\); --study NEW begins"):
+        open_study(tmp_path / "moved", SETTINGS)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_runs_that_are_kept_without_their_study_are_not_written_into(tmp_path: Path, empty: bool) -> None:
+    kept, database = tmp_path / "s" / "trial-000" / PARAMS, tmp_path / "s" / DATABASE
     kept.parent.mkdir(parents=True)
     kept.touch()
+    if empty:
+        database.touch()
     with pytest.raises(UserError, match="s holds runs without the study that made them; --study NEW begins another"):
         open_study(tmp_path / "s", SETTINGS)
-    assert list((tmp_path / "s").iterdir()) == [kept.parent]
+    assert list((tmp_path / "s").glob("trial-*/*")) == [kept] and (tmp_path / "s" / DATABASE).exists() is empty
 
 
 def test_a_study_with_trials_that_only_an_earlier_version_leaves_is_refused(tmp_path: Path) -> None:
