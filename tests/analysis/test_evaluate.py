@@ -83,6 +83,7 @@ def test_a_pruned_trial_has_the_quick_measures_only(trained: Trainer, small_face
     assert not list((tmp_path / "pruned").glob("**/*.png"))
 
 
+@pytest.mark.slow
 def test_only_a_run_with_a_model_at_its_end_is_scored_on_test_images(
     trained: Trainer, small_faces: ImageSet, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_vae_whose_posterior_collapses_is_told_so(small_faces: ImageSet, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_posterior_far_below_that_of_the_data_has_collapsed(
     trained: Trainer, small_faces: ImageSet, spectrum: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

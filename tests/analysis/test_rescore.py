@@ -38,6 +38,7 @@ def study(trained: Trainer, forgiving: None, tmp_path: Path) -> Path:
     return tmp_path / "study"
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_this_version(
     study: Path, trained: Trainer, small_faces: ImageSet, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> 
     assert small == large and max(small.values()) <= 46
 
 
+@pytest.mark.slow
 def test_a_rung_is_scored_from_its_checkpoint_and_from_memory(tmp_path: Path) -> None:
     on_disk, in_memory = rung(tmp_path, 1)
     assert on_disk > 0 and in_memory > 0

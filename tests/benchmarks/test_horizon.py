@@ -7,6 +7,7 @@ import horizon
 import pytest
 
 
+@pytest.mark.slow
 def test_settings_are_trained_and_scored_at_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SETTINGS": 1, "STEPS": (25, 50), "KEPT": (50,)}.items():
         monkeypatch.setattr(horizon, name, value)

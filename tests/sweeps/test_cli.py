@@ -118,6 +118,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_same_command_resumes(
     assert ended(tmp_path) == ended(whole[0])
 
 
+@pytest.mark.slow
 def test_a_study_whose_budget_is_spent_has_ended(tmp_path: Path) -> None:
     for _ in range(2):
         result = sweep(tmp_path, [*SHORT, "--budget", "6"], 5)
@@ -143,6 +144,7 @@ def test_workers_fill_the_total_exactly(tmp_path: Path) -> None:
     assert sorted(ended(tmp_path)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_trial_trained_alone_is_the_same_bit_for_bit(whole: tuple[Path, str], tmp_path: Path) -> None:
     """The warm-up is trained again, and nothing else before it."""
     number = max(number for number, (_, _, state, _) in ended(whole[0]).items() if state == TrialState.COMPLETE)
@@ -187,6 +189,7 @@ def test_changed_settings_are_refused_with_the_difference(
     assert ended(out) == before
 
 
+@pytest.mark.slow
 def test_absolute_ranges_and_another_name(tmp_path: Path) -> None:
     ranges = ["--alpha", "0.1:0.2", "--beta", "10:20", "--m", "30:60", "--study", "mine"]
     result = sweep(tmp_path, [*SHORT, *ranges], 2)

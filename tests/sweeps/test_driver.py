@@ -264,6 +264,7 @@ def test_a_trial_whose_driver_died_between_asking_and_drawing_is_drawn_later(set
     assert trial.state == TrialState.COMPLETE and trial.params.keys() == {"alpha", "beta", "margin_ratio"}
 
 
+@pytest.mark.slow
 def test_a_driver_that_died_before_it_told_the_study_tells_it_later(
     setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +277,7 @@ def test_a_driver_that_died_before_it_told_the_study_tells_it_later(
     assert trial.state == TrialState.COMPLETE and list(trial.intermediate_values) == [310, 320, 330]
 
 
+@pytest.mark.slow
 def test_at_rungs_the_averaged_weights_are_scored_on_fewer_images(
     setup: Setup, small_faces: ImageSet, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_small_study_ends_with_a_complete_trial(trials: int, tmp_path: Path) -
     assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 1
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_decides_the_same_later(tmp_path: Path) -> None:
     whole = Counting()
     expected = ends(fill(tmp_path / "whole", 12, whole))
@@ -114,6 +115,7 @@ def test_a_budget_is_kept_and_the_best_trial_finished_within_it(budget: int, tmp
     assert budget < steps(larger) <= 2 * budget and ends(larger)[: len(study.trials)] == ends(study)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_keeps_its_budget(tmp_path: Path) -> None:
     whole = Counting()
     expected = ends(fill(tmp_path / "whole", 40, whole, budget=60))

@@ -71,6 +71,7 @@ def test_the_same_command_shows_what_has_ended(study: Path) -> None:
     assert times == [path.stat().st_mtime_ns for path in written]
 
 
+@pytest.mark.slow
 def test_default_widths_are_those_of_the_new_size(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(main, ["--from", str(study / "trial-000"), "--image-size", "32", "--out", "large"]) == 2
     assert "widths is (8, 8); allowed: 3 of them" in capsys.readouterr().err  # the study's own, which do not fit

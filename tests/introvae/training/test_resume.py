@@ -42,6 +42,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, b[name]) for name, value in a.items())
 
 
+@pytest.mark.slow
 def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -> None:
     assert exit_code(main, ["--from", str(finished), "--steps", "40", "--out", "longer"]) == 0
     assert exit_code(main, [*tiny_flags("steps"), "--steps", "40", "--out", "long"]) == 0

@@ -95,6 +95,7 @@ def test_a_trial_that_hangs_for_too_long_fails(tmp_path: Path) -> None:
     assert outcomes(study)[0] == "not done after 40 s" and max(study.trials[1].intermediate_values) == LENGTH["steps"]
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_begin_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engines.local._leave_with_parent", os.abort)
     with pytest.raises(StoppedError, match=r"workers die before they have a task \(SIGABRT\)"):

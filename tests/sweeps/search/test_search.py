@@ -43,6 +43,7 @@ def test_fixed_values_are_what_every_trial_has(tmp_path: Path) -> None:
     assert fixed_m["m"] == [30, 30] and "margin_ratio" not in fixed_m
 
 
+@pytest.mark.slow
 def test_a_searched_setting_that_changes_the_warm_up_has_one_of_its_own(tmp_path: Path) -> None:
     """The trial's run can be reproduced from scratch."""
     searched = study_config(tmp_path, trials=2, sampler="sobol", search={"lr": (1e-3, 1e-2), "latent": (4, 16)})
