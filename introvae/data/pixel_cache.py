@@ -110,7 +110,8 @@ class Decoded:
 def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     """Open the usable images among `paths`, decoding them into the cache if they are not there.
 
-    Unusable images are named on stderr, and files of which only the first image is used are counted there. If another
+    Images that were decoded when neither channels nor white were asked for are taken if theirs are the same. Unusable
+    images are named on stderr, and files of which only the first image is used are counted there. If another
     process is decoding the same images, this one waits.
 
     Args:
@@ -122,17 +123,22 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     Raises:
         UserError: If more than 1% are unusable, or the cache cannot be written.
     """
+    fingerprint = _fingerprint(root, paths)
+    open_form = replace(form, channels=0, white=0)
+    folder = _cache_folder(root.resolve(), open_form)
+    if form != open_form and folder.exists():
+        with _locked(folder, f"decoding {root}"):
+            index = _read_index(folder, fingerprint)
+            if (
+                index
+                and index["channels"] == (form.channels or index["channels"])
+                and form.white in (0, index["white"])
+            ):
+                return _open(folder, paths, form, index)
     folder = _cache_folder(root.resolve(), form)
     with _locked(folder, f"decoding {root}"):
-        fingerprint = _fingerprint(root, paths)
-        index = _read_index(folder, fingerprint)
-        if index is None:
-            index = _build(folder, paths, form, fingerprint)
-        _report(index, len(paths))
-        shape = (len(paths), index["channels"], form.image_size, form.image_size)
-        pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
-    usable = np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]])
-    return Decoded(ImageRows(pixels, usable), index["white"], folder, fingerprint)
+        index = _read_index(folder, fingerprint) or _build(folder, paths, form, fingerprint)
+        return _open(folder, paths, form, index)
 
 
 def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -184,6 +190,15 @@ def _locked(folder: Path, purpose: str) -> Iterator[None]:
             print(f"waiting for another process that is {purpose} into {folder}", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _open(folder: Path, paths: Sequence[Path], form: Format, index: dict[str, Any]) -> Decoded:
+    """Open decoded images, and say which files could not be used."""
+    _report(index, len(paths))
+    shape = (len(paths), index["channels"], form.image_size, form.image_size)
+    pixels = np.memmap(folder / PIXELS, np.uint8, "r", shape=shape)
+    usable = np.delete(np.arange(len(paths)), [row for row, _ in index["unusable"]])
+    return Decoded(ImageRows(pixels, usable), index["white"], folder, index["fingerprint"])
 
 
 def _fingerprint(root: Path, paths: Sequence[Path]) -> str:

@@ -53,8 +53,10 @@ def test_images_are_decoded_once(photos: Path, decodings: list[int], monkeypatch
     monkeypatch.chdir(photos.parent)
     assert same(first, load_images(photos.name, 16))
     assert decodings == [12]
+    assert same(first, load_images(photos, 16, channels=first.channels))  # as the workers of a study ask for them
+    assert decodings == [12]
     load_images(str(photos), 20)
-    load_images(str(photos), 16, channels=1)
+    assert load_images(photos, 16, channels=4 - first.channels).channels != first.channels
     assert decodings == [12, 12, 12]
 
 
