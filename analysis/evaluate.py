@@ -11,7 +11,7 @@ from analysis.measures import spectrum as predictions
 from analysis.measures.all import expected_measures, quick_measures, thorough_measures
 from analysis.measures.collapse import collapse_reason, posterior_collapse
 from analysis.measures.score import score_images, weighted
-from analysis.outputs import HeldOut, Outputs, outputs_of, scored_images
+from analysis.outputs import MOST_AT_RUNGS, MOST_SCORED, HeldOut, Outputs, outputs_of, scored_images
 from analysis.report.latent_sheets import write_latent_sheets
 from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet, load_images
@@ -63,8 +63,9 @@ def finish(
 ) -> RunRecord:
     """Measure a run that has ended, draw its pictures, and write its scores.json.
 
-    A run that was pruned gets the quick measures and no further pictures, since most trials of a study are pruned. One
-    that has reached its end is scored on the test images besides; nothing is chosen by that.
+    A run that was pruned gets the quick measures, of as many images as it was compared by, and no further pictures,
+    since most trials of a study are pruned. One that has reached its end is scored on the test images besides; nothing
+    is chosen by that.
 
     Args:
         folder: The run folder.
@@ -92,7 +93,7 @@ def finish(
     if model is None:
         measures = expected_measures(config, spectrum, measured_kl) | measures
     else:
-        outputs, scores = _scored(model, images, "validation")
+        outputs, scores = _scored(model, images, "validation", MOST_AT_RUNGS if pruned else MOST_SCORED)
         measures = quick_measures(outputs, config, spectrum, measured_kl) | measures
         if state is RunState.COMPLETE and (collapse := _collapse(measures)):
             state, reason = RunState.COLLAPSED, f"{collapse} at step {config.steps}"
@@ -115,8 +116,8 @@ def finish(
     return record
 
 
-def _scored(model: IntroVAE, images: ImageSet, on: HeldOut) -> tuple[Outputs, Scores]:
-    outputs = outputs_of(model, scored_images(images, on=on), on)
+def _scored(model: IntroVAE, images: ImageSet, on: HeldOut, most: int = MOST_SCORED) -> tuple[Outputs, Scores]:
+    outputs = outputs_of(model, scored_images(images, most, on), on)
     return outputs, score_images(outputs.real, outputs.reconstructions, outputs.samples)
 
 

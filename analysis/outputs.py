@@ -11,6 +11,7 @@ from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 
 MOST_SCORED = 1000  # validation or test images, evenly spaced, and as many samples
+MOST_AT_RUNGS = 200  # validation images by which trials are compared before their end
 
 HeldOut = Literal["validation", "test"]
 """The images that a run is scored on: those that runs are compared by, or those of the figures to quote."""

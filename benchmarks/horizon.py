@@ -28,7 +28,7 @@ from snapshots import save_snapshot
 
 from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images
-from analysis.outputs import Outputs, outputs_of, scored_images
+from analysis.outputs import MOST_AT_RUNGS, Outputs, outputs_of, scored_images
 from introvae.config import TrainConfig
 from introvae.data.image_set import ImageSet
 from introvae.errors import DivergedError
@@ -38,7 +38,6 @@ from sweeps.config import StudyConfig
 from sweeps.plan import Setup, plan_trial, plan_warmup
 from sweeps.run import prepare
 from sweeps.search.scales import value_at
-from sweeps.tasks.task import MOST_AT_RUNGS
 
 CPU = torch.device("cpu")
 SETTINGS, SEEDS = 32, 3

@@ -10,7 +10,7 @@ import torch
 from analysis.evaluate import finish
 from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images, weighted
-from analysis.outputs import outputs_of, scored_images
+from analysis.outputs import MOST_AT_RUNGS, outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_out_of_memory
 from introvae.runs.record import RUNGS, RunRecord, RunState
@@ -20,8 +20,6 @@ from sweeps.plan import Plan, Setup
 from sweeps.search.rules import Rules, Stopped
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.ranks import train_together
-
-MOST_AT_RUNGS = 200  # validation images by which trials are compared; results are of all that are scored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,16 @@ def test_a_pruned_trial_has_the_quick_measures_only(trained: Trainer, small_face
     assert not list((tmp_path / "pruned").glob("**/*.png"))
 
 
+def test_a_pruned_trial_is_scored_on_the_images_that_it_was_compared_by(
+    trained: Trainer, small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.evaluate.MOST_AT_RUNGS", 20)
+    record = measured(trained.evaluated, small_faces, trained.config, tmp_path, state=RunState.PRUNED)
+    outputs = outputs_of(trained.evaluated, scored_images(small_faces, 20))
+    expected = score_images(outputs.real, outputs.reconstructions, outputs.samples)
+    assert record.measures["scored_images"] == 20 and record.scores == expected
+
+
 @pytest.mark.slow
 def test_only_a_run_with_a_model_at_its_end_is_scored_on_test_images(
     trained: Trainer, small_faces: ImageSet, tmp_path: Path
