@@ -1,6 +1,7 @@
 """Snapshots of real runs, good and failed, early and late: what scores and judges are held against each other on.
 
     python benchmarks/snapshots.py OUT [--data orl-faces] [--image-size 32] [--device auto] [--workers 1]
+    python benchmarks/snapshots.py OUT --runs STUDY     # of runs that are trained, and have kept their checkpoints
 
 Each of SETTINGS is trained from one shared warm-up, and its moving average is asked for reconstructions and samples at
 several steps: OUT/SETTING-STEP.npz holds them as uint8. `benchmarks/judges.py` compares them. Workers are processes on
@@ -22,8 +23,9 @@ from analysis.outputs import Outputs, outputs_of, scored_images
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError
-from introvae.runs.folder import read_metrics
+from introvae.runs.folder import CHECKPOINT, PARAMS, read_config, read_metrics
 from introvae.training.device import find_device, tune_process
+from introvae.training.state import load_run
 from introvae.training.trainer import Trainer
 
 WARMUP = 1500  # steps
@@ -114,6 +116,17 @@ def save_snapshot(path: Path, shown: Outputs) -> None:
     np.savez_compressed(path, reconstructions=reconstructions, samples=samples)
 
 
+def take(runs: Path, out: Path, most: int) -> None:
+    """Write a snapshot of each run below a folder that has a checkpoint."""
+    for params in sorted(runs.rglob(PARAMS)):
+        folder = params.parent
+        if not (folder / CHECKPOINT).exists():
+            continue
+        config, step = read_config(folder), int(read_metrics(folder)[-1]["step"])
+        real = scored_images(load_images(**config.images), most)
+        save_snapshot(out / f"{folder.name}-{step:05d}.npz", outputs_of(load_run(folder, "cpu"), real))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -122,7 +135,11 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="as introvae-train takes it [auto]")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="settings at once [1]")
     parser.add_argument("--images", type=int, default=80, metavar="N", help="images of each kind [80]")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="take the runs below this folder, and train none")
     args = parser.parse_args()
+    if args.runs:
+        take(args.runs, args.out, args.images)
+        return
     jobs = [Job(args.out, args.data, args.image_size, args.device, n, args.images) for n in range(-1, len(SETTINGS))]
     print(train(jobs[0]), flush=True)
     executor: Executor = (

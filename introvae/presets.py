@@ -45,10 +45,13 @@ def size_defaults(image_size: int = TrainConfig.image_size, steps: int | None = 
     Args:
         image_size: Side of the images, in pixels.
         steps: Steps that the run is given, if any. Above the smallest size a tenth of them is the warm-up, which
-            measures the KL that m is chosen by, also where the preset has none.
+            measures the KL that m is chosen by, also where the preset has none. At the smallest it is the usual one, or
+            its usual share of steps that are no more than that.
     """
     preset = load_preset(default_preset(image_size))
     found = {name: preset.get(name, getattr(TrainConfig, name)) for name in OF_SIZE}
     if image_size > min(SIZES):
         found["warmup_steps"] = (found["steps"] if steps is None else steps) // 10
+    elif steps is not None and steps <= found["warmup_steps"]:
+        found["warmup_steps"] = steps * found["warmup_steps"] // found["steps"]
     return found

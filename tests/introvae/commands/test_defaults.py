@@ -24,8 +24,11 @@ def parsed(*flags: str) -> TrainConfig:
 def test_up_to_32_px_the_defaults_are_those_of_python(size: int) -> None:
     assert parsed("--image-size", str(size)) == TrainConfig(image_size=size)
     assert parsed("--image-size", str(size), "--steps", "3000").warmup_steps == TrainConfig.warmup_steps
+    for steps, warmup_steps in ((2001, 2000), (2000, 1111), (400, 222), (1, 0)):  # else there would be nothing but it
+        short = parsed("--image-size", str(size), "--steps", str(steps))
+        assert (short.steps, short.warmup_steps) == (steps, warmup_steps)
     with pytest.raises(UserError, match=r"warmup_steps is 2000; allowed: 0 to steps \(1000\)"):
-        parsed("--image-size", str(size), "--steps", "1000")
+        parsed("--image-size", str(size), "--steps", "1000", "--warmup-steps", "2000")
 
 
 @pytest.mark.parametrize(("sizes", "preset"), [
