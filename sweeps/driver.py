@@ -67,6 +67,7 @@ class Driver:
         self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
         self.warm: set[Path] = set()  # folders of warm-ups that are trained, or diverged
         self.removed: set[int] = set()
+        self.leaving = False  # nothing is left to train once trials are left behind
 
     def fill(self) -> bool:
         """Run trials until all have ended, the budget is spent, or `stop` says so; tell whether it was not `stop`.
@@ -174,6 +175,7 @@ class Driver:
         if on:
             self.runner.submit(run, run.plan, self.promotion.following(rung))
         else:
+            self.leaving = True
             self.runner.submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
 
     def _task_ended(self, run: Chain, result: Result) -> None:
@@ -247,7 +249,7 @@ class Driver:
         left = self.promotion.steps(self.asked if self._tired(known) else self.config.total) - trained
         if self.config.budget is not None:
             left = min(left, self.config.budget - trained)
-        if self.asked == self.config.total and all(trial.state in FINISHED for trial in known):
+        if self.leaving or (self.asked == self.config.total and all(trial.state in FINISHED for trial in known)):
             left = 0
         left = max(left, 0)
         self.view.study(known, trained, left, self.runner.pace.lasts(left))

@@ -108,7 +108,8 @@ def load_images(
         return ImageSet(kind, *ROOTED[kind](Path(root).expanduser(), image_size, channels))
     folder = Path(data).expanduser()
     given = [Path(place).expanduser() if place else None for place in (validation, test)]
-    return ImageSet(folder.resolve().name, *folders.folder(folder, image_size, channels, seed, *given))
+    name = folder.resolve().name.lstrip(".") or "images"  # a study of this name is to be seen
+    return ImageSet(name, *folders.folder(folder, image_size, channels, seed, *given))
 
 
 def to_float(images: Tensor) -> Tensor:

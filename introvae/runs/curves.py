@@ -72,7 +72,7 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
             losses.set_ylabel("loss [nats for each number of an image]")
         for axes in (means, deviations):
             axes.set_xlabel("step")
-        figure.text(0.08, 0.965, title, fontsize=11)
+        figure.text(0.08, 0.965, title, fontsize=11, parse_math=False)
         if config.warmup_steps:
             figure.text(0.98, 0.965, f"shaded: warm-up, {config.warmup_steps} steps", ha="right")
         sns.despine(figure)

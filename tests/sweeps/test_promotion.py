@@ -7,13 +7,14 @@ from typing import Any
 import optuna
 import pytest
 from driven import Drawing, alpha_of, complete, drawn_study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.record import RunState
 from sweeps.engines.local import InlineEngine
 from sweeps.search.budget import Budget, Pace
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
+from sweeps.view import View
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0))
 RUNGS = (1, 4, 7, 14)
@@ -62,6 +63,18 @@ def test_the_best_are_trained_to_the_end_and_the_others_as_far_as_their_places(t
     assert max(alpha for alpha, state, _ in ends(study) if state == TrialState.PRUNED) < best.params["alpha"]
     assert len(judge.tasks) == len(set(judge.tasks))  # nothing is trained twice
     assert all(t.value == t.params["alpha"] for t in study.trials)
+
+
+def test_once_trials_are_left_behind_nothing_is_left_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    def study(view: View, known: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
+        shown.append((any(trial.state == TrialState.PRUNED for trial in known), trained, left))
+
+    monkeypatch.setattr(View, "study", study)
+    fill(tmp_path / "study", 12, Counting())
+    assert shown[0] == (False, 0, 51) and shown[-1][1] < 51  # the last stretch would be too long
+    assert {left == 0 for pruned, _, left in shown if pruned} == {True}
 
 
 @pytest.mark.parametrize("trials", [1, 2])

@@ -337,3 +337,8 @@ def test_many_broken_images_are_named(tmp_path: Path) -> None:
         (tmp_path / f"{index:02d}.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"12 of 12 images are unusable.*00.png is no image.*09.png.*; 2 more; remove"):
         load_images(tmp_path, 16)
+
+
+@pytest.mark.parametrize(("folder", "name"), [(".faces", "faces"), ("...", "images"), ("faces", "faces")])
+def test_a_set_s_name_hides_nothing_that_is_called_by_it(tmp_path: Path, folder: str, name: str) -> None:
+    assert load_images(fill(tmp_path / folder, 5), 16).name == name

@@ -110,6 +110,13 @@ def test_energies_that_were_not_computed_leave_a_gap_and_one_between_gaps_is_a_d
     assert [np.asarray(line.get_data()).tolist() for line in dots] == [[[4.0], [3.0]]]
 
 
+@pytest.mark.parametrize("title", ["a$x_$b", "$\\frac$", "Köpfe 100%"])
+def test_the_name_of_a_run_is_no_formula(title: str) -> None:
+    figure = draw_curves([row(1)], tiny_config(), title)
+    FigureCanvasAgg(figure).draw()
+    assert title in [text.get_text() for text in figure.texts]
+
+
 def test_one_row_is_seen() -> None:
     config = tiny_config(warmup_steps=0)
     apart = {"loss_decoder": 3.0, "alpha": 3.0, "beta": 4.0, "kl_reconstruction": 3.0, "kl_sample": 4.0}
