@@ -16,7 +16,7 @@ import tomli_w
 
 from introvae.errors import UserError
 
-DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT or a folder of images"
+DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT, a folder, zip or npz"
 
 Schedule = float | tuple[tuple[int, float], ...]
 """A number, or (step, value) points joined by straight lines; the first and the last value hold outside them."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from introvae.config import DATA_SETS
 from introvae.data import datasets as sources
 from introvae.data import folders
+from introvae.data.containers import unpacked
 from introvae.data.pixel_cache import ImageRows, Images
 from introvae.errors import UserError
 
@@ -68,7 +69,8 @@ def load_images(
     Args:
         data: "orl-faces", "mnist-5k", "mnist:ROOT", "cifar10:ROOT", "celeba:ROOT", or a folder of images, which is
             searched recursively, without hidden files and the folders of runs. If it holds folders named train, and val
-            or test, these are taken as such. Files are decoded once, into a cache.
+            or test, these are taken as such. A zip archive of images, or an array of them in a .npy or .npz file, is
+            unpacked to such a folder. Files are decoded once, into a cache.
         image_size: Height and width in pixels.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
         seed: Seed of the split of a folder, a tenth of which is for validation and another for the test, with near
@@ -106,10 +108,12 @@ def load_images(
         return ImageSet(data, *SHIPPED[data](image_size, channels))
     if colon and kind in ROOTED:
         return ImageSet(kind, *ROOTED[kind](Path(root).expanduser(), image_size, channels))
-    folder = Path(data).expanduser()
+    place = Path(data).expanduser()
     given = [Path(place).expanduser() if place else None for place in (validation, test)]
-    name = folder.resolve().name.lstrip(".") or "images"  # a study of this name is to be seen
-    return ImageSet(name, *folders.folder(folder, image_size, channels, seed, *given))
+    name = place.resolve().stem if place.is_file() else place.resolve().name
+    folder = unpacked(place) if place.is_file() else place
+    images = folders.folder(folder, image_size, channels, seed, *given)
+    return ImageSet(name.lstrip(".") or "images", *images)  # a study of this name is to be seen
 
 
 def to_float(images: Tensor) -> Tensor:

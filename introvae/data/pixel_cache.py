@@ -127,7 +127,7 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     open_form = replace(form, channels=0, white=0)
     folder = _cache_folder(root.resolve(), open_form)
     if form != open_form and folder.exists():
-        with _locked(folder, f"decoding {root}"):
+        with locked(folder, f"decoding {root}"):
             index = _read_index(folder, fingerprint)
             if (
                 index
@@ -136,7 +136,7 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
             ):
                 return _open(folder, paths, form, index)
     folder = _cache_folder(root.resolve(), form)
-    with _locked(folder, f"decoding {root}"):
+    with locked(folder, f"decoding {root}"):
         index = _read_index(folder, fingerprint) or _build(folder, paths, form, fingerprint)
         return _open(folder, paths, form, index)
 
@@ -153,7 +153,7 @@ def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callabl
     folder = parts[0].cache
     path = folder / f"{name}.npz"
     key = hashlib.sha256(repr((version, [part.fingerprint for part in parts])).encode()).hexdigest()
-    with _locked(folder, f"computing {name} of images"):
+    with locked(folder, f"computing {name} of images"):
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 if str(file["key"]) == key:
@@ -166,7 +166,7 @@ def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callabl
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error) from error
     return array
 
 
@@ -176,13 +176,13 @@ def _cache_folder(root: Path, form: Format) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, purpose: str) -> Iterator[None]:
+def locked(folder: Path, purpose: str) -> Iterator[None]:
     """Lock the folder for this process; the lock ends with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = open_lock(folder / LOCK)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -243,7 +243,7 @@ def _build(folder: Path, paths: Sequence[Path], form: Format, fingerprint: str) 
         index |= {"unusable": unusable, "stacks": headers.stacks}
         write_atomically(folder / INDEX, json.dumps(index).encode())
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     finally:
         part.unlink(missing_ok=True)
     return index
@@ -258,7 +258,7 @@ def _check_space(folder: Path, count: int, form: Format, size: int) -> None:
         )
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
+def unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(
         f"cannot write decoded images to {folder}: {error.strerror or error}; set XDG_CACHE_HOME to another disk"
     )

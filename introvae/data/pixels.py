@@ -27,7 +27,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers of image files say.
+    """Summary of the headers of image files.
 
     Attributes:
         gray: No readable image has colors.

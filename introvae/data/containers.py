@@ -1,0 +1,94 @@
+"""Files of many images: zip archives and NumPy arrays, unpacked once into the cache as a folder of images.
+
+$XDG_CACHE_HOME/introvae/NAME-DIGEST/images/    one folder for each file, as it was; may be removed
+"""
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from introvae.data.pixel_cache import locked, unwritable
+from introvae.errors import UserError
+from introvae.files import cache_root
+
+UNPACKED, PART = "images", "images.part"
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile)  # of a container
+
+
+def unpacked(path: Path) -> Path:
+    """Return a folder that holds the images of a file.
+
+    Args:
+        path: A zip archive of image files, or a NumPy file: .npy, or .npz with one array of images. Arrays are
+            (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels: uint8, float with values in [0, 1], or uint16
+            without colors.
+
+    Raises:
+        UserError: If the file is of another kind or damaged, or the cache cannot be written.
+    """
+    unpack = UNPACK.get(path.suffix.lower())
+    if unpack is None:
+        raise UserError(f"{path} is a file; --data takes a folder of images, or one of {', '.join(UNPACK)}")
+    stat = path.stat()
+    key = repr((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+    folder = cache_root() / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    with locked(folder, f"unpacking {path}"):
+        if not (folder / UNPACKED).exists():
+            part = folder / PART
+            try:
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                unpack(path, part)
+                part.rename(folder / UNPACKED)
+            except BROKEN as error:
+                shutil.rmtree(part, ignore_errors=True)
+                if isinstance(error, OSError) and error.filename != str(path) and error.errno is not None:
+                    raise unwritable(folder, error) from error
+                raise UserError(f"{path} cannot be unpacked: {error}") from error
+    return folder / UNPACKED
+
+
+def unpack_zip(path: Path, folder: Path) -> None:
+    """Unpack an archive."""
+    with zipfile.ZipFile(path) as archive:
+        size, free = sum(item.file_size for item in archive.infolist()), shutil.disk_usage(folder).free
+        if size > free:
+            raise ValueError(f"its files take {size / 2**30:.1f} GiB, and {folder} has {free / 2**30:.1f} GiB free")
+        archive.extractall(folder)  # which leads no name out of the folder
+
+
+def unpack_arrays(path: Path, folder: Path) -> None:
+    """Write each image of an array as a PNG."""
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        array = loaded
+    else:
+        with loaded:
+            names = [name for name in loaded.files if loaded[name].ndim in (3, 4)]
+            if len(names) != 1:
+                raise ValueError(f"it holds {len(names)} arrays of images ({', '.join(names)}); it takes one")
+            array = loaded[names[0]]
+    if array.ndim == 4 and array.shape[3] not in (1, 3):
+        array = np.moveaxis(array, 1, 3)  # channels first
+    if array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
+        raise ValueError(f"its array is {array.shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if array.dtype.kind != "f" and array.dtype != np.uint8 and (array.dtype != np.uint16 or array.shape[3:] == (3,)):
+        raise ValueError(f"its values are {array.dtype}; they are uint8, float in [0, 1] or, without colors, uint16")
+    for number, image in enumerate(array):
+        values = image[..., 0] if image.shape[2:] == (1,) else image
+        if array.dtype.kind == "f":
+            if not (values.min() >= 0 and values.max() <= 1):  # true of NaN, too
+                found = f"from {values.min():.6g} to {values.max():.6g}"
+                raise ValueError(f"values of image {number} run {found}; floats are in [0, 1]")
+            values = np.rint(values * 255).astype(np.uint8)
+        Image.fromarray(np.ascontiguousarray(values)).save(folder / f"{number:08d}.png", compress_level=1)
+
+
+UNPACK: dict[str, Callable[[Path, Path], None]] = {
+    ".zip": unpack_zip, ".npz": unpack_arrays, ".npy": unpack_arrays,
+}  # fmt: skip

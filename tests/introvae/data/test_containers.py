@@ -1,0 +1,101 @@
+"""Archives and arrays hold the images that a folder of the same ones would, or are refused with the reason."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from introvae.data import containers
+from introvae.data.image_set import ImageSet, load_images
+from introvae.errors import UserError
+
+COUNT, SIDE = 12, 16
+NOISE = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), np.uint8)
+
+
+def pixels(images: ImageSet) -> np.ndarray:
+    """Return the pixels of all images, channels last, in an order of their own."""
+    whole = torch.cat([part[:] for part in (images.train, images.validation, images.test)]).numpy()
+    return np.array(sorted(whole.transpose(0, 2, 3, 1), key=lambda image: image.tobytes()))
+
+
+def ordered(images: np.ndarray) -> np.ndarray:
+    return np.array(sorted(images, key=lambda image: image.tobytes()))
+
+
+GRAY = NOISE[..., 0]
+ARRAYS = {
+    "uint8, channels last": (NOISE, NOISE),
+    "uint8, channels first": (NOISE.transpose(0, 3, 1, 2), NOISE),
+    "gray": (GRAY, GRAY[..., None]),
+    "gray with a channel": (GRAY[..., None], GRAY[..., None]),
+    "floats": ((NOISE / 255).astype(np.float32), NOISE),
+    "12 of 16 bits": (GRAY.astype(np.uint16) * 16, np.rint(GRAY * (16 / 4095 * 255)).astype(np.uint8)[..., None]),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_an_array_s_images_are_those_of_a_folder(tmp_path: Path, name: str, suffix: str) -> None:
+    array, expected = ARRAYS[name]
+    path = tmp_path / f"faces.{suffix}"
+    if suffix == "npy":
+        np.save(path, array)
+    else:
+        np.savez(path, images=array, labels=np.arange(COUNT))
+    found = load_images(path, SIDE)
+    assert found.name == "faces" and np.array_equal(pixels(found), ordered(expected))
+
+
+def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[Path] = []
+
+    def counted(path: Path, folder: Path) -> None:
+        times.append(path)
+        containers.unpack_zip(path, folder)
+
+    monkeypatch.setitem(containers.UNPACK, ".zip", counted)
+    np.save(tmp_path / "faces.npy", NOISE)
+    files = sorted(containers.unpacked(tmp_path / "faces.npy").iterdir())
+    path = tmp_path / "faces.zip"
+    for count in (8, COUNT):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(files[0], "../../outside.png")
+            for number, file in enumerate(files[1:count]):
+                archive.write(file, f"{number % 3}/{file.name}")
+            archive.writestr("__MACOSX/._a.png", "no image")
+        for _ in range(2):
+            assert np.array_equal(pixels(load_images(path, SIDE)), ordered(NOISE[:count]))
+    assert times == [path, path] and not list(tmp_path.rglob("outside.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.zip", b"no archive", "a.zip cannot be unpacked: File is not a zip file"),
+        ("a.npy", b"no array", "a.npy cannot be unpacked: "),
+        ("a.tar", b"", r"a.tar is a file; --data takes a folder of images, or one of .zip, .npz, .npy"),
+        ("a.npy", NOISE[0, 0], r"its array is \(16, 3\); images are \(N, H, W\)"),
+        ("a.npy", NOISE.transpose(0, 3, 1, 2)[:, :2], r"its array is \(12, 16, 16, 2\)"),
+        ("a.npy", NOISE.astype(np.int64), "its values are int64; they are uint8, float"),
+        ("a.npy", NOISE.astype(np.uint16), "its values are uint16; they are uint8, float"),
+        ("a.npy", NOISE.astype(np.float32), "values of image 0 run from 0 to 255; floats are in"),
+        ("a.npy", np.array([{}]), "a.npy cannot be unpacked: "),
+        ("a.npz", {"a": GRAY, "b": GRAY}, r"it holds 2 arrays of images \(a, b\); it takes one"),
+        ("a.npz", {"a": np.arange(3)}, r"it holds 0 arrays of images"),
+    ],
+)
+def test_anything_else_is_refused(tmp_path: Path, name: str, content: Any, message: str) -> None:
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        np.savez(path, **content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        load_images(path, SIDE)
+    assert not list(tmp_path.rglob("*.part"))
