@@ -3,6 +3,7 @@
 $XDG_CACHE_HOME/introvae/NAME-DIGEST/images/    one folder for each file, as it was; may be removed
 """
 
+import errno
 import hashlib
 import shutil
 import zipfile
@@ -17,7 +18,7 @@ from introvae.errors import UserError
 from introvae.files import cache_root
 
 UNPACKED, PART = "images", "images.part"
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile)  # of a container
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}  # errors that the cache's disk is to blame for
 
 
 def unpacked(path: Path) -> Path:
@@ -45,11 +46,12 @@ def unpacked(path: Path) -> Path:
                 part.mkdir()
                 unpack(path, part)
                 part.rename(folder / UNPACKED)
-            except BROKEN as error:
+            except Exception as error:  # NumPy and zipfile raise errors of a dozen types at malformed files
                 shutil.rmtree(part, ignore_errors=True)
-                if isinstance(error, OSError) and error.filename != str(path) and error.errno is not None:
+                if isinstance(error, OSError) and error.errno in DISK:
                     raise unwritable(folder, error) from error
-                raise UserError(f"{path} cannot be unpacked: {error}") from error
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise UserError(f"{path} cannot be unpacked: {reason}") from error
     return folder / UNPACKED
 
 

@@ -90,7 +90,9 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
             try:
                 pixels = _read(path, form)
             except UNREADABLE as error:
-                reason = "is no image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
+                reason = str(error) or type(error).__name__
+                if isinstance(error, UnidentifiedImageError):
+                    reason = "is no image that Pillow can read"
                 unusable.append((index, f"{path} {reason}"))
                 continue
             file.seek(index * pixels.nbytes)

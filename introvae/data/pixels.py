@@ -22,7 +22,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 DARKEST_WHITE = 255  # of whole numbers of more than 8 bits
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = Exception  # Pillow raises errors of a dozen types at malformed files
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def refuse_cut(image: Image.Image) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ORIENTATION)
-    except Exception:  # whatever Pillow raises at damaged EXIF, which leaves the pixels as they are
+    except UNREADABLE:  # damaged EXIF leaves the pixels as they are
         orientation = None
     turn = TURNS.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
