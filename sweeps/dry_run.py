@@ -190,7 +190,8 @@ def _warmups(setup: Setup, trials: int) -> int:
     if any(different({name: end} for end in one) > 1 for name, one in ranges):
         return trials
     kinds = different(_words(setup))
-    seeds = Counter(setup.point(number).get("seed", config.seed) for number in range(trials))
+    seeds = Counter(point.get("seed", config.seed) for point in setup.points[:trials])
+    seeds[config.seed] += max(0, trials - len(setup.points))
     return sum(min(count, kinds) for count in seeds.values())
 
 

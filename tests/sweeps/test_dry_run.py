@@ -166,6 +166,8 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     shown = lines(study_config(tmp_path, TRAIN | {"warmup_steps": 0}, trials=2))
     assert shown["steps"].startswith(" 216 at most") and shown["steps"].endswith(" 0 of them in 0 warm-ups")
     assert shown["warm-up"] == " none" and " a step, workers: " in shown["time"]
+    shown = lines(study_config(tmp_path, TRAIN, trials=10**8))  # none of which is looked at
+    assert shown["steps"].startswith(" 10,000,000,008 at most, 1,600,000,008 expected")
 
 
 def test_a_dry_run_finds_what_diverges_at_once(tmp_path: Path) -> None:
