@@ -18,6 +18,7 @@ inputs by their reconstructions; the squared error is summed over a reconstructi
 and samples of the first seed are drawn to FOLDER/neighbors.png.
 """
 
+import json
 import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use more cores
 
@@ -43,6 +45,7 @@ from analysis.report.runs import read_runs
 from analysis.report.sheets import Row, write_rows
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.data.image_set import ImageSet, load_images, to_float
+from introvae.files import write_atomically
 from introvae.presets import load_preset
 from introvae.runs.folder import read_metrics
 from introvae.runs.pictures import to_pixels
@@ -111,24 +114,32 @@ def read_outputs(path: Path) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(arrays["reconstructions"]), torch.from_numpy(arrays["samples"])
 
 
-def measured(run: TrainConfig, out: Path) -> pd.DataFrame:
-    """Measure all outputs."""
-    real = (scored_images(load_images(**run.images), on="test") * 255).round().byte()
-    networks = dict(zip(NETWORKS, (recognition(), detection()), strict=True))
-    known = {name: features(embed, real) for name, embed in networks.items()}
-    rows = []
-    for method, seed in product(METHODS, SEEDS):
-        made = read_outputs(outputs_path(out, method, seed))
-        pixels = [to_float(x) for x in (real, *made)]
-        error = (pixels[0] - pixels[1]).square().sum((1, 2, 3)).mean().item() / 2
+class Measuring:
+    """Measures outputs, and keeps the results beside them."""
+
+    def __init__(self, run: TrainConfig, out: Path) -> None:
+        self.out = out
+        self.real = (scored_images(load_images(**run.images), on="test") * 255).round().byte()
+        self.networks = dict(zip(NETWORKS, (recognition(), detection()), strict=True))
+        self.known = {name: features(embed, self.real) for name, embed in self.networks.items()}
+
+    def __call__(self, job: tuple[int, str]) -> dict[str, Any]:
+        seed, method = job
+        path = outputs_path(self.out, method, seed)
+        kept = path.with_suffix(".json")
+        if kept.exists():
+            return json.loads(kept.read_text())
+        made = read_outputs(path)
+        pixels = [to_float(x) for x in (self.real, *made)]
         scores = score_images(*pixels)
-        row = {"method": method, "seed": seed, "squared_error": error}
+        row: dict[str, Any] = {"method": method, "seed": seed}
+        row["squared_error"] = (pixels[0] - pixels[1]).square().sum((1, 2, 3)).mean().item() / 2
         row |= {name: getattr(scores, name) for name in ("score", *PARTS)}
-        for name, embed in networks.items():
-            found = judge(known[name], *(features(embed, x) for x in made))
+        for name, embed in self.networks.items():
+            found = judge(self.known[name], *(features(embed, x) for x in made))
             row |= {f"{name}_{measure}": found[f"_{measure}"] for measure in MEASURES}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        write_atomically(kept, json.dumps(row).encode())
+        return row
 
 
 def draw(run: TrainConfig, out: Path) -> None:
@@ -151,14 +162,12 @@ def draw(run: TrainConfig, out: Path) -> None:
 def table(runs: pd.DataFrame) -> str:
     """Format mean and standard deviation over seeds of each method."""
     shown = ["score", *COLUMNS, "squared_error"]
-    lines = [
-        "| method | " + " | ".join(name.replace("_", " ") for name in shown) + " |",
-        "|---" * (1 + len(shown)) + "|",
-    ]
+    lines = ["| method | seeds | " + " | ".join(name.replace("_", " ") for name in shown) + " |"]
+    lines.append("|---" * (2 + len(shown)) + "|")
     for method in METHODS:
         of = runs[runs.method == method]
         cells = [f"{of[name].mean():.3g} ± {of[name].std():.2g}" for name in shown]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method} | {len(of)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -167,9 +176,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", help="run folder of a study's best setting")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs")
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=METHODS, help="train these alone, and no table"
-    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="train these alone")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     args = parser.parse_args()
     if args.run:
@@ -180,9 +187,9 @@ def main() -> None:
         with ProcessPoolExecutor(args.workers) as pool:
             jobs = product(SEEDS, args.methods)
             list(pool.map(partial(train, found.config, found.margin_ratio, args.out), jobs))
-        if set(args.methods) != set(METHODS):
-            return
-        measured(found.config, args.out).to_csv(args.csv, index=False, float_format="%.5g")
+        trained = (job for job in product(SEEDS, METHODS) if outputs_path(args.out, job[1], job[0]).exists())
+        rows = map(Measuring(found.config, args.out), trained)
+        pd.DataFrame(rows).to_csv(args.csv, index=False, float_format="%.5g")
         draw(found.config, args.out)
     print(table(pd.read_csv(args.csv)))
 
