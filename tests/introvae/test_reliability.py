@@ -245,7 +245,9 @@ def test_no_space_left_on_the_device(
     create = files.create
     with monkeypatch.context() as patch:
         full = Path("/dev/full")
-        patch.setattr(files, "create", lambda path: full.open("wb") if name in path.name else create(path))
+        patch.setattr(
+            files, "create", lambda path: full.open("wb") if f".{Path(name).name}." in path.name else create(path)
+        )
         error = refused(cut, capsys)
     assert error.endswith(f"{cut / name}: No space left on device; free some space, then rerun the same command")
     assert main([*FLAGS, "--out", str(cut)]) == 0
