@@ -46,15 +46,14 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
         raise alone
     folder.mkdir(parents=True, exist_ok=True)
     storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
-    if len(names := optuna.get_all_study_names(storage)) > 1:
-        raise UserError(f"{path} holds several studies ({', '.join(names)}); --study NEW begins another one")
-    if runs and not names:
+    name = _name_in(storage, folder)
+    if name is None and runs:
         raise alone
-    if not names:
-        names = [folder.name]
-        optuna.create_study(storage=storage, study_name=names[0], direction="maximize")
+    if name is None:
+        name = folder.name
+        optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study = optuna.load_study(
-        study_name=names[0], storage=OwnedStorage(storage, names[0]), sampler=sampler or NumberedSampler(0)
+        study_name=name, storage=OwnedStorage(storage, name), sampler=sampler or NumberedSampler(0)
     )
     known = study.user_attrs.get("settings", settings)
     if known != settings:
@@ -65,6 +64,19 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
     if "settings" not in study.user_attrs:
         study.set_user_attr("settings", settings)
     return study
+
+
+def _name_in(storage: BaseStorage, folder: Path) -> str | None:
+    """Return the name of a folder's study in its database, which is another one if the folder was renamed since."""
+    known = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    if folder.name in [study.study_name for study in known]:
+        return folder.name
+    ours = [study.study_name for study in known if "settings" in study.user_attrs]
+    if len(ours) > 1:
+        raise UserError(
+            f"{folder / DATABASE} holds several studies ({', '.join(ours)}); --study NEW begins another one"
+        )
+    return ours[0] if ours else None
 
 
 def _written_first(name: str) -> Callable[..., Any]:

@@ -64,7 +64,7 @@ def pictures() -> list[tuple[str, bytes]]:
 
 
 def test_images(tmp_path: Path) -> None:
-    """What can be read has the pixels of one reading alone, whatever stands beside it."""
+    """Images that can be read have the pixels of one reading alone, whatever stands beside them."""
     known = pictures()
     paths = []
     for seed in range(FILES):

@@ -50,8 +50,8 @@ def test_a_renamed_study_is_the_same_one(tmp_path: Path) -> None:
     (tmp_path / "s").rename(tmp_path / "moved")
     assert [trial.number for trial in open_study(tmp_path / "moved", dict(SETTINGS)).trials] == [0]
     storage = f"sqlite:///{tmp_path / 'moved' / DATABASE}"
-    optuna.create_study(study_name="of somebody else", storage=storage)
-    with pytest.raises(UserError, match=r"study.db holds several studies \(s, of somebody else\); --study NEW begins"):
+    optuna.create_study(study_name="second", storage=storage).set_user_attr("settings", SETTINGS)
+    with pytest.raises(UserError, match=r"study.db holds several studies \(s, second\); --study NEW begins"):
         open_study(tmp_path / "moved", SETTINGS)
 
 
