@@ -54,9 +54,8 @@ class Setup:
 
     def searched(self, trials: int) -> dict[str, Dimension]:
         """Return the dimensions that some of `trials` trials draw from: none where all values are given."""
-        given = [
-            self.point(number).keys() for number in range(min(trials, len(self.points) + 1))
-        ]  # all others are alike
+        different = min(trials, len(self.points) + 1)  # all further ones are alike
+        given = [self.point(number).keys() for number in range(different)]
         dimensions = self.space.dimensions.items()
         return {name: one for name, one in dimensions if any(not {name, OTHER.get(name)} & names for names in given)}
 
