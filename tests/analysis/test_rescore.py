@@ -89,6 +89,7 @@ def test_a_run_that_was_trained_on_other_images_is_passed_over(study: Path, caps
         score_run(study / "good", "cpu")
 
 
+@pytest.mark.slow
 def test_a_failure_half_way_leaves_each_score_whole(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two runs, the command has measured the first and left the second as it was."""
     calls = []
@@ -153,6 +154,7 @@ def test_distances_that_need_a_network_come_on_request(
     assert "--kid and --fid need --rescore" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_too_few_images_for_a_distance_leave_the_other_measures(
     tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

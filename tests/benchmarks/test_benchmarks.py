@@ -60,6 +60,7 @@ def test_the_orders_cost_the_passes_that_their_code_takes() -> None:
         assert counter.counts == expected
 
 
+@pytest.mark.slow
 def test_ours_keeps_at_least_a_quarter_less_for_its_backward_passes() -> None:
     config = TrainConfig(image_size=64, channels=3, latent=16, batch_size=4)
     memory = {contender.name: saved_bytes(prepare(contender, config, torch.device("cpu"))) for contender in CONTENDERS}
@@ -107,6 +108,7 @@ def statements(folder: Path, before: int) -> dict[int, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> None:
     small, large = statements(tmp_path, 10), statements(tmp_path, 100)
     assert small == large and max(small.values()) <= 46

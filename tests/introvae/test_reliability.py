@@ -254,6 +254,7 @@ def test_no_space_left_on_the_device(
     assert_same_run(whole, cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [pytest.param(4, marks=SLOW), 200, pytest.param(350, marks=SLOW)])
 def test_a_full_disk(kilobytes: int, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fill a file system of its own, which only some machines let a test mount."""

@@ -209,6 +209,7 @@ def test_a_trial_without_enough_memory_is_infeasible(setup: Setup, run: Run, mon
     assert failed.margin_ratio and 1 <= failed.margin_ratio <= 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_scored_for_lack_of_memory_is_infeasible(
     setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_trial_that_breaks_cuda_is_infeasible(setup: Setup, run: Run, monkeypa
     ends_infeasible(run(setup), setup, "failed", "RuntimeError: CUDA error: device-side assert triggered")
 
 
+@pytest.mark.slow
 def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothing(
     setup: Setup, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +235,10 @@ def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothin
     assert run(setup, study=study).state == TrialState.COMPLETE
 
 
-@pytest.mark.parametrize(("step", "kept"), [(300, 310), (310, 310), (320, 320)])
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [pytest.param(300, 310, marks=pytest.mark.slow), (310, 310), pytest.param(320, 320, marks=pytest.mark.slow)],
+)
 def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(
     step: int, kept: int, setup: Setup, run: Run, whole: tuple[Any, ...]
 ) -> None:
@@ -256,6 +261,7 @@ def results(trial: FrozenTrial, setup: Setup) -> tuple[Any, ...]:
     return trial.params, trial.value, trial.state, trial.intermediate_values, trial.constraints, scores
 
 
+@pytest.mark.slow
 def test_a_trial_whose_driver_died_between_asking_and_drawing_is_drawn_later(setup: Setup, run: Run) -> None:
     study = optuna.create_study(direction="maximize")
     study.ask()

@@ -49,6 +49,7 @@ def test_a_fixed_beta_has_one_predicted_kl(tmp_path: Path) -> None:
     assert f"predicted KL {predicted_kl(spectrum, 50.0, 8):.3g} nats predicted active units {units} of 8" in shown
 
 
+@pytest.mark.slow
 def test_a_trained_warm_up_corrects_what_is_shown(tmp_path: Path) -> None:
     """Before it the KL and m are named predicted; after it they are those that the trials have."""
     points = (

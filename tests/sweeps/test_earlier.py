@@ -126,6 +126,7 @@ def test_the_command_takes_the_training_over(
     assert "there is no folder nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_like_another_lies_beside_it_and_resumes(earlier: Path, tmp_path: Path) -> None:
     renamed = earlier.rename(tmp_path / "orl-faces-16px")
     config = study_config(tmp_path, trials=1, like=renamed, workers=1)

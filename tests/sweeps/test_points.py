@@ -179,6 +179,7 @@ def test_workers_that_begin_at_once_fill_each_point_once(tmp_path: Path) -> None
     assert "margin_ratio" not in done[2] and all(len(params) == 3 for params in done[3:])
 
 
+@pytest.mark.slow
 def test_a_point_s_seed_is_that_of_its_whole_run(tmp_path: Path) -> None:
     setup, images, study = run_trials(study_config(tmp_path, points=(Point(beta=1e6, m=3.0, seed=7),), trials=None))
     config = read_config(setup.run_folder(0))

@@ -222,6 +222,7 @@ def test_durations() -> None:
     assert [duration(x) for x in (0.4, 89, 91, 60 * 89, 60 * 91)] == ["0 s", "89 s", "2 min", "89 min", "1.5 h"]
 
 
+@pytest.mark.slow
 def test_a_quiet_sweep_prints_its_result_and_keeps_how_long_its_trials_took(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

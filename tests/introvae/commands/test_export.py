@@ -57,6 +57,7 @@ def test_a_copy_is_reported_and_scored_again(run: Path, capsys: Captured) -> Non
     assert "trial-000" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_training_starts_over_from_a_copy_s_weights(run: Path, capsys: Captured) -> None:
     assert main([str(run), "--out", "given"]) == 0
     assert exit_code(train, ["--from", "given/trial-000", "--steps", "4", "--out", "new"]) == 0

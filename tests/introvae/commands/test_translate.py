@@ -62,6 +62,7 @@ def test_a_dry_run_tells_what_is_translated_and_begins_nothing(study: Path, caps
     assert "; m: " not in shown and not list(Path().iterdir())  # which the warm-up tells
 
 
+@pytest.mark.slow
 def test_the_same_command_shows_what_has_ended(study: Path) -> None:
     command = ["--from", str(study / "trial-000"), *LARGER, "--out", "large", "--device", "cpu"]
     written = [Path("large", name) for name in ("scores.json", "checkpoint.pt", ".warmup/metrics.csv")]
@@ -82,6 +83,7 @@ def test_default_widths_are_those_of_the_new_size(study: Path, capsys: pytest.Ca
     assert read_config(Path("large")).widths == (16, 32, 64)
 
 
+@pytest.mark.slow
 def test_settings_given_by_the_user_are_taken_as_they_are(study: Path) -> None:
     command = ["--from", str(study / "trial-000"), *LARGER, "--beta", "7", "--m", "11", "--out", "large"]
     assert exit_code(main, [*command, "--device", "cpu"]) == 0

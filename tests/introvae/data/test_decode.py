@@ -99,6 +99,7 @@ def start(command: list[str], given: str = "") -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_only_for_the_images_that_are_being_decoded(photos: Path, cache_folder: Path) -> None:
     """Each of the two threads would go on to the last of its 16 images."""
     fill(photos, 80)

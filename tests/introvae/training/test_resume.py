@@ -52,6 +52,7 @@ def test_a_finished_run_continued_for_longer_equals_a_long_one(finished: Path) -
     assert read_config(finished).steps == 20  # the source is as it was
 
 
+@pytest.mark.slow
 def test_best_takes_the_study_s_best_complete_run(finished: Path) -> None:
     others = {
         "diverged": {"state": "diverged", "score": 1.0},

@@ -282,6 +282,7 @@ def test_another_configuration_in_the_folder_is_refused(small_faces: ImageSet, t
         Trainer(tiny_config(beta=30.0), small_faces, trained.folder, CPU)
 
 
+@pytest.mark.slow
 def test_batch_norm_is_evaluated_without_statistics_of_the_batch(small_faces: ImageSet, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(norm="batch"), small_faces, tmp_path, CPU)
     trainer.run()

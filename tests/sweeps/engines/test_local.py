@@ -102,6 +102,7 @@ def test_workers_that_cannot_begin_end_the_study(tmp_path: Path, monkeypatch: py
         sweep(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_between_two_tasks_is_replaced(tmp_path: Path) -> None:
     setup, _ = prepare(study_config(tmp_path, {"warmup_steps": 0}))
     task = Task(

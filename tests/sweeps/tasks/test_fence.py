@@ -61,6 +61,7 @@ def test_a_superseded_worker_leaves_at_its_next_log_and_writes_nothing(small_fac
     assert isinstance(Worker(images=small_faces).run(task).error, Superseded)
 
 
+@pytest.mark.slow
 def test_a_worker_that_holds_the_run_goes_on_without_its_checkpoint(small_faces: ImageSet, tmp_path: Path) -> None:
     """Unless another process has trained it meanwhile."""
     space = Space(alpha=(0.1, 0.3), beta=(50.0, 80.0), margin_ratio=(1.0, 2.0))
