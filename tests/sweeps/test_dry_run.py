@@ -138,6 +138,7 @@ def test_shipped_points_name_their_study_and_show_the_published_values(
     assert capsys.readouterr().out.splitlines()[0].endswith(str(tmp_path / "orl-faces-16px"))
 
 
+@pytest.mark.slow
 def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     expected = round(0.16 * 10 * 100)
     shown = lines(study_config(tmp_path, TRAIN, trials=10, workers=2))

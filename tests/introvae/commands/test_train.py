@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import COMMANDS, save_image, tiny_flags
+from helpers import COMMANDS, save_image, tiny_config, tiny_flags
 from PIL import Image
 from studies import read_scores
 
 from analysis.train import main
-from introvae.runs.folder import read_config, read_machine
+from introvae.runs.folder import read_config, read_machine, write_params
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -65,7 +65,8 @@ def test_a_training_from_start_to_end(
 
 def test_settings_come_from_a_file_and_flags_go_before_it(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    assert main([*tiny_flags(), "--alpha", "0", "--out", str(first), "--device", "cpu"]) == 0
+    first.mkdir()
+    write_params(first, tiny_config(alpha=0.0), {})
     assert main(["--config", str(first / "params.toml"), "--seed", "3", "--out", str(second), "--device", "cpu"]) == 0
     assert read_config(second).to_dict() == read_config(first).to_dict() | {"seed": 3}
 

@@ -134,6 +134,7 @@ def test_a_decoding_that_is_killed_leaves_nothing_that_is_used(photos: Path, cac
     assert same(after, decoded_again(photos, cache_folder))
 
 
+@pytest.mark.slow
 def test_a_plain_script_loads_a_folder(tmp_path: Path) -> None:
     """The script has no guard against processes that would run it again, be it a file or read from standard input."""
     path = tmp_path / "script.py"

@@ -66,7 +66,8 @@ def compiled(norm: str = "group") -> tuple[Any, Any, CountingBackend]:
     return model, optimizers, backend
 
 
-@pytest.mark.parametrize("norm", ["group", pytest.param("batch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group", "batch"])
 def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
     """A graph break would give a network more than two graphs; new weights must give it none.
 

@@ -38,12 +38,14 @@ def in_parallel(worked: Path) -> list[list[dict[str, Tensor]]]:
     return [torch.load(worked / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 
+@pytest.mark.slow
 def test_no_thread_of_a_group_outlives_it(worked: Path) -> None:
     for rank in range(PROCESSES):
         names = (worked / f"{rank}.threads").read_text().split()
         assert names and not [name for name in names if "gloo" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_equal_one_after_20_steps(case: str, in_parallel: list[list[dict[str, Tensor]]]) -> None:
     norm, weights = CASES[case]
@@ -54,6 +56,7 @@ def test_two_processes_equal_one_after_20_steps(case: str, in_parallel: list[lis
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=f"{name} of process {rank}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["group", "none"])
 def test_first_gradients_of_two_processes_equal_those_of_one(
     norm: str, in_parallel: list[list[dict[str, Tensor]]]

@@ -136,6 +136,7 @@ def test_each_isolated_trial_has_a_process_of_its_own(tmp_path: Path) -> None:
     assert not worker_pids()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_them_now(tmp_path: Path) -> None:
     def interrupt() -> None:
         send_amid(tmp_path / STUDY / "trial-000", 4, signal.SIGSTOP)
