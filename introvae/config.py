@@ -16,11 +16,12 @@ import tomli_w
 
 from introvae.errors import UserError
 
-DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT, a folder, zip or npz"
+DATA_SETS = "orl-faces, mnist-5k, mnist:ROOT, cifar10:ROOT, celeba:ROOT, or a path to images"
 
 Schedule = float | tuple[tuple[int, float], ...]
 """A number, or (step, value) points joined by straight lines; the first and the last value hold outside them."""
 
+FITS = ("crop", "pad", "stretch")  # ways in which images of a folder become square
 RESIDUAL = ("residual", "official", "paper")  # families whose dense layers are at BASE x BASE pixels
 BASE = 4
 
@@ -59,6 +60,7 @@ class TrainConfig:
     data: str = option("orl-faces", DATA_SETS)
     validation: str | None = option(None, "folder of images for validation [tenth of --data]")
     test: str | None = option(None, "folder of images for the test [tenth of --data]")
+    fit: str = option("crop", "centered square, on white, or stretched", FITS)
     image_size: int = option(32, "side of the square images, 16 pixels or more")
     channels: int = option(0, "1: gray, 3: RGB, 0: as in the data")
     mirror: bool = option(True, "mirror training images at random")
@@ -109,7 +111,7 @@ class TrainConfig:
     @property
     def images(self) -> dict[str, Any]:
         """Arguments of `load_images` for this run's images."""
-        names = ("data", "image_size", "channels", "validation", "test")
+        names = ("data", "image_size", "channels", "validation", "test", "fit")
         return {name: getattr(self, name) for name in names} | {"seed": self.images_seed}
 
     def to_dict(self) -> dict[str, Any]:

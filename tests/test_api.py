@@ -14,7 +14,7 @@ from helpers import ROOT
 from nbclient import NotebookClient
 
 API = {
-    "introvae": ("TrainConfig", "Trainer", "load_images", "load_run"),
+    "introvae": ("TrainConfig", "Trainer", "load_images", "load_run", "split_images"),
     "analysis": ("read_runs", "score_images", "score_run", "write_report"),
     "sweeps": ("Linear", "Space", "StudyConfig", "run_study"),
 }

@@ -1,4 +1,4 @@
-"""Files of many images: zip archives and NumPy arrays, unpacked once into the cache as a folder of images.
+"""Files of many images: archives, arrays and tables, unpacked once into the cache as a folder of images.
 
 $XDG_CACHE_HOME/introvae/NAME-DIGEST/images/    one folder for each file, as it was; may be removed
 """
@@ -18,25 +18,40 @@ from introvae.errors import UserError
 from introvae.files import cache_root
 
 UNPACKED, PART = "images", "images.part"
+COLUMN = "image"  # of a table; another name is taken if no other column holds bytes
+ROWS = 256  # of a table, read at once
+REMEDIES = {
+    (".mdb", ".lmdb"): "a database; write its values to image files",
+    (".mp4", ".avi", ".mov", ".mkv", ".webm"): "a video; write its frames with ffmpeg -i VIDEO FOLDER/%06d.png",
+    (".h5", ".hdf5"): "an HDF5 file; write its array of images with numpy.save",
+    (".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar"): "an archive that is no zip; unpack it",
+}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}  # errors that the cache's disk is to blame for
 
 
 def unpacked(path: Path) -> Path:
-    """Return a folder that holds the images of a file.
+    """Return a folder that holds the images of a file, or of the tables in a folder.
 
     Args:
-        path: A zip archive of image files, or a NumPy file: .npy, or .npz with one array of images. Arrays are
-            (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels: uint8, float with values in [0, 1], or uint16
-            without colors.
+        path: One of
+
+            - a zip archive of image files;
+            - a NumPy file: .npy, or .npz with one array of images. Arrays are (N, H, W), (N, H, W, C) or (N, C, H, W)
+              with 1 or 3 channels: uint8, float with values in [0, 1], or uint16 without colors;
+            - a Parquet file, or a folder of them, whose column `image` holds encoded image files as bytes or, as
+              Hugging Face's datasets do, in a field `bytes`. In a folder, train-00000-of-00002.parquet belongs to a
+              part `train`.
 
     Raises:
         UserError: If the file is of another kind or damaged, or the cache cannot be written.
     """
-    unpack = UNPACK.get(path.suffix.lower())
+    files = tables(path) if path.is_dir() else [path]
+    unpack = UNPACK.get(files[0].suffix.lower())
     if unpack is None:
-        raise UserError(f"{path} is a file; --data takes a folder of images, or one of {', '.join(UNPACK)}")
-    stat = path.stat()
-    key = repr((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+        kind = next((text for suffixes, text in REMEDIES.items() if path.suffix.lower() in suffixes), "a file")
+        raise UserError(f"{path} is {kind}; --data takes a folder of images, or one of {', '.join(UNPACK)}")
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = repr(stats)
     folder = cache_root() / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     with locked(folder, f"unpacking {path}"):
         if not (folder / UNPACKED).exists():
@@ -44,7 +59,8 @@ def unpacked(path: Path) -> Path:
             try:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir()
-                unpack(path, part)
+                for file in files:
+                    unpack(file, part)
                 part.rename(folder / UNPACKED)
             except Exception as error:  # NumPy and zipfile raise errors of a dozen types at malformed files
                 shutil.rmtree(part, ignore_errors=True)
@@ -53,6 +69,37 @@ def unpacked(path: Path) -> Path:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise UserError(f"{path} cannot be unpacked: {reason}") from error
     return folder / UNPACKED
+
+
+def tables(folder: Path) -> list[Path]:
+    """Return the Parquet files below a folder, in order."""
+    return sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+
+
+def unpack_table(path: Path, folder: Path) -> None:
+    """Write each image of a table's column as the file that it is."""
+    try:
+        from pyarrow import parquet, types  # an extra
+    except ImportError as error:
+        raise ValueError("this needs pyarrow; pip install 'introvae[parquet]'") from error
+    with parquet.ParquetFile(path) as file:
+        kinds = {field.name: field.type for field in file.schema_arrow}
+        held = [name for name, kind in kinds.items() if types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
+        held += [name for name, kind in kinds.items() if types.is_binary(kind) or types.is_large_binary(kind)]
+        column = COLUMN if COLUMN in held else held[0] if len(held) == 1 else None
+        if column is None:
+            raise ValueError(f"it has no column {COLUMN} of bytes, but {', '.join(kinds)}")
+        place, _, number = path.stem.partition("-")
+        target = folder / place if number else folder
+        target.mkdir(exist_ok=True)
+        first = 0
+        for batch in file.iter_batches(ROWS, columns=[column]):
+            for row, value in enumerate(batch.column(0).to_pylist(), first):
+                content = value["bytes"] if isinstance(value, dict) else value
+                if not content:
+                    raise ValueError(f"row {row} holds no image")
+                (target / f"{path.stem}-{row:08d}.png").write_bytes(content)  # whatever its format, Pillow sees it
+            first += len(batch)
 
 
 def unpack_zip(path: Path, folder: Path) -> None:
@@ -92,5 +139,5 @@ def unpack_arrays(path: Path, folder: Path) -> None:
 
 
 UNPACK: dict[str, Callable[[Path, Path], None]] = {
-    ".zip": unpack_zip, ".npz": unpack_arrays, ".npy": unpack_arrays,
+    ".zip": unpack_zip, ".npz": unpack_arrays, ".npy": unpack_arrays, ".parquet": unpack_table,
 }  # fmt: skip

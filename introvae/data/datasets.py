@@ -13,7 +13,7 @@ from torch import Tensor
 
 from introvae.data.decode import Format
 from introvae.data.pixel_cache import Images, decoded, read_if_small
-from introvae.data.pixels import UNREADABLE, fit
+from introvae.data.pixels import UNREADABLE, to_pixels
 from introvae.errors import UserError
 
 Split = tuple[Images, Images, Images]
@@ -89,7 +89,7 @@ def celeba(root: Path, image_size: int, channels: int) -> Split:
         names.append(part.filename)
     base = Path(part.root) / part.base_folder
     paths = [base / "img_align_celeba" / name for split in names for name in split]
-    images = decoded(base, paths, Format(image_size, channels or 3, CELEBA_CROP)).images
+    images = decoded(base, paths, Format(image_size, channels or 3, crop=CELEBA_CROP)).images
     part_of = np.searchsorted(np.cumsum([len(split) for split in names]), images.rows, side="right")
     train, validation, test = (read_if_small(images.select(part_of == part)) for part in range(len(names)))
     return train, validation, test
@@ -127,4 +127,4 @@ def _not_found(root: Path, name: str, error: Exception, wanted: str) -> UserErro
 
 def _stack(images: Iterable[Image.Image], image_size: int, channels: int) -> Tensor:
     """Resize images, enlarging small ones, to uint8 (N, C, S, S)."""
-    return torch.from_numpy(np.stack([fit(image, image_size, channels) for image in images]))
+    return torch.from_numpy(np.stack([to_pixels(image, image_size, channels) for image in images]))

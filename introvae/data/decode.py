@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from introvae.data.pixels import UNREADABLE, fit, refuse_cut
+from introvae.data.pixels import UNREADABLE, refuse_cut, to_pixels
 
 CHUNK = 16  # images a thread takes at once
 QUIET = 2.0  # seconds of decoding before progress is shown
@@ -26,12 +26,13 @@ Unusable = tuple[int, str]
 class Format:
     """Format of decoded images: uint8 (channels, image_size, image_size).
 
-    With `crop`, the centered square of that side is used, and may be enlarged. Without, it is the largest centered
-    square, and an image smaller than `image_size` is unusable. `white` is that of whole numbers of more than 8 bits.
+    `fit`, `crop` and `white` are those of `introvae.data.pixels.to_pixels`. Without `crop`, an image that would be
+    enlarged on both sides is unusable, and so is one whose centered square would be.
     """
 
     image_size: int
     channels: int
+    fit: str = "crop"
     crop: int = 0
     white: int = 0
 
@@ -103,6 +104,7 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
 def _read(path: Path, form: Format) -> np.ndarray:
     with Image.open(path) as file:
         refuse_cut(file)
-        if not form.crop and min(file.size) < form.image_size:
+        side = min(file.size) if form.fit == "crop" else max(file.size)
+        if not form.crop and side < form.image_size:
             raise ValueError(f"is {file.width}x{file.height}, smaller than {form.image_size} px")
-        return fit(file, form.image_size, form.channels, form.crop, form.white)
+        return to_pixels(file, form.image_size, form.channels, form.fit, form.crop, form.white)

@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from introvae.data.datasets import Split
 from introvae.data.decode import Format
 from introvae.data.duplicates import VERSION, group_duplicates
-from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
+from introvae.data.pixel_cache import Decoded, ImageRows, computed, decoded, read_if_small
 from introvae.data.search import image_files, named_parts
 from introvae.errors import UserError
 from introvae.randomness import generator
@@ -19,14 +21,20 @@ HELD_OUT = 0.1  # share of the images for validation, and for the test
 
 
 def folder(
-    root: Path, image_size: int, channels: int, seed: int, validation: Path | None = None, test: Path | None = None
+    root: Path,
+    image_size: int,
+    channels: int,
+    seed: int,
+    fit: str = "crop",
+    validation: Path | None = None,
+    test: Path | None = None,
 ) -> Split:
     """Load all images below `root`, and split them by a draw from `seed`.
 
     A tenth of them is for validation and a tenth for the test, unless the folder `validation` or `test` holds the
     images for that, which are no training images then. If `root` holds folders of these PARTS, they are taken as such.
     Near duplicates are on one side of the draw; those of training images in a given folder are counted on stderr. With
-    `channels` 0 the images are gray if all files are. Images smaller than `image_size` are unusable.
+    `channels` 0 the images are gray if all files are. Images that `fit` would enlarge to `image_size` are unusable.
 
     Linked folders are searched as well, each once. Hidden files and folders, `__MACOSX` and the folders of runs,
     studies and reports are not.
@@ -35,13 +43,13 @@ def folder(
     if not given:
         given = named_parts(root)
         root = given.pop("data", root)
-    parts = _decoded(image_files({"data": root, **given}), Format(image_size, channels))
+    parts = _decoded(image_files({"data": root, **given}), Format(image_size, channels, fit))
     drawn = [name for name in ("validation", "test") if name not in given]
     groups = computed(
         "duplicates", VERSION, [*parts.values()], lambda: group_duplicates([part.images for part in parts.values()])
     )
     own, *others = np.split(groups, np.cumsum([len(part.images) for part in parts.values()])[:-1])
-    trained, *held_out = _draw(own, len(drawn), seed, root)
+    trained, *held_out = _draw(own, len(drawn), seed, f"the folder {root}")
     for name, found in zip(given, others, strict=True):
         if count := np.isin(found, own[trained]).sum():
             shown = f"{count} of {len(found)} {name} images in {given[name]} are near duplicates of training images"
@@ -53,6 +61,13 @@ def folder(
     return read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
 
 
+def split(images: Tensor, seed: int, name: str) -> Split:
+    """Split images, uint8 (N, C, S, S), as `folder` splits those that it finds."""
+    groups = group_duplicates([ImageRows(images.numpy())])
+    train, validation, test = (images[torch.from_numpy(rows)] for rows in _draw(groups, 2, seed, name))
+    return train, validation, test
+
+
 def _decoded(files: Mapping[str, tuple[Path, list[Path]]], form: Format) -> dict[str, Decoded]:
     """Decode images to one number of channels, gray if all of them are gray, and one white."""
     parts = {flag: decoded(root, paths, form) for flag, (root, paths) in files.items()}
@@ -60,10 +75,10 @@ def _decoded(files: Mapping[str, tuple[Path, list[Path]]], form: Format) -> dict
     white = max(part.white for part in parts.values())
     if all(part.images.shape[1] == channels and part.white in (0, white) for part in parts.values()):
         return parts
-    return _decoded(files, Format(form.image_size, channels, white=white))
+    return _decoded(files, replace(form, channels=channels, white=white))
 
 
-def _draw(groups: np.ndarray, parts: int, seed: int, root: Path) -> list[np.ndarray]:
+def _draw(groups: np.ndarray, parts: int, seed: int, name: str) -> list[np.ndarray]:
     """Draw whole groups into held-out parts of a tenth of the images each; return the rest, then the parts, as rows.
 
     A group that is larger than what a part lacks is passed over. Each part, and the rest, gets a group at least.
@@ -72,7 +87,7 @@ def _draw(groups: np.ndarray, parts: int, seed: int, root: Path) -> list[np.ndar
     members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
     if len(members) <= parts:
         raise UserError(
-            f"the folder {root} holds {len(members)} different usable images, near duplicates counted as one; "
+            f"{name} holds {len(members)} different usable images, near duplicates counted as one; "
             f"at least {parts + 1} are needed, as some are for validation or the test"
         )
     order = torch.randperm(len(members), generator=generator(seed, "split")).tolist()

@@ -1,16 +1,21 @@
 """Image sets by name: uint8 tensors, or rows of a memory-mapped file if they are large."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from introvae.config import DATA_SETS
+from introvae.config import DATA_SETS, FITS
 from introvae.data import datasets as sources
 from introvae.data import folders
-from introvae.data.containers import unpacked
+from introvae.data.containers import tables, unpacked
 from introvae.data.pixel_cache import ImageRows, Images
+from introvae.data.pixels import GRAY_MODES, as_picture, to_pixels
+from introvae.data.search import holds_images
 from introvae.errors import UserError
 
 SHIPPED = {"orl-faces": sources.orl_faces, "mnist-5k": sources.mnist_5k}
@@ -63,14 +68,16 @@ def load_images(
     *,
     validation: str | Path | None = None,
     test: str | Path | None = None,
+    fit: str = "crop",
 ) -> ImageSet:
-    """Load an image set, cropped to centered squares and resized.
+    """Load an image set as squares of one size.
 
     Args:
         data: "orl-faces", "mnist-5k", "mnist:ROOT", "cifar10:ROOT", "celeba:ROOT", or a folder of images, which is
             searched recursively, without hidden files and the folders of runs. If it holds folders named train, and val
-            or test, these are taken as such. A zip archive of images, or an array of them in a .npy or .npz file, is
-            unpacked to such a folder. Files are decoded once, into a cache.
+            or test, these are taken as such. A zip archive of images, an array of them in a .npy or .npz file, or a
+            Parquet file or folder with a column of images is unpacked to such a folder. Files are decoded once, into a
+            cache.
         image_size: Height and width in pixels.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
         seed: Seed of the split of a folder, a tenth of which is for validation and another for the test, with near
@@ -78,6 +85,8 @@ def load_images(
         validation: Folder whose images are for validation instead of a draw from the folder `data`, which may
             contain it.
         test: The same for the test.
+        fit: The way in which images of a folder become squares: "crop" takes the centered square, "pad" lays the whole
+            image on a white one, and "stretch" changes its proportions.
 
     Returns:
         uint8 tensors, or rows of a memory-mapped file if the images take more than a quarter of the memory.
@@ -96,6 +105,8 @@ def load_images(
     """
     if image_size < 1 or channels not in (0, 1, 3):
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
+    if fit not in FITS:
+        raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
     data = str(data)
     if not data:
         raise UserError(f"the name of the data is empty; it is {DATA_SETS}")
@@ -104,6 +115,8 @@ def load_images(
     for flag, place in (("validation", validation), ("test", test)):
         if own and place is not None:
             raise UserError(f"--{flag} {place} needs a folder as --data; {data} has {flag} images of its own")
+    if own and fit != "crop":
+        raise UserError(f"--fit {fit} needs a folder as --data; images of {data} are cropped")
     if data in SHIPPED:
         return ImageSet(data, *SHIPPED[data](image_size, channels))
     if colon and kind in ROOTED:
@@ -111,9 +124,50 @@ def load_images(
     place = Path(data).expanduser()
     given = [Path(place).expanduser() if place else None for place in (validation, test)]
     name = place.resolve().stem if place.is_file() else place.resolve().name
-    folder = unpacked(place) if place.is_file() else place
-    images = folders.folder(folder, image_size, channels, seed, *given)
+    packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
+    folder = unpacked(place) if packed else place
+    images = folders.folder(folder, image_size, channels, seed, fit, *given)
     return ImageSet(name.lstrip(".") or "images", *images)  # a study of this name is to be seen
+
+
+def split_images(
+    images: Iterable[Any], image_size: int, channels: int = 0, seed: int = 0, *, fit: str = "crop", name: str = "images"
+) -> ImageSet:
+    """Make an image set of images in memory, such as an array or a dataset of torchvision.
+
+    Args:
+        images: PIL images, or uint8 or float arrays (H, W) or (H, W, C) or tensors (C, H, W) with floats in [0, 1]. Of
+            pairs, as datasets have them, the first is taken.
+        image_size: Height and width in pixels.
+        channels: 1 for gray, 3 for RGB, or 0 for gray if all images are gray.
+        seed: Seed of the split, which is that of a folder: a tenth is for validation and another for the test, with
+            near duplicates on one side.
+        fit: The way in which images become squares, as in :func:`load_images`.
+        name: Short name of the set.
+
+    Returns:
+        uint8 tensors.
+
+    Raises:
+        UserError: If there are too few different images.
+        TypeError, ValueError: If something is no image.
+
+    Example:
+        >>> import numpy as np
+        >>> from introvae import split_images
+        >>> photos = np.random.default_rng(0).integers(0, 256, (50, 20, 30, 3), np.uint8)
+        >>> images = split_images(photos, image_size=16)
+        >>> images.train.shape
+        torch.Size([40, 3, 16, 16])
+    """
+    if fit not in FITS:
+        raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+    pictures = [as_picture(item[0] if isinstance(item, tuple) else item) for item in images]
+    channels = channels or (1 if all(picture.mode in GRAY_MODES for picture in pictures) else 3)
+    pixels = [to_pixels(picture, image_size, channels, fit) for picture in pictures]
+    if len(pixels) < 3:
+        raise UserError(f"{name} holds {len(pixels)} images; at least 3 are needed, as some are held back")
+    return ImageSet(name, *folders.split(torch.from_numpy(np.stack(pixels)), seed, name))
 
 
 def to_float(images: Tensor) -> Tensor:

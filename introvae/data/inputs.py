@@ -8,25 +8,26 @@ from PIL import Image
 from torch import Tensor
 
 from introvae.data.image_set import to_float
-from introvae.data.pixels import fit
+from introvae.data.pixels import to_pixels
 
 AnyImages = Image.Image | np.ndarray | Tensor | Sequence["AnyImages"]
 """One image or many: a PIL image, a NumPy array (channels last), a tensor (channels first), or a list of these."""
 
 
-def as_images(images: AnyImages, channels: int, image_size: int) -> Tensor:
+def as_images(images: AnyImages, channels: int, image_size: int, fit: str = "crop") -> Tensor:
     """Convert images to a float batch.
 
     Args:
         images: One of
 
-            - a PIL image of any size, which is cropped, resized and converted as training images are; one of more than
+            - a PIL image of any size, which becomes a square and is converted as training images are; one of more than
               8 bits holds floats in [0, 1];
             - an array (H, W), (H, W, C) or (N, H, W, C), uint8 or float with values in [0, 1];
             - a tensor (C, H, W) or (N, C, H, W), uint8 or float with values in [0, 1];
             - a list or tuple of any of these.
         channels: Number of channels C, 1 or 3.
         image_size: Height and width in pixels.
+        fit: The way in which PIL images become squares, as in `introvae.data.pixels.to_pixels`.
 
     Returns:
         Images (N, C, image_size, image_size), float32 in [0, 1], on a tensor's own device or else on the CPU.
@@ -39,11 +40,11 @@ def as_images(images: AnyImages, channels: int, image_size: int) -> Tensor:
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError(f"an empty {type(images).__name__} holds no images")
-        return torch.cat([as_images(item, channels, image_size) for item in images])
+        return torch.cat([as_images(item, channels, image_size, fit) for item in images])
     if isinstance(images, Image.Image):
         if not all(images.size):
             raise ValueError(f"an image of {images.width}x{images.height} pixels holds nothing")
-        images = fit(images, image_size, channels).transpose(1, 2, 0)
+        images = to_pixels(images, image_size, channels, fit).transpose(1, 2, 0)
     if isinstance(images, np.ndarray):
         images = _channels_first(images, channels, image_size)
     if not isinstance(images, Tensor):

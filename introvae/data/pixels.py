@@ -1,7 +1,7 @@
 """An opened image of any mode to uint8 pixels, by one rule for all images of a set. Does not import torch.
 
 - Images are turned upright as their EXIF orientation says. Color profiles are not applied.
-- What is transparent lies on white.
+- What is transparent lies on white, and so does what is padded.
 - Whole numbers of more than 8 bits are scaled by the bits that the set uses: white is the least 2^n - 1 that no image
   of the set exceeds, 4,095 for a camera's 12 bits and 255 for 8 bits that were saved as 16. Floats are in [0, 1].
 - What Pillow would cut to 8 bits unseen, or cannot convert, is refused.
@@ -10,9 +10,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 GRAY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and those of 16 bits, which begin with I;16
 ORIENTATION = 0x0112  # EXIF's tag
@@ -73,14 +74,18 @@ def white_of(paths: Sequence[Path]) -> int:
     return 2 ** largest.bit_length() - 1
 
 
-def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0, white: int = 0) -> np.ndarray:
-    """Turn an image upright, crop it to the centered square of side `crop` (the largest by default), and resize it.
+def to_pixels(
+    image: Image.Image, image_size: int, channels: int, fit: str = "crop", crop: int = 0, white: int = 0
+) -> np.ndarray:
+    """Turn an image upright, and resize it to a square.
 
     Args:
         image: An image of any mode.
         image_size: Height and width of the result in pixels.
         channels: 1 for gray, 3 for RGB.
-        crop: Side of the square; it may be larger than the image.
+        fit: One of FITS: "crop" takes the centered square, "pad" lays the whole image on a white one, and "stretch"
+            changes its proportions.
+        crop: Side of the centered square, which may be larger than the image; 0 for the largest inside of it.
         white: Whole number of more than 8 bits that is white; 0 if there is no set that tells.
 
     Returns:
@@ -90,12 +95,36 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int = 0, white
         ValueError: If the image's values cannot be brought to 8 bits by the rule.
     """
     image = _upright(image)
-    side = crop or min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
     shallow = _eight_bits(image, white) if is_deep(image) else _opaque(image)
-    square = shallow.convert("L" if channels == 1 else "RGB").crop((left, top, left + side, top + side))
-    pixels = np.asarray(square.resize((image_size, image_size), Image.Resampling.LANCZOS))
+    shown, size, method = shallow.convert("L" if channels == 1 else "RGB"), (image_size,) * 2, Image.Resampling.LANCZOS
+    if fit == "pad":
+        square = ImageOps.pad(shown, size, method, color="white")
+    else:
+        if fit == "crop":
+            side = crop or min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            shown = shown.crop((left, top, left + side, top + side))
+        square = shown.resize(size, method)
+    pixels = np.asarray(square)
     return pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1)
+
+
+def as_picture(image: Any) -> Image.Image:
+    """Convert an array (H, W) or (H, W, C) or a tensor (C, H, W), uint8 or float in [0, 1], to a PIL image."""
+    if isinstance(image, Image.Image):
+        return image
+    values = np.asarray(image if isinstance(image, np.ndarray) else np.moveaxis(np.asarray(image), 0, -1))
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or not values.size:
+        raise ValueError(f"an array of shape {values.shape}; an image is (H, W), (H, W, C) or, as a tensor, (C, H, W)")
+    if values.dtype.kind == "f":
+        if not (values.min() >= 0 and values.max() <= 1):  # true of NaN, too
+            raise ValueError(f"values run from {values.min():.6g} to {values.max():.6g}; floats are in [0, 1]")
+        values = np.rint(values * 255).astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise ValueError(f"values are {values.dtype}; images are uint8 or float in [0, 1]")
+    return Image.fromarray(np.ascontiguousarray(values))
 
 
 def refuse_cut(image: Image.Image) -> None:

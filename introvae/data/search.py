@@ -37,9 +37,17 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
         found = sorted(path for path in _walk(root, set(apart)) if path.suffix.lower() in SUFFIXES)
         if not found:
             beside = f" outside of {' and '.join(map(str, apart))}" if apart else ""
-            raise UserError(f"the folder {root} holds no images{beside} ({', '.join(sorted(SUFFIXES))})")
+            kinds = ", ".join(sorted(SUFFIXES))
+            databases = any(root.rglob("*.mdb"))
+            remedy = "; it is an LMDB database: write its values to image files" if databases else ""
+            raise UserError(f"the folder {root} holds no images{beside} ({kinds}){remedy}")
         files[flag] = root, found
     return files
+
+
+def holds_images(root: Path) -> bool:
+    """Tell whether there are images below a folder."""
+    return any(path.suffix.lower() in SUFFIXES for path in _walk(root, set()))
 
 
 def named_parts(root: Path) -> dict[str, Path]:

@@ -37,7 +37,7 @@ class Encoder(nn.Module):
     def __init__(self, c: TrainConfig) -> None:
         super().__init__()
         self.channels = c.channels
-        self.image_size = c.image_size
+        self.image_size, self.fit = c.image_size, c.fit
         self.padding = _padding(c)
         width, side = _inner(c)
         self.features = nn.Sequential(*_encoder_layers(c))
@@ -102,7 +102,7 @@ class IntroVAE(nn.Module):
             ValueError: If images have another size or number of channels than the model's, or values outside [0, 1],
                 or if there is no such kind.
         """
-        x = as_images(images, self.encoder.channels, self.encoder.image_size)
+        x = as_images(images, self.encoder.channels, self.encoder.image_size, self.encoder.fit)
         mu, logvar = zip(*self._evaluate(self.encoder, x, kind), strict=True)
         return torch.cat(mu), torch.cat(logvar)
 

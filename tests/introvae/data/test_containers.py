@@ -1,12 +1,17 @@
 """Archives and arrays hold the images that a folder of the same ones would, or are refused with the reason."""
 
+import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
+from pyarrow import parquet
 
 from introvae.data import containers
 from introvae.data.image_set import ImageSet, load_images
@@ -77,7 +82,11 @@ def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path, m
     [
         ("a.zip", b"no archive", "a.zip cannot be unpacked: File is not a zip file"),
         ("a.npy", b"no array", "a.npy cannot be unpacked: "),
-        ("a.tar", b"", r"a.tar is a file; --data takes a folder of images, or one of .zip, .npz, .npy"),
+        (
+            "a.tar",
+            b"",
+            r"a.tar is an archive that is no zip; unpack it; --data takes a folder of images, or one of .zip, .npz,",
+        ),
         ("a.npy", NOISE[0, 0], r"its array is \(16, 3\); images are \(N, H, W\)"),
         ("a.npy", NOISE.transpose(0, 3, 1, 2)[:, :2], r"its array is \(12, 16, 16, 2\)"),
         ("a.npy", NOISE.astype(np.int64), "its values are int64; they are uint8, float"),
@@ -99,3 +108,84 @@ def test_anything_else_is_refused(tmp_path: Path, name: str, content: Any, messa
     with pytest.raises(UserError, match=message):
         load_images(path, SIDE)
     assert not list(tmp_path.rglob("*.part"))
+
+
+def encoded(image: np.ndarray, kind: str = "png") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["image", "plain", "folder"])
+def test_a_table_s_images_are_those_of_a_folder(tmp_path: Path, form: str) -> None:
+    """In Hugging Face's form, as a column of bytes, and as a folder of several tables."""
+    values: list[Any] = [encoded(image) for image in NOISE]
+    if form == "image":
+        values = [{"bytes": value, "path": f"{row}.png"} for row, value in enumerate(values)]
+    name = "jpg" if form == "plain" else "image"
+    table = pa.table({name: values, "label": list(range(COUNT))})
+    path = tmp_path / "faces.parquet"
+    if form == "folder":
+        path = tmp_path / "faces"
+        (path / "data").mkdir(parents=True)
+        for part in range(2):
+            parquet.write_table(table.slice(part * 6, 6), path / "data" / f"all-0000{part}-of-00002.parquet")
+    else:
+        parquet.write_table(table, path, row_group_size=5)
+    found = load_images(path, SIDE)
+    assert found.name == "faces" and np.array_equal(pixels(found), ordered(NOISE))
+
+
+def test_tables_of_parts_are_taken_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for name, part in (("train", NOISE[:7]), ("validation", NOISE[7:9]), ("test", NOISE[9:])):
+        table = pa.table({"image": [encoded(image) for image in part]})
+        parquet.write_table(table, folder / f"{name}-00000-of-00001.parquet")
+    found = load_images(folder, SIDE)
+    assert [len(part) for part in (found.train, found.validation, found.test)] == [7, 2, 3]
+    assert np.array_equal(ordered(found.test[:].numpy().transpose(0, 2, 3, 1)), ordered(NOISE[9:]))
+    assert "train for training, validation for validation, test for test" in capsys.readouterr().err
+
+
+def test_a_table_beside_images_is_no_data(tmp_path: Path) -> None:
+    for number, image in enumerate(NOISE):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    parquet.write_table(pa.table({"text": ["a caption"] * COUNT}), tmp_path / "metadata.parquet")
+    assert np.array_equal(pixels(load_images(tmp_path, SIDE)), ordered(NOISE))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": ["a"]}, "it has no column image of bytes, but text"),
+        ({"one": [b"a"], "other": [b"b"]}, "it has no column image of bytes, but one, other"),
+        ({"image": [encoded(NOISE[0]), None]}, "row 1 holds no image"),
+    ],
+)
+def test_a_table_without_images_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=f"a.parquet cannot be unpacked: {message}"):
+        load_images(tmp_path / "a.parquet", SIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.mp4", "is a video; write its frames with ffmpeg -i VIDEO FOLDER/%06d.png; --data takes a folder"),
+        ("a.mdb", "is a database; write its values to image files; --data takes"),
+        ("a.h5", "is an HDF5 file; write its array of images with numpy.save; --data takes"),
+        ("a.tar.gz", "is an archive that is no zip; unpack it; --data takes"),
+        ("a.txt", "is a file; --data takes"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_what_to_do(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=re.escape(f"{name} {message}")):
+        load_images(tmp_path / name, SIDE)
+
+
+def test_a_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").touch()
+    with pytest.raises(UserError, match="it is an LMDB database: write its values to image files"):
+        load_images(tmp_path, SIDE)

@@ -19,6 +19,7 @@ from waiting import wait_until
 from introvae.data import decode
 from introvae.data import pixel_cache as cache
 from introvae.data.image_set import load_images
+from introvae.data.pixels import to_pixels
 
 LOAD = """
 import sys
@@ -61,7 +62,7 @@ def test_threads_decode_the_same_as_one_by_one(photos: Path, monkeypatch: pytest
     images = cache.decoded(photos, paths, decode.Format(16, 3)).images
     assert len(threads) > 1
     assert images.rows.tolist() == [index for index in range(120) if index != 100]
-    one_by_one = [decode.fit(Image.open(paths[index]), 16, 3) for index in images.rows]
+    one_by_one = [to_pixels(Image.open(paths[index]), 16, 3) for index in images.rows]
     assert np.array_equal(images[:].numpy(), np.stack(one_by_one))
 
 

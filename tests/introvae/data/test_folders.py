@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_used_is_refused(
 
 
 def test_a_missing_folder_is_refused() -> None:
-    message = r"there is no folder nowhere; --data takes orl-faces, mnist-5k, .*celeba:ROOT, a folder, zip or npz"
+    message = r"there is no folder nowhere; --data takes orl-faces, mnist-5k, .*celeba:ROOT, or a path to images"
     with pytest.raises(UserError, match=message):
         load_images("nowhere", 16)
 

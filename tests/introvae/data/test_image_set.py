@@ -1,6 +1,8 @@
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from helpers import make_celeba
 from PIL import Image
 from torchvision.datasets import CelebA
 
-from introvae.data.image_set import ImageSet, load_images
+from introvae.data.image_set import ImageSet, load_images, split_images
 from introvae.errors import UserError
 
 
@@ -61,3 +63,47 @@ def test_celeba_without_its_files_says_what_is_needed(tmp_path: Path) -> None:
 def test_a_size_out_of_range_is_refused(image_size: int, channels: int) -> None:
     with pytest.raises(UserError, match="allowed: 1 or more, and 0, 1 or 3"):
         load_images("orl-faces", image_size, channels)
+
+
+def pairs(images: np.ndarray) -> list[tuple[Any, int]]:
+    """Images as datasets of torchvision hold them."""
+    return [(Image.fromarray(image), label) for label, image in enumerate(images)]
+
+
+FORMS: dict[str, Callable[[np.ndarray], Any]] = {
+    "array": lambda images: images,
+    "floats": lambda images: images / 255,
+    "tensor": lambda images: torch.from_numpy(images).permute(0, 3, 1, 2),
+    "dataset": pairs,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_in_memory_are_split_as_those_of_a_folder(tmp_path: Path, form: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 24, 18, 3), np.uint8)
+    for index, image in enumerate(noise):
+        Image.fromarray(image).save(tmp_path / f"{index:02d}.png")
+    expected, found = load_images(tmp_path, 16, seed=3), split_images(FORMS[form](noise), 16, seed=3)
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(found, name)[:], getattr(expected, name)[:])
+
+
+def test_gray_images_in_memory_stay_gray() -> None:
+    noise = np.random.default_rng(0).random((5, 16, 16), np.float32)
+    assert split_images(noise, 16).train.shape == (3, 1, 16, 16)
+    assert split_images(noise, 16, channels=3).channels == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.ones((5, 16, 16)) * 2, ValueError, "values run from 2 to 2; floats are in"),
+        (np.ones((5, 16, 16), np.int64), ValueError, "values are int64; images are uint8 or float"),
+        (np.ones((5, 16)), ValueError, r"an array of shape \(16,\); an image is"),
+        (np.ones((2, 16, 16)), UserError, "images holds 2 images; at least 3 are needed"),
+        (np.ones((9, 16, 16)), UserError, "images holds 1 different usable images"),
+    ],
+)
+def test_what_is_no_image_set_is_refused(images: np.ndarray, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        split_images(images, 16)

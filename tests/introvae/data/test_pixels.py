@@ -9,9 +9,12 @@ import pytest
 from helpers import save_image
 from PIL import Image
 
+from introvae.config import TrainConfig
 from introvae.data.image_set import load_images
-from introvae.data.pixels import fit
+from introvae.data.inputs import as_images
+from introvae.data.pixels import to_pixels
 from introvae.errors import UserError
+from introvae.nn.networks import build
 
 SIDE = 16
 RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)  # 0 to 255
@@ -19,7 +22,7 @@ RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)  # 0 to 255
 
 def read(path: Path, channels: int = 1, white: int = 0) -> np.ndarray:
     with Image.open(path) as image:
-        return fit(image, SIDE, channels, white=white)
+        return to_pixels(image, SIDE, channels, white=white)
 
 
 def noise(index: int) -> np.ndarray:
@@ -140,7 +143,7 @@ def test_other_modes_show_their_colors(tmp_path: Path, mode: str) -> None:
     gray = Image.fromarray(np.where(RAMP < 128, 0, 255).astype(np.uint8))
     image = gray.convert("RGB").convert(mode)
     if mode in ("HSV",):
-        found = fit(image, SIDE, 3)
+        found = to_pixels(image, SIDE, 3)
     else:
         image.save(tmp_path / "a.tif")
         found = read(tmp_path / "a.tif", 3)
@@ -154,3 +157,55 @@ def test_an_animation_s_first_image_is_used_and_said_so(tmp_path: Path, capsys: 
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert any(np.abs(image[0] - RAMP).max() <= 1 for image in of_folder(tmp_path, 1).astype(int))
     assert "of 1 file with several images the first is used" in capsys.readouterr().err
+
+
+WIDE = np.full((SIDE, 3 * SIDE), 60, np.uint8)  # its middle third is darker
+WIDE[:, SIDE : 2 * SIDE] = 20
+ON_WHITE = np.full((SIDE, SIDE), 255, np.uint8)
+ON_WHITE[5:10] = 60  # 16 / 3 rows, rounded
+FITTED = {
+    "crop": np.full((SIDE, SIDE), 20, np.uint8),
+    "pad": np.where(np.arange(SIDE) // 5.5 == 1, np.where(ON_WHITE == 60, 20, 255), ON_WHITE),
+    "stretch": np.tile(np.where(np.arange(SIDE) // 5.5 == 1, 20, 60), (SIDE, 1)),
+}
+
+
+@pytest.mark.parametrize("fit", FITTED)
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_oblong_image_is_cropped_padded_or_stretched(fit: str, turned: bool) -> None:
+    image = Image.fromarray(WIDE.T if turned else WIDE)
+    found = to_pixels(image, SIDE, 1, fit)[0].astype(int)
+    expected = FITTED[fit].T if turned else FITTED[fit]
+    assert (np.abs(found - expected) <= 6).mean() > 0.75  # edges ring
+    model = build(TrainConfig(image_size=SIDE, latent=2, widths=(2, 2), channels=1, fit=fit))
+    assert np.array_equal(as_images(image, 1, SIDE, model.encoder.fit)[0, 0] * 255, found)
+
+
+@pytest.mark.parametrize("fit", FITTED)
+def test_images_of_a_folder_are_fitted(tmp_path: Path, fit: str) -> None:
+    for index in range(3):
+        save_image(tmp_path / f"{index}.png", (3 * SIDE, SIDE), "L", index)
+    images = load_images(tmp_path, SIDE, fit=fit)
+    found = {part[:].numpy().tobytes() for part in (images.train, images.validation, images.test)}
+    expected = set()
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as image:
+            expected.add(to_pixels(image, SIDE, 1, fit).tobytes())
+    assert found == expected
+
+
+def test_an_image_that_is_smaller_on_one_side_may_be_padded(tmp_path: Path) -> None:
+    for index in range(3):
+        save_image(tmp_path / f"{index}.png", (SIDE, SIDE // 2), "L", index)
+    assert len(load_images(tmp_path, SIDE, fit="pad").train) == 1
+    with pytest.raises(UserError, match=rf"is {SIDE}x{SIDE // 2}, smaller than {SIDE} px"):
+        load_images(tmp_path, SIDE)
+    with pytest.raises(UserError, match=rf"is {SIDE}x{SIDE // 2}, smaller than 32 px"):
+        load_images(tmp_path, 32, fit="stretch")
+
+
+def test_a_wrong_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fit is 'squeeze'; allowed: crop, pad, stretch"):
+        load_images(tmp_path, SIDE, fit="squeeze")
+    with pytest.raises(UserError, match="--fit pad needs a folder as --data; images of orl-faces are cropped"):
+        load_images("orl-faces", SIDE, fit="pad")

@@ -1,0 +1,136 @@
+"""introvae-apply: one's own images through a trained run."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from introvae.commands.options import DEVICE_HELP, Parser, run_command
+from introvae.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from introvae.nn.networks import IntroVAE
+
+DESCRIPTION = "Reconstruct or encode images with a trained run, or show what it sees between two of them."
+VERBS = ("reconstruct", "encode", "interpolate")
+BATCH = 64  # images that are opened at once
+MOST_SHOWN = 64  # pairs in the sheet
+
+
+def command_line() -> Parser:
+    """Return the parser of introvae-apply."""
+    parser = Parser("introvae-apply", "VERB RUN IMAGE ... [options]", DESCRIPTION)
+    text = "reconstruct: PNGs and a sheet; encode: latents.npz with mu and logvar (N, z) and files (N,); interpolate: "
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help=text + "a row of images from one to another")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to [VERB in the current folder]")
+    parser.add_argument("--n", type=int, default=9, metavar="N", help="interpolate: images, both ends included [9]")
+    parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run introvae-apply and return its exit code."""
+    args = command_line().parse_args(argv)
+    out = args.out or Path(args.verb)
+    return run_command("introvae-apply", lambda: apply(args.verb, args.run, args.images, out, args.n, args.device))
+
+
+def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, device_name: str = "auto") -> None:
+    """Reconstruct, encode or interpolate images, and write the results.
+
+    Raises:
+        UserError: If the run has no model, an image cannot be read, or their number does not suit the verb.
+    """
+    from introvae.data.search import image_files
+    from introvae.training.device import find_device, tune_process
+    from introvae.training.state import load_run
+
+    folders = {path: image_files({"data": path})["data"][1] for path in images if path.is_dir()}
+    paths = [file for path in images for file in folders.get(path, [path])]
+    if verb == "interpolate" and (len(paths) != 2 or n < 2):
+        raise UserError(f"interpolate takes two images and --n 2 or more, not {len(paths)} and {n}")
+    tune_process(find_device(device_name))
+    model = load_run(run, device_name)
+    out.mkdir(parents=True, exist_ok=True)
+    {"reconstruct": _reconstruct, "encode": _encode, "interpolate": _interpolate}[verb](model, paths, out, n)
+
+
+def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None:
+    import numpy as np
+    import torch
+
+    from introvae.runs.pictures import legible, to_pixels, write_png
+
+    shown: list[Tensor] = []
+    digits = len(str(len(paths)))
+    done = 0
+    for names, batch in _batches(model, paths):
+        made = model.reconstruct(batch).cpu()
+        for path, image in zip(names, made, strict=True):
+            write_png(out / f"{done:0{digits}}-{path.stem}.png", to_pixels(image[None, None]))
+            done += 1
+        if len(shown) < MOST_SHOWN:
+            shown += [torch.stack(pair) for pair in zip(batch, made, strict=True)]
+    pairs = torch.stack(shown[:MOST_SHOWN], 1)  # images above reconstructions
+    write_png(out / "sheet.png", np.asarray(legible(to_pixels(pairs), pairs.shape[-1])))
+    print(f"{len(paths)} reconstructions: {out}, below their images in {out / 'sheet.png'}")
+
+
+def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None:
+    import io
+
+    import numpy as np
+    import torch
+
+    from introvae.files import write_atomically
+
+    parts = [model.encode(batch) for _, batch in _batches(model, paths)]
+    mu, logvar = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    buffer = io.BytesIO()
+    np.savez(buffer, mu=mu, logvar=logvar, files=np.array([str(path) for path in paths]))
+    write_atomically(out / "latents.npz", buffer.getvalue())
+    print(f"{len(paths)} images: mu and logvar {mu.shape} in {out / 'latents.npz'}")
+
+
+def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) -> None:
+    import numpy as np
+    import torch
+
+    from introvae.runs.pictures import legible, to_pixels, write_png
+
+    ((_, batch),) = _batches(model, paths)
+    first, last = model.encode(batch)[0]
+    images = model.decode(torch.lerp(first, last, torch.linspace(0, 1, n, device=first.device)[:, None])).cpu()
+    for index, image in enumerate(images):
+        write_png(out / f"{index:03d}.png", to_pixels(image[None, None]))
+    row = torch.cat([batch[:1], images, batch[1:]])[None]
+    write_png(out / "sheet.png", np.asarray(legible(to_pixels(row), row.shape[-1])))
+    print(f"{n} images: {out}, between the two given ones in {out / 'sheet.png'}")
+
+
+def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequence[Path], "Tensor"]]:
+    """Read images as the model takes them, (N, C, S, S) in [0, 1], with their paths."""
+    import torch
+    from PIL import Image
+
+    from introvae.data.inputs import as_images
+    from introvae.data.pixels import UNREADABLE
+
+    encoder = model.encoder
+    for first in range(0, len(paths), BATCH):
+        part, read = paths[first : first + BATCH], []
+        for path in part:
+            try:
+                with Image.open(path) as image:
+                    read.append(as_images(image, encoder.channels, encoder.image_size, encoder.fit))
+            except UNREADABLE as error:
+                reason = str(error).removeprefix(f"cannot identify image file {str(path)!r}") or "no image"
+                raise UserError(f"cannot read {path}: {reason}") from error
+        yield part, torch.cat(read)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,86 @@
+"""introvae-apply: images of one's own are reconstructed, encoded and interpolated as the Python API does it."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import exit_code, save_image
+from PIL import Image
+
+from introvae.commands.apply import main
+from introvae.training.state import load_run
+from introvae.training.trainer import Trainer
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three photographs of other sizes than the run's."""
+    for index in range(3):
+        save_image(tmp_path / "photos" / f"{index}.png", (20 + index, 17), "RGB", index)
+    return tmp_path / "photos"
+
+
+def opened(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_reconstructions(trained: Trainer, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "made"
+    assert exit_code(main, ["reconstruct", str(trained.folder), str(photos), "--out", str(out)]) == 0
+    assert f"3 reconstructions: {out}, below" in capsys.readouterr().out
+    with Image.open(photos / "1.png") as image:
+        expected = load_run(trained.folder).reconstruct(image)[0, 0]
+    assert np.abs(opened(out / "1-1.png") - expected.numpy() * 255).max() <= 0.51
+    assert {path.name for path in out.iterdir()} == {"0-0.png", "1-1.png", "2-2.png", "sheet.png"}
+
+
+def test_latents(trained: Trainer, photos: Path, tmp_path: Path) -> None:
+    files = [str(photos / f"{index}.png") for index in (2, 0)]
+    assert exit_code(main, ["encode", str(trained.folder), *files, "--out", str(tmp_path)]) == 0
+    with np.load(tmp_path / "latents.npz") as found:
+        assert found["files"].tolist() == files
+        images = [Image.open(file) for file in files]
+        for name, value in zip(("mu", "logvar"), load_run(trained.folder).encode(images), strict=True):
+            torch.testing.assert_close(torch.from_numpy(found[name]), value)
+
+
+def test_an_interpolation_goes_from_one_reconstruction_to_the_other(
+    trained: Trainer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ends = [str(photos / "0.png"), str(photos / "1.png")]
+    assert exit_code(main, ["interpolate", str(trained.folder), *ends, "--n", "5"]) == 0
+    assert exit_code(main, ["reconstruct", str(trained.folder), *ends]) == 0
+    row = [opened(Path(f"interpolate/00{index}.png")).astype(int) for index in range(5)]
+    for end, name in ((row[0], "0-0"), (row[4], "1-1")):
+        assert np.abs(end - opened(Path(f"reconstruct/{name}.png"))).max() <= 1
+    assert all((first != second).any() for first, second in pairwise(row))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["interpolate", "RUN", "photos/0.png"], "interpolate takes two images and --n 2 or more, not 1 and 9"),
+        (["encode", "RUN", "photos/none.png"], "cannot read photos/none.png: "),
+        (["encode", "RUN", "photos/text.png"], "cannot read photos/text.png: no image"),
+        (["encode", "photos", "photos/0.png"], "photos"),
+        (["encode", "RUN", "empty"], "the folder empty holds no images"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(
+    words: list[str],
+    message: str,
+    trained: Trainer,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    (photos / "text.png").write_text("no image")
+    Path("empty").mkdir()
+    assert exit_code(main, [str(trained.folder) if word == "RUN" else word for word in words]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and len(shown.strip().splitlines()) == 1 and shown.startswith("introvae-apply: ")
