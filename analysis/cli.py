@@ -44,6 +44,9 @@ def command_line() -> Parser:
         metavar="WEIGHTS",
         help="with --rescore: also FID and KID on features of Inception, with its weights in this file (extra fid)",
     )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="FOLDER", help="also write the runs for TensorBoard (extra tensorboard)"
+    )
     return parser
 
 
@@ -83,6 +86,10 @@ def report(args: argparse.Namespace) -> None:
         drawn = best_and_worst([run for run in runs if run.state.ended])
     else:
         drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
+    if args.tensorboard:
+        from analysis.report.tensorboard import write_tensorboard
+
+        write_tensorboard(runs, args.tensorboard)
     files = report_files(runs, folder.resolve().name)
     if args.format == "table":
         text = "\n\n".join(filter(None, [text_table(runs), repeats_text(repeats(runs))])) + "\n"

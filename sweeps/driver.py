@@ -4,7 +4,7 @@ A trial is a chain of tasks, one for each rung, where it rests until it is promo
 off, or rests, stays RUNNING in the study, and the next driver goes on with it from its last checkpoint.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sweeps.tasks.task import Result
 from sweeps.view import View
 
 Stop = Callable[[], bool]
+Callback = Callable[[optuna.Study, FrozenTrial], None]
 
 
 class Driver:
@@ -41,6 +42,7 @@ class Driver:
         view: Shows what happens.
         engine: Runs the tasks.
         stop: Returns true once running trials are to write a checkpoint and leave.
+        callbacks: Called with the study and each trial that has ended.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Driver:
         view: View,
         engine: Engine,
         stop: Stop = lambda: False,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.setup, self.config, self.study, self.view = setup, config, study, view
+        self.setup, self.config, self.study, self.view, self.callbacks = setup, config, study, view, callbacks
         self.runner = Runner(engine, setup, config, view, stop, self._task_ended, self._fail)
         known = self._known()
         self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
@@ -237,6 +240,8 @@ class Driver:
             ended = self.study.get_trials(deepcopy=False, states=FINISHED)
             keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
         self._show(run)
+        for callback in self.callbacks:
+            callback(self.study, self._known()[run.number])
 
     def _show(self, run: Chain) -> None:
         """Show a trial that has ended or come to a rung."""

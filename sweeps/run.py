@@ -1,6 +1,7 @@
 """A study from its configuration to its report."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from introvae.files import lock
 from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
 from sweeps.config import SET_BY_STUDY, StudyConfig
-from sweeps.driver import Driver, Stop
+from sweeps.driver import Callback, Driver, Stop
 from sweeps.earlier import BEST, known_trials, points_of, ranges_around, repeats_of, runs_of
 from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
@@ -36,7 +37,7 @@ from sweeps.view import View
 BEST_SHOWN = 5
 
 
-def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
+def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequence[Callback] = ()) -> optuna.Study:
     """Begin a study, or continue one, and write its report once its trials are done, as introvae-sweep does.
 
     The best setting is then repeated in a second study beside it if `config.seeds` asks for that.
@@ -45,6 +46,8 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         config: What to search, with how many trials, and where.
         stop: Called now and then; once it returns true, running trials write a checkpoint and the call returns. The
             same call continues the study.
+        callbacks: Called with the study and each trial that has ended, as those of `optuna.Study.optimize` are, in the
+            driver's process. The folder of the trial's run is `trial.number` in the study's folder.
 
     Returns:
         The study; the run folder of its trial 0 is trial-000, and so on.
@@ -67,21 +70,21 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False) -> optuna.Study:
         >>> len(study.trials)
         2
     """
-    study, setup, done = _fill(config, stop)
+    study, setup, done = _fill(config, stop, callbacks)
     if not done:
         return study
     best, seeds = best_trial(study.trials), list[Run]()
     if config.seeds and best is None:
         print("no trial is complete, so there is no best setting to repeat")
     elif config.seeds and best:
-        _, again, done = _fill(repeats_of(config, setup, best), stop)
+        _, again, done = _fill(repeats_of(config, setup, best), stop, callbacks)
         seeds = read_runs(again.folder)
     if done and (text := card(setup.folder, read_runs(setup.folder), seeds, searched=list(config.search))):
         print(f"\n{text}")
     return study
 
 
-def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
+def _fill(config: StudyConfig, stop: Stop, callbacks: Sequence[Callback]) -> tuple[optuna.Study, Setup, bool]:
     """Run the trials of a study, and write its report if all have ended; return whether they have."""
     setup, images = prepare(config)
     with lock(setup.folder), database_errors(setup.folder):
@@ -97,7 +100,7 @@ def _fill(config: StudyConfig, stop: Stop) -> tuple[optuna.Study, Setup, bool]:
                 say(f"continuing with trial {missing[0]}{where}")
             engine = make_engine(config, setup, images)
             with View(engine.capacity, config.quiet) as view:
-                done = Driver(setup, config, study, view, engine, stop).fill()
+                done = Driver(setup, config, study, view, engine, stop, callbacks).fill()
             missing = missing_trials(study, config.total)
         if missing and done:
             say(f"ended after {config.total - len(missing)} of {config.total} trials, by {limits(config)}")

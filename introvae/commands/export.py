@@ -2,7 +2,7 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from introvae.commands.options import Parser, run_command
@@ -11,10 +11,11 @@ from introvae.runs.folder import CURVES, METRICS, PARAMS
 from introvae.runs.record import SCORES
 
 DESCRIPTION = (
-    "Copy runs to give away or to commit: settings, log, scores, pictures, and of the last checkpoint only the weights "
-    "that a run is evaluated with, a quarter of it or less. What is copied can be reported, scored and sampled, and "
-    "trained from, but not continued."
+    "Copy runs to give away or to commit: settings, log, scores, pictures, README.md, and of the last checkpoint only "
+    "the weights that a run is evaluated with, a quarter of it or less. What is copied can be reported, scored and "
+    "sampled, and trained from, but not continued."
 )
+FORMATS = ("safetensors", "onnx", "pt2")
 KEPT = (PARAMS, METRICS, SCORES, CURVES, "images")
 
 
@@ -23,6 +24,8 @@ def command_line() -> Parser:
     parser = Parser("introvae-export", "RUN ... --out FOLDER [options]", DESCRIPTION)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; with --best a study")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each run")
+    text = "also write the weights as safetensors, or both networks as onnx or pt2; may be given again"
+    parser.add_argument("--format", choices=FORMATS, action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--best", action="store_true", help="of each study named, its run with the best score")
     return parser
 
@@ -30,14 +33,14 @@ def command_line() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run introvae-export and return its exit code."""
     args = command_line().parse_args(argv)
-    return run_command("introvae-export", lambda: export(args.runs, args.out, args.best))
+    return run_command("introvae-export", lambda: export(args.runs, args.out, args.best, args.format))
 
 
-def export(runs: list[Path], out: Path, best: bool = False) -> None:
-    """Copy runs into `out`, or with `best` the best run of each study.
+def export(runs: list[Path], out: Path, best: bool = False, formats: Sequence[str] = ()) -> None:
+    """Copy runs into `out`, or with `best` the best run of each study, each with a README.md that describes it.
 
     Raises:
-        UserError: If a folder holds no run, or one of its name is in `out` already.
+        UserError: If a folder holds no run, one of its name is in `out` already, or a format cannot be written.
     """
     from introvae.runs.folder import read_config
     from introvae.runs.record import best_run
@@ -56,7 +59,7 @@ def export(runs: list[Path], out: Path, best: bool = False) -> None:
             raise UserError(f"{links[0]} is a link, and only files are copied; put the file in its place")
         taken.add(target)
     for source in sources:
-        copied = _copy(source, out)
+        copied = _copy(source, out, formats)
         size = sum(path.stat().st_size for path in copied.rglob("*") if path.is_file())
         print(f"{copied}: {size / 2**20:.1f} MB")
 
@@ -69,9 +72,11 @@ def _kept(source: Path) -> Iterator[Path]:
             yield from (source / name).rglob("*")
 
 
-def _copy(source: Path, out: Path) -> Path:
+def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
     """Copy a run under a new name, and rename it last: it is complete or not there at all."""
-    from introvae.runs.folder import load_checkpoint, save_checkpoint
+    from introvae.commands.model_card import CARD, model_card
+    from introvae.runs.folder import load_checkpoint, read_config, save_checkpoint
+    from introvae.runs.record import read_record
 
     target = out / source.resolve().name
     part = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -84,6 +89,14 @@ def _copy(source: Path, out: Path) -> Path:
                 shutil.copy2(source / name, part / name)
         if state := load_checkpoint(source):
             save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
+        card = model_card(source, read_config(source), read_record(source))
+        (part / CARD).write_text(card, encoding="utf-8")
+        if formats:
+            from introvae.nn.formats import WRITE
+            from introvae.training.state import load_run
+
+            for name in formats:
+                WRITE[name](load_run(part, "cpu"), part)
         return part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)

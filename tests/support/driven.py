@@ -11,7 +11,7 @@ from helpers import tiny_config
 from introvae.data.image_set import ImageSet
 from introvae.runs.record import RunRecord, RunState, Scores
 from sweeps.config import StudyConfig
-from sweeps.driver import Driver, Stop
+from sweeps.driver import Callback, Driver, Stop
 from sweeps.engines.base import Engine
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Setup
@@ -23,10 +23,17 @@ from sweeps.tasks.task import Result, Task, Worker
 from sweeps.view import View
 
 
-def drive(setup: Setup, config: StudyConfig, study: optuna.Study, engine: Engine, stop: Stop = lambda: False) -> None:
+def drive(
+    setup: Setup,
+    config: StudyConfig,
+    study: optuna.Study,
+    engine: Engine,
+    stop: Stop = lambda: False,
+    callbacks: Sequence[Callback] = (),
+) -> None:
     """Fill a study, without a word."""
     with View(engine.capacity, quiet=True) as view:
-        Driver(setup, config, study, view, engine, stop).fill()
+        Driver(setup, config, study, view, engine, stop, callbacks).fill()
 
 
 def study_of(setup: Setup, config: StudyConfig) -> optuna.Study:
@@ -76,6 +83,7 @@ def drawn_study(
     seed: int = 0,
     stop: Stop = lambda: False,
     limits: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
     **train: Any,
 ) -> optuna.Study:
     """Begin or continue a study, by default of trials without a warm-up and with one task each; return it."""
@@ -87,5 +95,5 @@ def drawn_study(
     config = StudyConfig(
         train=setup.config, trials=trials, sampler=sampler, out=folder.parent, device="cpu", **dict(limits or {})
     )
-    drive(setup, config, study, engine, stop)
+    drive(setup, config, study, engine, stop, callbacks)
     return study

@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 COMMANDS = {  # with their modules
     "introvae-train": "analysis.train",
     "introvae-sample": "introvae.commands.sample",
+    "introvae-apply": "introvae.commands.apply",
     "introvae-export": "introvae.commands.export",
     "introvae-report": "analysis.cli",
     "introvae-sweep": "sweeps.cli",

@@ -168,3 +168,23 @@ def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
     lasting = [t for t in study.trials if t.constraints["failed"] < 0]
     best = max(lasting, key=lambda trial: max(trial.intermediate_values.items()))
     assert len(study.trials) == best.number + 6
+
+
+def test_callbacks_see_each_trial_once_it_has_ended(tmp_path: Path) -> None:
+    seen: list[tuple[int, TrialState]] = []
+    place = tmp_path / "study", SPACE, 4
+
+    def note(study: optuna.Study, trial: FrozenTrial) -> None:
+        seen.append((trial.number, trial.state))
+
+    study = drawn_study(*place, InlineEngine(Drawing()), callbacks=[note])
+    assert seen == [(trial.number, TrialState.COMPLETE) for trial in study.trials] and len(seen) == 4
+
+    def fail(study: optuna.Study, trial: FrozenTrial) -> None:
+        raise ConnectionError(f"no logger for trial {trial.number}")
+
+    place = tmp_path / "other", SPACE, 4
+    with pytest.raises(ConnectionError, match="no logger for trial 0"):
+        drawn_study(*place, InlineEngine(Drawing()), callbacks=[fail])
+    study = drawn_study(*place, InlineEngine(Drawing()))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4

@@ -1,18 +1,25 @@
 """introvae-export: what is given away is whole, small, and can be used for everything but going on."""
 
+import re
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
-from helpers import exit_code, forgive, tiny_flags
+from helpers import CPU, exit_code, forgive, tiny_config, tiny_flags
+from safetensors.torch import load_file
 from studies import read_scores
 
 import introvae
 from analysis.cli import main as report
 from analysis.train import main as train
-from introvae.commands.export import main
+from introvae.commands.export import FORMATS, main
+from introvae.data.image_set import ImageSet
 from introvae.runs.folder import load_checkpoint, read_config, read_metrics
+from introvae.training.trainer import Trainer
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,7 +51,7 @@ def test_a_copy_holds_the_weights_that_are_evaluated_and_all_small_files(run: Pa
     assert torch.equal(*samples)
     left_out = {"checkpoint.pt", "checkpoint.previous.pt", ".lock"}
     files = {path.relative_to(run) for path in run.rglob("*") if path.name not in left_out}
-    assert files == {path.relative_to(copy) for path in copy.rglob("*") if path.name not in left_out}
+    assert files | {Path("README.md")} == {p.relative_to(copy) for p in copy.rglob("*") if p.name not in left_out}
     assert str(read_metrics(copy)) == str(read_metrics(run))  # NaN and all
 
 
@@ -94,3 +101,43 @@ def test_what_cannot_be_copied_is_refused_before_anything_is_written(run: Path, 
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     assert not Path("given").exists()
+
+
+def test_a_copy_describes_itself(run: Path) -> None:
+    assert main([str(run), "--out", "given"]) == 0
+    text = Path("given/trial-000/README.md").read_text()
+    assert text.startswith("---\nlibrary_name: introvae\n") and "# trial-000\n" in text
+    scores = read_scores(run)
+    assert f"| score | {scores['score']:.3f} | {scores['test']['score']:.3f} |\n" in text
+    assert "| latent | 8 |\n" in text
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert (Path("given/trial-000") / picture).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_other_tools_compute_what_the_run_does(norm: str, small_faces: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(norm=norm), small_faces, tmp_path / "run", CPU)
+    trainer.run()
+    flags = [word for name in FORMATS for word in ("--format", name)]
+    assert main([str(tmp_path / "run"), "--out", str(tmp_path / "given"), *flags]) == 0
+    given, model = tmp_path / "given/run", introvae.load_run(tmp_path / "run", "cpu")
+    images = small_faces.validation[:5] / 255
+    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+    expected = {"encoder": torch.cat(model.encode(images)), "decoder": model.decode(z, "sample")}
+    for name, x in (("encoder", images), ("decoder", z)):
+        session = onnxruntime.InferenceSession(str(given / f"{name}.onnx"))
+        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(np.concatenate(found)), expected[name], rtol=1e-4, atol=1e-4)
+        program = torch.export.load(given / f"{name}.pt2").module()(x)
+        whole = torch.cat(program) if isinstance(program, tuple) else program
+        torch.testing.assert_close(whole, expected[name], rtol=1e-4, atol=1e-4)
+    weights = load_file(given / "model.safetensors")
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([str(run), "--out", "given", "--format", "onnx"]) == 2
+    assert "--format onnx needs a package that is missing; pip install 'introvae[onnx]'" in capsys.readouterr().err
+    assert not list(Path("given").iterdir())
