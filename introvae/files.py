@@ -1,10 +1,10 @@
 """Files and folders: atomic writes, locks, and the cache folder."""
 
 import errno
-import fcntl
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +12,13 @@ from typing import BinaryIO
 
 from introvae.errors import InUseError, UserError
 
+try:
+    import fcntl
+except ImportError as missing:
+    raise ImportError("introvae runs on Linux and macOS, on Windows in WSL: its locks need fcntl") from missing
+
 LOCK = ".lock"
+LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems that have no locks
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -74,7 +80,7 @@ def lock(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(file, wait=False)
         except BlockingIOError as error:
             holder = file.read().decode(errors="replace") or "another process"
             raise InUseError(f"{folder} is in use by {holder}; wait for it or choose another --out") from error
@@ -85,15 +91,47 @@ def lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def hold(file: BinaryIO, wait: bool) -> None:
+    """Lock an open file for this process.
+
+    Raises:
+        BlockingIOError: If another process holds it, and this one is not to wait.
+        UserError: If its file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+        raise UserError(
+            f"the file system of {file.name} has no locks ({error.strerror}), without which two processes could write "
+            "to one folder; choose a folder on another disk, for decoded images by XDG_CACHE_HOME"
+        ) from error
+
+
 def open_lock(path: Path) -> BinaryIO:
     """Open a file to lock, and create it if it is missing; a link in its place is an OSError."""
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+        return open(path, "r+b", opener=lambda name, _: os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
     except OSError as error:
         strerror = f"{path.name} is a link; remove it" if error.errno == errno.ELOOP else error.strerror
         raise OSError(error.errno, strerror, str(path)) from error
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path with its ~ replaced; raises UserError if nobody has that home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"there is no home for {path}; write the whole path") from error
+
+
 def cache_root() -> Path:
-    """Return the folder for files that this package can recreate, `$XDG_CACHE_HOME/introvae`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introvae"
+    """Return the folder for files that this package can recreate, `$XDG_CACHE_HOME/introvae`.
+
+    Without a home it is a user's own folder for temporary files.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introvae"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"introvae-{os.getuid()}"

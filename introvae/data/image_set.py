@@ -17,6 +17,7 @@ from introvae.data.pixel_cache import ImageRows, Images
 from introvae.data.pixels import GRAY_MODES, as_picture, to_pixels
 from introvae.data.search import holds_images
 from introvae.errors import UserError
+from introvae.files import expanded
 
 SHIPPED = {"orl-faces": sources.orl_faces, "mnist-5k": sources.mnist_5k}
 ROOTED = {"mnist": sources.mnist, "cifar10": sources.cifar10, "celeba": sources.celeba}
@@ -120,9 +121,9 @@ def load_images(
     if data in SHIPPED:
         return ImageSet(data, *SHIPPED[data](image_size, channels))
     if colon and kind in ROOTED:
-        return ImageSet(kind, *ROOTED[kind](Path(root).expanduser(), image_size, channels))
-    place = Path(data).expanduser()
-    given = [Path(place).expanduser() if place else None for place in (validation, test)]
+        return ImageSet(kind, *ROOTED[kind](expanded(root), image_size, channels))
+    place = expanded(data)
+    given = [expanded(place) if place else None for place in (validation, test)]
     name = place.resolve().stem if place.is_file() else place.resolve().name
     packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
     folder = unpacked(place) if packed else place

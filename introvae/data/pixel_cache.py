@@ -6,7 +6,6 @@ $XDG_CACHE_HOME/introvae/NAME-SIZEpx-DIGEST/    one folder for each root, size, 
     NAME.npz      what was computed of the pixels, with a key of what it depends on
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -29,7 +28,7 @@ from torch import Tensor
 from introvae.data.decode import Format, Unusable, decode
 from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
-from introvae.files import LOCK, cache_root, create, open_lock, write_atomically
+from introvae.files import LOCK, cache_root, create, hold, open_lock, write_atomically
 
 PIXELS, PART, INDEX = "pixels.u8", "pixels.u8.part", "index.json"
 DECODER = f"2, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
@@ -185,10 +184,10 @@ def locked(folder: Path, purpose: str) -> Iterator[None]:
         raise unwritable(folder, error) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(file, wait=False)
         except BlockingIOError:
             print(f"waiting for another process that is {purpose} into {folder}", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            hold(file, wait=True)
         yield
 
 

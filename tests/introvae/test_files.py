@@ -1,14 +1,18 @@
 """Writes go to files of their own: no link that somebody has put there is followed, and no other writer disturbs."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from introvae.data.pixel_cache import locked
 from introvae.errors import UserError
-from introvae.files import create, lock, remove_parts, write_atomically, write_part
+from introvae.files import cache_root, create, expanded, lock, remove_parts, write_atomically, write_part
 
 
 @pytest.fixture
@@ -79,3 +83,35 @@ def test_what_a_killed_writer_leaves_is_removed(tmp_path: Path) -> None:
     with lock(tmp_path):
         assert not list(tmp_path.rglob("*.part"))
     remove_parts(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    message = "has no locks .*choose a folder on another disk"
+    with pytest.raises(UserError, match=message), lock(tmp_path / "run"):
+        pass
+    with pytest.raises(UserError, match=message), locked(tmp_path / "cache", "decoding"):
+        pass
+
+
+def test_where_locks_are_missing_it_says_what_it_runs_on() -> None:
+    code = "import sys; sys.modules['fcntl'] = None; import introvae.files"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: introvae runs on Linux and macOS, on Windows in WSL" in done.stderr
+
+
+def test_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object) -> None:
+        raise KeyError
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cache_root() == tmp_path / f"introvae-{os.getuid()}"
+    with pytest.raises(UserError, match="there is no home for ~/photos; write the whole path"):
+        expanded("~/photos")
