@@ -1,12 +1,15 @@
 """The examples run as their docstrings say."""
 
 import runpy
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, script
 from PIL import Image
+from studies import read_scores
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -23,6 +26,19 @@ def test_an_example_trains_scores_and_draws(
         assert samples.size == (512, 512)
     for name in ("report.html", "summary.csv", "comparison.png", "run/scores.json", "run/curves.png"):
         assert (tmp_path / name).is_file()
+
+
+@pytest.mark.slow
+def test_an_example_logs_the_trials_of_a_study_to_mlflow(tmp_path: Path) -> None:
+    words = ["--out", str(tmp_path / "logged"), "--trials", "2", "--steps", "200"]
+    done = script(str(ROOT / "examples" / "log_elsewhere.py"), *words)
+    assert done.returncode == 0, done.stderr
+    query = "select name, value from runs join latest_metrics using (run_uuid) where key = 'score'"
+    with closing(sqlite3.connect(tmp_path / "logged" / "mlflow.db")) as database:
+        scores = dict(database.execute(query))
+    for name, score in scores.items():
+        assert score == read_scores(tmp_path / "logged" / "study" / name)["score"]
+    assert scores.keys() == {"trial-000", "trial-001"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
