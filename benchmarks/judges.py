@@ -143,13 +143,13 @@ def judge(real: Tensor, reconstructions: Tensor, samples: Tensor) -> dict[str, f
         "_reach": reach,
         "_own": closeness,
         "_coverage": (to_samples.min(1).values < among[:, NEIGHBORS - 1]).double().mean(),
-        "_kid": _kid(real / scale, samples / scale),
+        "_kid": kid(real / scale, samples / scale),
         "_retrieval": (1 / (to_inputs <= own[:, None]).sum(1)).mean(),
     }
     return {name: float(value) for name, value in found.items()}
 
 
-def _kid(x: Tensor, y: Tensor) -> Tensor:
+def kid(x: Tensor, y: Tensor) -> Tensor:
     def similarity(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T + 1) ** 3
 
