@@ -86,10 +86,6 @@ def report(args: argparse.Namespace) -> None:
         drawn = best_and_worst([run for run in runs if run.state.ended])
     else:
         drawn = best_and_worst(named(folder, runs, args.compare) if args.compare else runs, MOST_DRAWN)
-    if args.tensorboard:
-        from analysis.report.tensorboard import write_tensorboard
-
-        write_tensorboard(runs, args.tensorboard)
     files = report_files(runs, folder.resolve().name)
     if args.format == "table":
         text = "\n\n".join(filter(None, [text_table(runs), repeats_text(repeats(runs))])) + "\n"
@@ -104,6 +100,10 @@ def report(args: argparse.Namespace) -> None:
             text += f"{GRID} shows {len(drawn)} of {len(runs)} runs, best first\n"
     finally:
         show(text)
+    if args.tensorboard:
+        from analysis.report.tensorboard import write_tensorboard
+
+        write_tensorboard(runs, args.tensorboard)
     if args.open:
         open_in_browser(folder / PAGE)
 

@@ -18,7 +18,7 @@ OUT.csv has a row for each snapshot; --judged takes what judges said from such f
 Then Spearman's correlation of the score with each judge is printed, ranks being taken within a data set, and for the
 last column within a step of training, too; 95% intervals are from a bootstrap over settings. OUT.png shows both judges.
 
-A snapshot folder may hold the validation images of its runs in real.npy, in case data have been split anew since.
+A snapshot folder may hold the validation images of its runs in real.npy, in case data have been split again since.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Which layer of the score's network sees in samples what independent judges see, blurred reference or not.
+"""Layers of the score's network, by how far they see in samples what independent judges see.
 
     python benchmarks/layers.py SNAPSHOTS --judged docs/judged-study.csv --data FOLDER --image-size 32 --out layers
 

@@ -58,7 +58,7 @@ METHODS = ("found", "authors", "soft", "vae")
 SEEDS = (1, 2, 3)  # a study's own begins with 0
 SHOWN = 12  # images of each kind
 MEASURES = ("kid", "coverage", "retrieval")
-COLUMNS = [f"{network}_{measure}" for network in NETWORKS for measure in MEASURES]
+JUDGED = [f"{network}_{measure}" for network in NETWORKS for measure in MEASURES]
 
 
 def setting(method: str, run: TrainConfig, ratio: float, images: ImageSet) -> tuple[TrainConfig, float]:
@@ -161,7 +161,7 @@ def draw(run: TrainConfig, out: Path) -> None:
 
 def table(runs: pd.DataFrame) -> str:
     """Format mean and standard deviation over seeds of each method."""
-    shown = ["score", *COLUMNS, "squared_error"]
+    shown = ["score", *JUDGED, "squared_error"]
     lines = ["| method | seeds | " + " | ".join(name.replace("_", " ") for name in shown) + " |"]
     lines.append("|---" * (2 + len(shown)) + "|")
     for method in METHODS:

@@ -4,7 +4,7 @@
 
 First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of
 the same setting with another seed, which is what one run can tell of a setting; and with alpha, beta and m over a
-VAE's KL. Then studies, each of three quarters of the settings drawn anew, with one of its seeds each. What a study
+VAE's KL. Then studies, each of three quarters of the settings drawn again, with one of its seeds each. What a study
 finds is judged by the other seeds, if there are any, on test images: quality is (found - median) / (best - median) of
 the settings' means over those, and in one study of ten it is below `low`. Steps are those after the warm-up, as a
 share of training all settings to the end.
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeps.search.promotion import RUNGS, SHARE, Promotion
+from sweeps.search.promotion import RUNG_SHARES, SHARE, Promotion
 
 STUDIES, DRAWN = 500, 0.75
 THIRD = 1 / 3
@@ -92,7 +92,7 @@ def promoted(
 
 def by_promotion(steps: Sequence[int], share: float) -> Way:
     """Return the way of a study that may train a share of all steps."""
-    rungs = [round(rung * steps[-1]) for rung in RUNGS]
+    rungs = [round(rung * steps[-1]) for rung in RUNG_SHARES]
 
     def way(scores: np.ndarray, places: np.ndarray) -> tuple[int, int]:
         def score(number: int, step: int) -> tuple[float, Sequence[float]]:

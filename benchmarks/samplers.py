@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from replay import Runs, markdown, promoted
 from scipy.interpolate import RBFInterpolator
 
-from sweeps.search.promotion import RUNGS, Promotion
+from sweeps.search.promotion import RUNG_SHARES, Promotion
 from sweeps.search.samplers import NumberedSampler
 
 STUDIES, TRIALS, POINTS = 20, 50, 4096
@@ -38,7 +38,7 @@ class Surface:
 
     def __init__(self, table: pd.DataFrame) -> None:
         runs = Runs.of(table)
-        self.steps = [round(rung * runs.steps[-1]) for rung in (*RUNGS, 1)]
+        self.steps = [round(rung * runs.steps[-1]) for rung in (*RUNG_SHARES, 1)]
         scores = np.stack([runs.at(step) for step in self.steps], axis=-1)  # (settings, seeds, steps)
         self.scores = RBFInterpolator(runs.places, scores.mean(axis=1), smoothing=0.01)
         self.deviations = (scores - scores.mean(axis=1, keepdims=True)).reshape(-1, len(self.steps))

@@ -1,7 +1,7 @@
 """The driver: the one process that owns a study. It asks for trials, has tasks run, promotes, and tells.
 
 A trial is a chain of tasks, one for each rung, where it rests until it is promoted or left behind. A trial that was cut
-off, or rests, stays RUNNING in the study, and the next driver goes on with it from its last checkpoint.
+off, or rests, stays RUNNING in the study, and the next driver resumes it from its last checkpoint.
 """
 
 from collections.abc import Callable, Mapping, Sequence

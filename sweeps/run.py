@@ -46,8 +46,8 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
         config: What to search, with how many trials, and where.
         stop: Called now and then; once it returns true, running trials write a checkpoint and the call returns. The
             same call continues the study.
-        callbacks: Called with the study and each trial that has ended, as those of `optuna.Study.optimize` are, in the
-            driver's process. The folder of the trial's run is `trial.number` in the study's folder.
+        callbacks: Called in this process with the study and each trial when it has ended. An error in one ends the
+            study, which the same call continues; what is to end it in order is `stop`, not `study.stop()`.
 
     Returns:
         The study; the run folder of its trial 0 is trial-000, and so on.
@@ -70,6 +70,8 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
         >>> len(study.trials)
         2
     """
+    if not all(map(callable, callbacks)):
+        raise TypeError("callbacks are functions of a study and a trial")
     study, setup, done = _fill(config, stop, callbacks)
     if not done:
         return study

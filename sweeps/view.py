@@ -11,11 +11,10 @@ from typing import NoReturn, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from introvae.training.progress import describe
+from introvae.training.progress import LINE_EVERY, describe
 from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial, leading_trial
 
-LINE_EVERY = 10.0  # seconds between lines of a warm-up, without a terminal
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered
 WIDTH = 48  # columns behind a bar, padded so that the bar keeps its length

@@ -3,15 +3,23 @@
 import doctest
 import importlib
 import inspect
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+import torch
 from helpers import ROOT
 from nbclient import NotebookClient
+
+import introvae
+from introvae.commands.sample import main as sample
 
 API = {
     "introvae": ("TrainConfig", "Trainer", "load_images", "load_run", "split_images"),
@@ -37,7 +45,7 @@ print(len(study.trials), "trial", flush=True)
 def test_a_package_shows_its_public_names_and_no_others(package: str) -> None:
     module = importlib.import_module(package)
     assert sorted(module.__all__) == sorted(API[package])
-    assert set(API[package]) <= set(dir(module))
+    assert set(API[package]) == set(dir(module))
     code = f"import {package}, sys; dir({package}); assert not {{'torch', 'optuna', 'pandas'}} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match=f"No {package} attribute no_such_name"):
@@ -77,3 +85,29 @@ def test_a_study_runs_in_a_notebook(tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
     assert printed.count("the script begins") == 1 and printed.endswith("1 trial\n")
+
+
+def settings_of_the_process() -> dict[str, Any]:
+    """Return what a library has no business to change."""
+    return {
+        "threads": torch.get_num_threads(),
+        "precision": torch.get_float32_matmul_precision(),
+        "gradients": torch.is_grad_enabled(),
+        "random": torch.get_rng_state().tolist(),
+        "environment": dict(os.environ),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "filters": list(warnings.filters),
+    }
+
+
+def test_a_model_is_loaded_and_used_without_a_change_of_the_process() -> None:
+    before = settings_of_the_process()
+    model = introvae.load_run(ROOT / "predictions/gallery/trial-028", "cpu")
+    model.reconstruct(model.sample(2))
+    assert settings_of_the_process() == before
+
+
+def test_a_command_gives_sigterm_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert sample([str(tmp_path)]) == 2
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -133,7 +134,16 @@ def test_the_hooks_before_a_commit_can_be_read() -> None:
 
 
 def test_every_module_stands_in_the_contributors_tree() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```text")[1].split("```")[0]
     for relative in MODULES:
-        room = relative.parts[:2] if len(relative.parts) > 2 else (relative.parts[0], relative.name)
-        assert room[1] == "__init__.py" or room[1] in text, relative
+        names = {relative.stem, *relative.parts[1:-1]} - {"__init__"}
+        assert all(re.search(rf"\b{name}\b", text) for name in names), relative
+
+
+def test_spelling_is_american_and_words_are_plain() -> None:
+    foreign = re.compile(r"\b(anew|colours?|licence|neighbours?|grey|behaviour|centred)\b", re.IGNORECASE)
+    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml")]
+    texts += [*(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
+    texts += MODULES.values()
+    found = [(path.name, word[0]) for path in texts for word in foreign.finditer(path.read_text(encoding="utf-8"))]
+    assert not found

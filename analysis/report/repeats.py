@@ -15,7 +15,7 @@ from introvae.runs.record import RunState, Scores
 
 SEEDS = ("seed", "warmup_seed", "split_seed")
 DIGITS = 6  # of a margin ratio, by which two are the same
-COLUMNS = ("setting", "alpha", "beta", "m", "m/KL", "runs", "validation", "test", "not complete")
+HEADINGS = ("setting", "alpha", "beta", "m", "m/KL", "runs", "validation", "test", "not complete")
 TITLE = "Settings repeated with other seeds"
 CAPTION = (
     "Mean ± standard deviation over seeds, best first within a study; a run that diverged or failed counts as 0, one "
@@ -139,7 +139,7 @@ def repeats_text(found: Sequence[Repeats], width: int | None = None) -> str:
     if not found:
         return ""
     rows = [one.cells | {"setting": f"{'~' if one.note else ' '} {one.cells['setting']}"} for one in found]
-    lines = [f"{TITLE}, mean ± standard deviation:", aligned(rows, width or terminal_width(), COLUMNS)]
+    lines = [f"{TITLE}, mean ± standard deviation:", aligned(rows, width or terminal_width(), HEADINGS)]
     return "\n".join([*lines, *([f"~ {MEANING}"] if any(one.note for one in found) else [])])
 
 
@@ -147,12 +147,12 @@ def repeats_markdown(found: Sequence[Repeats]) -> str:
     """Return a heading and the table in GitHub's Markdown; "" if no setting is repeated."""
     if not found:
         return ""
-    rows = [headings(), ["---"] * (len(COLUMNS) + 1)]
-    rows += [[escaped(one.cells[name]) for name in (*COLUMNS, "note")] for one in found]
+    rows = [headings(), ["---"] * (len(HEADINGS) + 1)]
+    rows += [[escaped(one.cells[name]) for name in (*HEADINGS, "note")] for one in found]
     table = "".join("| " + " | ".join(cells) + " |\n" for cells in rows)
     return f"\n## {TITLE}\n\n{CAPTION}\n\n{table}"
 
 
 def headings() -> list[str]:
     """Return the headings of the table's columns, the last one of notes."""
-    return [*(UNITS.get(name, name) for name in COLUMNS), "note"]
+    return [*(UNITS.get(name, name) for name in HEADINGS), "note"]

@@ -1,1 +1,1 @@
-"""Commands: introvae-train, introvae-sample, introvae-export and their options."""
+"""Commands: introvae-train, -sample, -apply and -export, their options, and what only they need."""

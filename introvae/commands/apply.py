@@ -52,9 +52,12 @@ def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, d
     paths = [file for path in images for file in folders.get(path, [path])]
     if verb == "interpolate" and (len(paths) != 2 or n < 2):
         raise UserError(f"interpolate takes two images and --n 2 or more, not {len(paths)} and {n}")
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UserError(f"there is no image file {missing[0]}")
+    if out.resolve() in {path.resolve().parent for path in paths}:
+        raise UserError(f"{out} holds images that are read; choose another --out")
     tune_process(find_device(device_name))
     model = load_run(run, device_name)
-    out.mkdir(parents=True, exist_ok=True)
     {"reconstruct": _reconstruct, "encode": _encode, "interpolate": _interpolate}[verb](model, paths, out, n)
 
 
@@ -69,6 +72,7 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
     done = 0
     for names, batch in _batches(model, paths):
         made = model.reconstruct(batch).cpu()
+        out.mkdir(parents=True, exist_ok=True)
         for path, image in zip(names, made, strict=True):
             write_png(out / f"{done:0{digits}}-{path.stem}.png", to_pixels(image[None, None]))
             done += 1
@@ -89,6 +93,7 @@ def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None
 
     parts = [model.encode(batch) for _, batch in _batches(model, paths)]
     mu, logvar = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    out.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez(buffer, mu=mu, logvar=logvar, files=np.array([str(path) for path in paths]))
     write_atomically(out / "latents.npz", buffer.getvalue())
@@ -104,6 +109,7 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
     ((_, batch),) = _batches(model, paths)
     first, last = model.encode(batch)[0]
     images = model.decode(torch.lerp(first, last, torch.linspace(0, 1, n, device=first.device)[:, None])).cpu()
+    out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(images):
         write_png(out / f"{index:03d}.png", to_pixels(image[None, None]))
     row = torch.cat([batch[:1], images, batch[1:]])[None]

@@ -42,7 +42,7 @@ def export(runs: list[Path], out: Path, best: bool = False, formats: Sequence[st
     Raises:
         UserError: If a folder holds no run, one of its name is in `out` already, or a format cannot be written.
     """
-    from introvae.runs.folder import read_config
+    from introvae.runs.folder import load_checkpoint, read_config
     from introvae.runs.record import best_run
 
     sources = [best_run(run) if best else run for run in runs]
@@ -57,6 +57,8 @@ def export(runs: list[Path], out: Path, best: bool = False, formats: Sequence[st
             raise UserError(f"{out} lies in the run {source}; choose another --out")
         if links := [path for path in _kept(source) if path.is_symlink()]:
             raise UserError(f"{links[0]} is a link, and only files are copied; put the file in its place")
+        if formats and load_checkpoint(source) is None:
+            raise UserError(f"{source} has no checkpoint, from which --format could be written")
         taken.add(target)
     for source in sources:
         copied = _copy(source, out, formats)
@@ -89,7 +91,7 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
                 shutil.copy2(source / name, part / name)
         if state := load_checkpoint(source):
             save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
-        card = model_card(source, read_config(source), read_record(source))
+        card = model_card(source, read_config(source), read_record(source), state["step"] if state else None)
         (part / CARD).write_text(card, encoding="utf-8")
         if formats:
             from introvae.nn.formats import WRITE

@@ -109,6 +109,9 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except UnicodeEncodeError as error:
+        print(f"{name}: a name is not UTF-8 ({error.object!r}); rename it", file=sys.stderr)
+        return 2
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -48,7 +48,7 @@ class Translation:
 
     @property
     def has_margin(self) -> bool:
-        """Whether m is translated: it has not been given, and is no plain VAE's."""
+        """True if m is translated: it has not been given, and is no plain VAE's."""
         return "m" not in self.given and bool(self.given.get("alpha", self.found.alpha))
 
     @cached_property

@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image
 
 from introvae.data.pixel_cache import locked, unwritable
+from introvae.data.search import PARTS, tables
 from introvae.errors import UserError
 from introvae.files import cache_root
 
 UNPACKED, PART = "images", "images.part"
 COLUMN = "image"  # of a table; another name is taken if no other column holds bytes
+PART_NAMES = {name for names in PARTS.values() for name in names}
 ROWS = 256  # of a table, read at once
 REMEDIES = {
     (".mdb", ".lmdb"): "a database; write its values to image files",
@@ -39,8 +41,8 @@ def unpacked(path: Path) -> Path:
             - a NumPy file: .npy, or .npz with one array of images. Arrays are (N, H, W), (N, H, W, C) or (N, C, H, W)
               with 1 or 3 channels: uint8, float with values in [0, 1], or uint16 without colors;
             - a Parquet file, or a folder of them, whose column `image` holds encoded image files as bytes or, as
-              Hugging Face's datasets do, in a field `bytes`. In a folder, train-00000-of-00002.parquet belongs to a
-              part `train`.
+              Hugging Face's datasets do, in a field `bytes`. train.parquet, train-00000-of-00002.parquet and what
+              lies in a folder `train` are training images; other parts are named as for images.
 
     Raises:
         UserError: If the file is of another kind or damaged, or the cache cannot be written.
@@ -59,50 +61,45 @@ def unpacked(path: Path) -> Path:
             try:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir()
-                for file in files:
-                    unpack(file, part)
+                for number, file in enumerate(files):
+                    unpack(file, part, number)
                 part.rename(folder / UNPACKED)
             except Exception as error:  # NumPy and zipfile raise errors of a dozen types at malformed files
                 shutil.rmtree(part, ignore_errors=True)
-                if isinstance(error, OSError) and error.errno in DISK:
+                if isinstance(error, OSError) and error.errno in DISK and error.filename not in map(str, files):
                     raise unwritable(folder, error) from error
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise UserError(f"{path} cannot be unpacked: {reason}") from error
     return folder / UNPACKED
 
 
-def tables(folder: Path) -> list[Path]:
-    """Return the Parquet files below a folder, in order."""
-    return sorted(path for path in folder.rglob("*.parquet") if path.is_file())
-
-
-def unpack_table(path: Path, folder: Path) -> None:
-    """Write each image of a table's column as the file that it is."""
+def unpack_table(path: Path, folder: Path, number: int) -> None:
+    """Write each image of a table's column as the file that it is; a row without one becomes an empty file."""
     try:
         from pyarrow import parquet, types  # an extra
     except ImportError as error:
         raise ValueError("this needs pyarrow; pip install 'introvae[parquet]'") from error
     with parquet.ParquetFile(path) as file:
-        kinds = {field.name: field.type for field in file.schema_arrow}
+        fields = {field.name: field.type for field in file.schema_arrow}
+        kinds = {name: kind.value_type if types.is_dictionary(kind) else kind for name, kind in fields.items()}
         held = [name for name, kind in kinds.items() if types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
         held += [name for name, kind in kinds.items() if types.is_binary(kind) or types.is_large_binary(kind)]
         column = COLUMN if COLUMN in held else held[0] if len(held) == 1 else None
         if column is None:
-            raise ValueError(f"it has no column {COLUMN} of bytes, but {', '.join(kinds)}")
-        place, _, number = path.stem.partition("-")
-        target = folder / place if number else folder
+            shown = ", ".join(f"{name} ({kind})" for name, kind in fields.items())
+            raise ValueError(f"it has no column {COLUMN} of bytes, but {shown}")
+        part = next((name for name in (path.stem.partition("-")[0], path.parent.name) if name in PART_NAMES), "")
+        target = folder / part
         target.mkdir(exist_ok=True)
         first = 0
         for batch in file.iter_batches(ROWS, columns=[column]):
             for row, value in enumerate(batch.column(0).to_pylist(), first):
-                content = value["bytes"] if isinstance(value, dict) else value
-                if not content:
-                    raise ValueError(f"row {row} holds no image")
-                (target / f"{path.stem}-{row:08d}.png").write_bytes(content)  # whatever its format, Pillow sees it
+                content = value.get("bytes") if isinstance(value, dict) else value
+                (target / f"{number:05d}-{row:08d}.png").write_bytes(content or b"")  # Pillow sees what format it has
             first += len(batch)
 
 
-def unpack_zip(path: Path, folder: Path) -> None:
+def unpack_zip(path: Path, folder: Path, _: int) -> None:
     """Unpack an archive."""
     with zipfile.ZipFile(path) as archive:
         size, free = sum(item.file_size for item in archive.infolist()), shutil.disk_usage(folder).free
@@ -111,7 +108,7 @@ def unpack_zip(path: Path, folder: Path) -> None:
         archive.extractall(folder)  # which leads no name out of the folder
 
 
-def unpack_arrays(path: Path, folder: Path) -> None:
+def unpack_arrays(path: Path, folder: Path, _: int) -> None:
     """Write each image of an array as a PNG."""
     loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     if isinstance(loaded, np.ndarray):
@@ -126,7 +123,11 @@ def unpack_arrays(path: Path, folder: Path) -> None:
         array = np.moveaxis(array, 1, 3)  # channels first
     if array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
         raise ValueError(f"its array is {array.shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
-    if array.dtype.kind != "f" and array.dtype != np.uint8 and (array.dtype != np.uint16 or array.shape[3:] == (3,)):
+    if (
+        array.dtype.kind != "f"
+        and array.dtype != np.uint8
+        and (array.dtype.newbyteorder("=") != np.uint16 or array.shape[3:] == (3,))
+    ):
         raise ValueError(f"its values are {array.dtype}; they are uint8, float in [0, 1] or, without colors, uint16")
     for number, image in enumerate(array):
         values = image[..., 0] if image.shape[2:] == (1,) else image
@@ -138,6 +139,6 @@ def unpack_arrays(path: Path, folder: Path) -> None:
         Image.fromarray(np.ascontiguousarray(values)).save(folder / f"{number:08d}.png", compress_level=1)
 
 
-UNPACK: dict[str, Callable[[Path, Path], None]] = {
+UNPACK: dict[str, Callable[[Path, Path, int], None]] = {
     ".zip": unpack_zip, ".npz": unpack_arrays, ".npy": unpack_arrays, ".parquet": unpack_table,
 }  # fmt: skip

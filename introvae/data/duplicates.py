@@ -28,7 +28,7 @@ DUPLICATE = (0.97, 0.98, 0.985, 0.99, 0.995)  # least correlation once aligned; 
 LARGEST, LARGEST_SHARE = 50, 0.01  # images in a group, of whichever is more; a larger one is a kind of picture
 ALIGNMENTS, LARGEST_MOVE = 3, 0.08  # steps of Gauss and Newton, and what they find at most, as a share of a side
 FLAT = 1.0  # gray levels of contrast; less is noise
-ROWS, COLUMNS, PAIRS = 512, 2048, 1024  # at once
+ROWS, OTHERS, PAIRS = 512, 2048, 1024  # at once
 QUIET = 5.0  # seconds before people are told what takes long
 
 
@@ -83,9 +83,9 @@ def _linked(small: Tensor, least: float, told: bool) -> np.ndarray:
     labels = np.arange(len(small))
     for first in range(0, len(small), ROWS):
         rows = spans[first : first + ROWS].transpose(0, 1).flatten(0, 1)
-        for column in range(first, len(small), COLUMNS):
+        for column in range(first, len(small), OTHERS):
             for mirrored, others in enumerate(sides):
-                share = (rows @ others[column : column + COLUMNS].T).unflatten(0, (4, -1)).square_().sum(0)
+                share = (rows @ others[column : column + OTHERS].T).unflatten(0, (4, -1)).square_().sum(0)
                 pairs = (share > CANDIDATE**2).nonzero().numpy() + np.array((first, column))
                 _link(labels, small, pairs[pairs[:, 0] < pairs[:, 1]], bool(mirrored), least)
         if not told and time.monotonic() - start > QUIET:

@@ -12,10 +12,10 @@ from torch import Tensor
 from introvae.config import DATA_SETS, FITS
 from introvae.data import datasets as sources
 from introvae.data import folders
-from introvae.data.containers import tables, unpacked
+from introvae.data.containers import unpacked
 from introvae.data.pixel_cache import ImageRows, Images
 from introvae.data.pixels import GRAY_MODES, as_picture, to_pixels
-from introvae.data.search import holds_images
+from introvae.data.search import holds_images, tables
 from introvae.errors import UserError
 from introvae.files import expanded
 
@@ -104,10 +104,7 @@ def load_images(
         >>> len(images.validation), len(images.test)
         (80, 80)
     """
-    if image_size < 1 or channels not in (0, 1, 3):
-        raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
-    if fit not in FITS:
-        raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+    _check(image_size, channels, fit)
     data = str(data)
     if not data:
         raise UserError(f"the name of the data is empty; it is {DATA_SETS}")
@@ -161,14 +158,34 @@ def split_images(
         >>> images.train.shape
         torch.Size([40, 3, 16, 16])
     """
-    if fit not in FITS:
-        raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
-    pictures = [as_picture(item[0] if isinstance(item, tuple) else item) for item in images]
+    _check(image_size, channels, fit)
+    pictures = [as_picture(_channels_last(item[0] if isinstance(item, tuple) else item)) for item in images]
+    for number, picture in enumerate(pictures):
+        if (min if fit == "crop" else max)(picture.size) < image_size:
+            size = f"{picture.width}x{picture.height}"
+            raise ValueError(f"image {number} of {name} is {size}, smaller than {image_size} px")
     channels = channels or (1 if all(picture.mode in GRAY_MODES for picture in pictures) else 3)
     pixels = [to_pixels(picture, image_size, channels, fit) for picture in pictures]
     if len(pixels) < 3:
         raise UserError(f"{name} holds {len(pixels)} images; at least 3 are needed, as some are held back")
     return ImageSet(name, *folders.split(torch.from_numpy(np.stack(pixels)), seed, name))
+
+
+def _check(image_size: int, channels: int, fit: str) -> None:
+    if image_size < 1 or channels not in (0, 1, 3):
+        raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
+    if fit not in FITS:
+        raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+
+
+def _channels_last(image: Any) -> Any:
+    """Convert a tensor (C, H, W) or (H, W) to an array, and leave everything else as it is."""
+    if not isinstance(image, Tensor):
+        return image
+    image = image.detach().cpu()
+    if image.is_floating_point():
+        image = image.float()
+    return (image.movedim(0, -1) if image.ndim == 3 else image).numpy()
 
 
 def to_float(images: Tensor) -> Tensor:

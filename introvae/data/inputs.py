@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from introvae.data.image_set import to_float
-from introvae.data.pixels import to_pixels
+from introvae.data.pixels import as_picture, to_pixels
 
 AnyImages = Image.Image | np.ndarray | Tensor | Sequence["AnyImages"]
 """One image or many: a PIL image, a NumPy array (channels last), a tensor (channels first), or a list of these."""
@@ -42,9 +42,7 @@ def as_images(images: AnyImages, channels: int, image_size: int, fit: str = "cro
             raise ValueError(f"an empty {type(images).__name__} holds no images")
         return torch.cat([as_images(item, channels, image_size, fit) for item in images])
     if isinstance(images, Image.Image):
-        if not all(images.size):
-            raise ValueError(f"an image of {images.width}x{images.height} pixels holds nothing")
-        images = to_pixels(images, image_size, channels, fit).transpose(1, 2, 0)
+        images = to_pixels(as_picture(images), image_size, channels, fit).transpose(1, 2, 0)
     if isinstance(images, np.ndarray):
         images = _channels_first(images, channels, image_size)
     if not isinstance(images, Tensor):

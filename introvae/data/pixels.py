@@ -110,14 +110,19 @@ def to_pixels(
 
 
 def as_picture(image: Any) -> Image.Image:
-    """Convert an array (H, W) or (H, W, C) or a tensor (C, H, W), uint8 or float in [0, 1], to a PIL image."""
+    """Convert an array (H, W) or (H, W, C), uint8 or float in [0, 1], to a PIL image; a PIL image stays one."""
     if isinstance(image, Image.Image):
+        if not all(image.size):
+            raise ValueError(f"an image of {image.width}x{image.height} pixels holds nothing")
+        refuse_cut(image)
         return image
-    values = np.asarray(image if isinstance(image, np.ndarray) else np.moveaxis(np.asarray(image), 0, -1))
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"images are PIL images, arrays or tensors, not {type(image).__name__}")
+    values = image
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or not values.size:
-        raise ValueError(f"an array of shape {values.shape}; an image is (H, W), (H, W, C) or, as a tensor, (C, H, W)")
+        raise ValueError(f"an array of shape {values.shape}; an image is (H, W), (H, W, 3) or, as a tensor, (3, H, W)")
     if values.dtype.kind == "f":
         if not (values.min() >= 0 and values.max() <= 1):  # true of NaN, too
             raise ValueError(f"values run from {values.min():.6g} to {values.max():.6g}; floats are in [0, 1]")

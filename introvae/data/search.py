@@ -50,6 +50,11 @@ def holds_images(root: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in _walk(root, set()))
 
 
+def tables(root: Path) -> list[Path]:
+    """Find the Parquet files below a folder."""
+    return sorted(path for path in _walk(root, set()) if path.suffix.lower() == ".parquet")
+
+
 def named_parts(root: Path) -> dict[str, Path]:
     """Find the folders of PARTS right below a folder: one of training images, and another."""
     folders = {part: [root / name for name in names if (root / name).is_dir()] for part, names in PARTS.items()}

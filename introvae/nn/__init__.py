@@ -1,1 +1,1 @@
-"""Networks: encoder, decoder, their blocks and normalization."""
+"""Networks: encoder, decoder, their blocks and normalization, and formats of other tools."""

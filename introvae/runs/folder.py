@@ -78,7 +78,7 @@ def check_images(folder: Path, counts: Mapping[str, int]) -> None:
     """
     recorded = {name: count for name, count in read_machine(folder).items() if name in counts}
     if found := differences(recorded, {name: counts[name] for name in recorded}):
-        raise UserError(f"{folder} was trained with other images ({'; '.join(found)}); restore them, or train it anew")
+        raise UserError(f"{folder} was trained with other images ({'; '.join(found)}); restore them, or train it again")
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:

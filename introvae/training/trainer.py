@@ -223,12 +223,15 @@ class Trainer:
         save_checkpoint(self.folder, self.state.as_dict())
 
     def _logged(self, source: Path) -> list[dict[str, float]]:
-        """Read the rows of a folder's metrics.csv up to this step.
+        """Read the rows of a folder's metrics.csv up to this step, in order, and of those of one step the last.
+
+        A process that was taken for dead may have added a row after another one took over.
 
         Raises:
             UserError: If they are not this run's.
         """
-        rows = [row for row in read_metrics(source) if row["step"] <= self.step]
+        by_step = {row["step"]: row for row in read_metrics(source) if row["step"] <= self.step}
+        rows = [by_step[step] for step in sorted(by_step)]
         if (rows[-1]["step"] if rows else 0) != self.step or any(tuple(row) != COLUMNS for row in rows):
             raise UserError(
                 f"{source / METRICS} does not lead to step {self.step}, where the checkpoint is, with the columns "

@@ -13,7 +13,7 @@ from typing import Literal
 from introvae.config import TrainConfig
 from sweeps.search.forecast import forecast
 
-RUNGS = (1 / 32, 1 / 8, 1 / 4, 1 / 2)
+RUNG_SHARES = (1 / 32, 1 / 8, 1 / 4, 1 / 2)
 """The rungs as shares of the steps after the warm-up."""
 SHARE = 0.16  # of the steps of training all trials to their end
 DEVIATIONS = 2.0  # of the forecast, by which an uncertain trial may be better
@@ -26,7 +26,7 @@ Move = Literal["begin", "promote", "leave"]
 def rungs(config: TrainConfig) -> tuple[int, ...]:
     """Return the steps before the last at which trials are compared; each has a row of metrics.csv."""
     after, every = config.steps - config.warmup_steps, config.log_every
-    steps = {every * math.ceil((config.warmup_steps + share * after) / every) for share in RUNGS}
+    steps = {every * math.ceil((config.warmup_steps + share * after) / every) for share in RUNG_SHARES}
     return tuple(sorted(step for step in steps if step < config.steps))
 
 

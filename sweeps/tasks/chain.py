@@ -74,7 +74,7 @@ class Chain:
 
     @property
     def training(self) -> bool:
-        """Whether its task trains it, rather than ends it as pruned."""
+        """True if its task trains it, rather than ends it as pruned."""
         return self.task is not None and not self.task.pruned
 
     def look(self, elapsed: float) -> dict[str, float] | None:

@@ -80,7 +80,7 @@ def test_a_run_that_was_trained_on_other_images_is_passed_over(study: Path, caps
     before = (study / "good" / SCORES).read_bytes()
     rescore.rescore([run for run in read_runs(study) if run.name == "good"])
     said = (
-        f"{study / 'good'} was trained with other images (training_images: 320 -> 240); restore them, or train it anew"
+        f"{study / 'good'} was trained with other images (training_images: 320 -> 240); restore them, or train it again"
     )
     assert capsys.readouterr().err == f"1/1 good: passed over: {said}\n"
     assert (study / "good" / SCORES).read_bytes() == before

@@ -17,9 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 from terminal import Terminal
 
 from introvae.training.metrics import COLUMNS
+from introvae.training.progress import LINE_EVERY
 from sweeps.cli import main
 from sweeps.tasks.outcome import SECONDS
-from sweeps.view import LINE_EVERY, View, duration
+from sweeps.view import View, duration
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
 FIRST = "trial 0: score 0.304, complete; alpha 0.279 m 5.25"

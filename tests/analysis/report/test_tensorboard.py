@@ -33,6 +33,22 @@ def test_a_report_for_tensorboard(tmp_path: Path) -> None:
     assert len(list((tmp_path / "logs" / "study" / "trial-000").iterdir())) == 1
 
 
+def test_what_cannot_be_read_is_passed_over_and_nothing_of_others_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad", "good"):
+        make_run(tmp_path / "runs" / name)
+    (picture,) = (tmp_path / "runs" / "bad" / "images").glob("step-*.png")
+    picture.write_bytes(picture.read_bytes()[:20])
+    others = tmp_path / "logs" / "good" / "events.out.tfevents.1.host"
+    others.parent.mkdir(parents=True)
+    others.write_bytes(b"of another program")
+    assert exit_code(main, [str(tmp_path / "runs"), "--tensorboard", str(tmp_path / "logs")]) == 0
+    assert "skipped bad for TensorBoard: " in capsys.readouterr().err
+    assert (tmp_path / "runs" / "report.html").exists() and others.read_bytes() == b"of another program"
+    assert len(list(others.parent.iterdir())) == 2
+
+
 def test_a_missing_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """introvae-apply: images of one's own are reconstructed, encoded and interpolated as the Python API does it."""
 
+import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +22,18 @@ def photos(tmp_path: Path) -> Path:
     for index in range(3):
         save_image(tmp_path / "photos" / f"{index}.png", (20 + index, 17), "RGB", index)
     return tmp_path / "photos"
+
+
+def deep_png() -> bytes:
+    """Make a PNG of 16 x 16 pixels with 16 bits for each of its colors, which Pillow cannot write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    rows = zlib.compress((b"\0" + bytes(6 * 16)) * 16)
+    head = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def opened(path: Path) -> np.ndarray:
@@ -60,12 +74,23 @@ def test_an_interpolation_goes_from_one_reconstruction_to_the_other(
     assert all((first != second).any() for first, second in pairwise(row))
 
 
+def test_no_image_that_is_read_is_written_over(
+    trained: Trainer, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["interpolate", str(trained.folder), str(photos / "0.png"), str(photos / "1.png"), "--out", str(photos)]
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    assert exit_code(main, words) == 2
+    assert "holds images that are read; choose another --out" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in photos.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["interpolate", "RUN", "photos/0.png"], "interpolate takes two images and --n 2 or more, not 1 and 9"),
-        (["encode", "RUN", "photos/none.png"], "cannot read photos/none.png: "),
+        (["encode", "RUN", "photos/none.png"], "there is no image file photos/none.png"),
         (["encode", "RUN", "photos/text.png"], "cannot read photos/text.png: no image"),
+        (["encode", "RUN", "photos/deep.png"], "cannot read photos/deep.png: has 16 bits for each of its 3 channels"),
         (["encode", "photos", "photos/0.png"], "photos"),
         (["encode", "RUN", "empty"], "the folder empty holds no images"),
     ],
@@ -80,7 +105,9 @@ def test_nonsense_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(photos.parent)
     (photos / "text.png").write_text("no image")
+    (photos / "deep.png").write_bytes(deep_png())
     Path("empty").mkdir()
     assert exit_code(main, [str(trained.folder) if word == "RUN" else word for word in words]) == 2
     shown = capsys.readouterr().err
+    assert not Path(words[0]).exists()
     assert message in shown and len(shown.strip().splitlines()) == 1 and shown.startswith("introvae-apply: ")

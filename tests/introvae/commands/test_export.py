@@ -109,7 +109,7 @@ def test_a_copy_describes_itself(run: Path) -> None:
     assert text.startswith("---\nlibrary_name: introvae\n") and "# trial-000\n" in text
     scores = read_scores(run)
     assert f"| score | {scores['score']:.3f} | {scores['test']['score']:.3f} |\n" in text
-    assert "| latent | 8 |\n" in text
+    assert "| latent | 8 |\n" in text and "images of orl-faces, after 20 of 20 steps." in text
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
     assert (Path("given/trial-000") / picture).exists()
 
@@ -134,6 +134,19 @@ def test_other_tools_compute_what_the_run_does(norm: str, small_faces: ImageSet,
         torch.testing.assert_close(whole, expected[name], rtol=1e-4, atol=1e-4)
     weights = load_file(given / "model.safetensors")
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_odd_names_and_missing_weights(run: Path, capsys: Captured) -> None:
+    odd = run.rename("a|b`c\n# d")
+    (odd / "checkpoint.pt").unlink()
+    for previous in odd.glob("checkpoint.previous.pt"):
+        previous.unlink()
+    assert main([str(odd), "--out", "given"]) == 0
+    text = Path("given", odd.name, "README.md").read_text()
+    assert "\n# a\\|b\\`c \\# d\n" in text and "without its weights" in text and "load_run" not in text
+    assert main([str(odd), "--out", "again", "--format", "pt2"]) == 2
+    assert "has no checkpoint, from which --format could be written" in capsys.readouterr().err
+    assert not Path("again").exists()
 
 
 def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -58,9 +58,9 @@ def test_an_array_s_images_are_those_of_a_folder(tmp_path: Path, name: str, suff
 def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[Path] = []
 
-    def counted(path: Path, folder: Path) -> None:
+    def counted(path: Path, folder: Path, number: int) -> None:
         times.append(path)
-        containers.unpack_zip(path, folder)
+        containers.unpack_zip(path, folder, number)
 
     monkeypatch.setitem(containers.UNPACK, ".zip", counted)
     np.save(tmp_path / "faces.npy", NOISE)
@@ -158,15 +158,35 @@ def test_a_table_beside_images_is_no_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": ["a"]}, "it has no column image of bytes, but text"),
-        ({"one": [b"a"], "other": [b"b"]}, "it has no column image of bytes, but one, other"),
-        ({"image": [encoded(NOISE[0]), None]}, "row 1 holds no image"),
+        ({"text": ["a"]}, r"a.parquet cannot be unpacked: it has no column image of bytes, but text \(string\)"),
+        ({"one": [b"a"], "other": [b"b"]}, r"it has no column image of bytes, but one \(binary\), other \(binary\)"),
+        ({"image": [encoded(NOISE[0]), None]}, "1 of 2 images are unusable, .*00000-00000001.png is no image"),
+        ({"image": [{"bytes": None, "path": "a.png"}] * 3}, "3 of 3 images are unusable"),
     ],
 )
 def test_a_table_without_images_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=f"a.parquet cannot be unpacked: {message}"):
+    with pytest.raises(UserError, match=message):
         load_images(tmp_path / "a.parquet", SIDE)
+
+
+def test_tables_of_one_name_in_several_folders_are_all_taken(tmp_path: Path) -> None:
+    for place, rows in (("en", NOISE[:5]), ("fr", NOISE[5:]), (".hidden", NOISE[:1] + 1)):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        table = pa.table({"image": pa.array([encoded(image) for image in rows]).dictionary_encode()})
+        parquet.write_table(table, tmp_path / "set" / place / "train-00000-of-00001.parquet")
+    (tmp_path / "set" / "en" / "._train-00000-of-00001.parquet").write_bytes(b"of a Mac")
+    assert np.array_equal(pixels(load_images(tmp_path / "set", SIDE)), ordered(NOISE))
+
+
+@pytest.mark.parametrize("form", ["{}.parquet", "{}-00000-of-00001.parquet", "{}/0000.parquet"])
+def test_parts_are_told_by_the_names_of_tables_or_folders(tmp_path: Path, form: str) -> None:
+    for name, rows in (("train", NOISE[:9]), ("test", NOISE[9:])):
+        path = tmp_path / "set" / form.format(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table({"image": [encoded(image) for image in rows]}), path)
+    found = load_images(tmp_path / "set", SIDE)
+    assert np.array_equal(ordered(found.test[:].numpy().transpose(0, 2, 3, 1)), ordered(NOISE[9:]))
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,13 @@ def test_images_in_memory_are_split_as_those_of_a_folder(tmp_path: Path, form: s
         assert torch.equal(getattr(found, name)[:], getattr(expected, name)[:])
 
 
+def test_tensors_without_channels_are_not_turned() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (5, 16, 20), np.uint8)
+    for name in ("train", "validation", "test"):
+        found, expected = (getattr(split_images(x, 16), name) for x in (torch.from_numpy(noise), noise))
+        assert torch.equal(found, expected)
+
+
 def test_gray_images_in_memory_stay_gray() -> None:
     noise = np.random.default_rng(0).random((5, 16, 16), np.float32)
     assert split_images(noise, 16).train.shape == (3, 1, 16, 16)
@@ -102,8 +109,11 @@ def test_gray_images_in_memory_stay_gray() -> None:
         (np.ones((5, 16)), ValueError, r"an array of shape \(16,\); an image is"),
         (np.ones((2, 16, 16)), UserError, "images holds 2 images; at least 3 are needed"),
         (np.ones((9, 16, 16)), UserError, "images holds 1 different usable images"),
+        (np.ones((60, 50, 3)), ValueError, "image 0 of images is 3x50, smaller than 16 px"),
+        (["a.png"], TypeError, "images are PIL images, arrays or tensors, not str"),
+        ([Image.new("L", (0, 5))], ValueError, "an image of 0x5 pixels holds nothing"),
     ],
 )
-def test_what_is_no_image_set_is_refused(images: np.ndarray, error: type[Exception], message: str) -> None:
+def test_what_is_no_image_set_is_refused(images: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         split_images(images, 16)

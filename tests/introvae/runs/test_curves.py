@@ -51,15 +51,15 @@ def lines(axes: Axes) -> dict[str, Any]:
     return {str(line.get_label()): line for line in axes.lines if not str(line.get_label()).startswith("_")}
 
 
-def ink(figure: Figure, colour: str = BLUE) -> list[int]:
-    """Pixels of a colour inside each panel."""
+def ink(figure: Figure, color: str = BLUE) -> list[int]:
+    """Pixels of a color inside each panel."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     found = []
     for axes in figure.axes:
         left, bottom, right, top = np.asarray(axes.bbox.extents).astype(int)
         pixels = np.asarray(canvas.buffer_rgba())[::-1][bottom:top, left:right, :3]
-        found.append(int((abs(pixels - np.multiply(to_rgb(colour), 255)).max(-1) < 4).sum()))
+        found.append(int((abs(pixels - np.multiply(to_rgb(color), 255)).max(-1) < 4).sum()))
     return found
 
 
@@ -137,7 +137,7 @@ def test_only_values_that_span_decades_are_on_a_logarithmic_axis() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2000])
-def test_the_file_is_small_whatever_the_length_and_keeps_its_colours(tmp_path: Path, count: int) -> None:
+def test_the_file_is_small_whatever_the_length_and_keeps_its_colors(tmp_path: Path, count: int) -> None:
     noise = np.random.default_rng(0).lognormal(3, 1, (count, len(COLUMNS)))
     rows = [dict(zip(COLUMNS, values, strict=True)) | {"step": 20.0 * step} for step, values in enumerate(noise, 1)]
     MetricsLog(tmp_path, COLUMNS, rows)

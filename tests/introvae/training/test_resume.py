@@ -146,7 +146,7 @@ def test_a_run_whose_images_have_changed_is_not_continued(
     command = [*tiny_flags(), "--data", "faces", "--validation", "held", "--test", "tested", "--device", "cpu"]
     assert exit_code(main, [*command, "--out", "run"]) == 0
     save_image(Path("tested/new.png"), (20, 20), "L", seed=7)
-    refused = "run was trained with other images (test_images: 8 -> 9); restore them, or train it anew\n"
+    refused = "run was trained with other images (test_images: 8 -> 9); restore them, or train it again\n"
     for flags in (
         [*command, "--out", "run"],  # which would resume it
         ["--from", "run", "--steps", "24", "--out", "longer"],

@@ -17,7 +17,7 @@ import introvae.training.trainer
 from introvae import randomness
 from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import DivergedError, UserError
-from introvae.runs.folder import load_checkpoint, read_metrics
+from introvae.runs.folder import METRICS, load_checkpoint, read_metrics
 from introvae.training.metrics import COLUMNS
 from introvae.training.schedule import weights_at
 from introvae.training.state import build_model
@@ -215,6 +215,24 @@ def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
         assert {k: v for k, v in a.items() if v == v and k != "images_per_second"} == {
             k: v for k, v in b.items() if v == v and k != "images_per_second"
         }
+
+
+@pytest.mark.parametrize("late", [[12], [6], [12, 6, 12]])
+def test_rows_of_a_process_that_was_taken_for_dead_count_once(
+    late: list[int], small_faces: ImageSet, tmp_path: Path
+) -> None:
+    Trainer(tiny_config(), small_faces, tmp_path, CPU).run(until=12)
+    before = (tmp_path / METRICS).read_text()
+    header, *rows = before.splitlines(keepends=True)
+    step = header.split(",").index("step")
+    again = [row for number in late for row in rows if row.split(",")[step] == str(number)]
+    assert len(again) == len(late)
+    (tmp_path / METRICS).write_text(before + "".join(again))
+    trainer = Trainer(tiny_config(), small_faces, tmp_path, CPU)
+    assert trainer.step == 12
+    trainer.run()
+    assert (tmp_path / METRICS).read_text().startswith(before)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [*range(2, 21, 2)]
 
 
 def test_a_shared_warm_up_equals_training_it_again(small_faces: ImageSet, tmp_path: Path) -> None:

@@ -74,17 +74,30 @@ def wait_for(out: Path, ended: int) -> None:
     wait_until(lambda: any(is_amid(run, 30) for run in out.glob(f"{STUDY}/trial-*")), 300)
 
 
+def begun(out: Path) -> dict[Path, str]:
+    """Return the rows, speeds and all, that trials amid their steps do not lose when they are killed."""
+    logs = {log: log.read_text() for log in out.glob(f"{STUDY}/trial-*/metrics.csv")}
+    kept = {log: "".join(text.splitlines(keepends=True)[:-2]) for log, text in logs.items()}  # the last may be cut off,
+    return {log: rows for log, rows in kept.items() if not log.with_name("scores.json").exists()}  # one unsaved
+
+
 def test_on_this_machine_two_workers_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
     words = ["--engine=local", "--workers=4", f"--trials={TRIALS}"]
     process = sweep(*words)
+    kept = []
     for ended in (2, 10):
         wait_for(tmp_path, ended)
+        kept.append(begun(tmp_path))
         os.kill(worker_pids(process.pid)[0], signal.SIGKILL)
     wait_for(tmp_path, 20)
+    kept.append(begun(tmp_path))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert sweep(*words).wait() == 0
     assert results(tmp_path, TRIALS) == whole
+    for rows in kept:  # what was trained before is not trained again: its speed would be another
+        assert any(text.count("\n") > 3 for text in rows.values())
+        assert all(log.read_text().startswith(text) for log, text in rows.items())
 
 
 def test_on_ray_a_node_is_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:

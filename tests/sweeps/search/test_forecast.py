@@ -35,7 +35,7 @@ def test_where_settings_tell_nothing_early_scores_order_the_forecast() -> None:
     assert np.argsort(means).tolist() == [1, 3, 0, 2]
 
 
-def test_a_setting_is_judged_by_its_neighbours_that_have_been_trained_to_the_end() -> None:
+def test_a_setting_is_judged_by_its_neighbors_that_have_been_trained_to_the_end() -> None:
     """Two have the same score, and the one beside a good end is expected to end better."""
     places = [(0.0,), (0.1,), (1.0,), (0.9,)]
     scores = [{50: 0.5, 1600: 0.9}, {50: 0.5}, {50: 0.6, 1600: 0.3}, {50: 0.5}]
