@@ -65,7 +65,7 @@ def test_parts_of_any_number_give_the_same_groups(people: Tensor, monkeypatch: p
     images = torch.cat([people, people.flip(-1), people.roll(1, -1)])
     groups = group_duplicates([images])
     assert groups.tolist() == [*range(40)] * 3
-    for name, size in (("ROWS", 7), ("COLUMNS", 11), ("PAIRS", 3)):
+    for name, size in (("ROWS", 7), ("OTHERS", 11), ("PAIRS", 3)):
         monkeypatch.setattr(duplicates, name, size)
     assert np.array_equal(group_duplicates([images]), groups)
     assert np.array_equal(group_duplicates(images.split([1, 50, 69])), groups)
