@@ -45,9 +45,11 @@ def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, d
         UserError: If the run has no model, an image cannot be read, or their number does not suit the verb.
     """
     from introvae.data.search import image_files
+    from introvae.files import expanded
     from introvae.training.device import find_device, tune_process
     from introvae.training.state import load_run
 
+    images = [expanded(path) for path in images]  # as --data is
     folders = {path: image_files({"data": path})["data"][1] for path in images if path.is_dir()}
     paths = [file for path in images for file in folders.get(path, [path])]
     if verb == "interpolate" and (len(paths) != 2 or n < 2):
