@@ -16,10 +16,9 @@ import pandas as pd
 import torch
 from judges import kid
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from analysis.measures.features import BATCH, SMALLEST, network, standardized
+from analysis.measures.features import BATCH, block_outputs, standardized
 from analysis.measures.neighbors import blurred_like
 from introvae.data.image_set import load_images, to_float
 
@@ -30,13 +29,9 @@ JUDGES = ("recognition_reach", "detection_reach", "recognition_coverage", "detec
 @torch.no_grad()
 def by_block(images: Tensor) -> dict[int, Tensor]:
     """Return the features (N, D) of every block of BLOCKS."""
-    net, found = network(), {block: list[Tensor]() for block in BLOCKS}
+    found = {block: list[Tensor]() for block in BLOCKS}
     for part in images.split(BATCH):
-        x = F.interpolate(part, (SMALLEST, SMALLEST), mode="bilinear", align_corners=False, antialias=True)
-        x = ((x.expand(-1, 3, -1, -1) * 255 - 127) / 128).contiguous(memory_format=torch.channels_last)
-        x = net._swish(net._bn0(net._conv_stem(x)))
-        for block, layer in enumerate(net._blocks):
-            x = layer(x)
+        for block, x in enumerate(block_outputs(part)):
             if block in found:
                 found[block].append(x.mean((2, 3)).double())
     return {block: torch.cat(parts) for block, parts in found.items()}

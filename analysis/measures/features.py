@@ -1,6 +1,8 @@
 """Features of EfficientNet-Lite0, a network trained on ImageNet, by which pictures are compared beyond their pixels."""
 
 import functools
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -56,7 +58,8 @@ def standardized(reference: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return (reference - mean) / scale, (others - mean) / scale
 
 
-def _through(images: Tensor, last: int) -> Tensor:
+def block_outputs(images: Tensor) -> Iterator[Tensor]:
+    """Yield the outputs of the network's blocks, one after another, (N, C, H, W)."""
     net, x = network(), images.float()
     side = min(max(x.shape[-1], SMALLEST), LARGEST)
     if x.shape[-1] != side:
@@ -64,6 +67,10 @@ def _through(images: Tensor, last: int) -> Tensor:
     x = (x.expand(-1, 3, -1, -1) * 255 - 127) / 128  # as the network was trained
     x = x.contiguous(memory_format=torch.channels_last)
     x = net._swish(net._bn0(net._conv_stem(x)))
-    for block in net._blocks[: last + 1]:
+    for block in net._blocks:
         x = block(x)
-    return x
+        yield x
+
+
+def _through(images: Tensor, last: int) -> Tensor:
+    return next(islice(block_outputs(images), last, None))

@@ -4,7 +4,6 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,6 +23,7 @@ def write_tensorboard(runs: Sequence[Run], folder: Path) -> None:
 
     Raises:
         UserError: If TensorBoard is not installed.
+        OSError: If the folder cannot be written.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter  # an extra
@@ -32,26 +32,28 @@ def write_tensorboard(runs: Sequence[Run], folder: Path) -> None:
         raise UserError("--tensorboard needs a package that is missing; pip install 'introvae[tensorboard]'") from error
     for run in runs:
         try:
-            _write(run, folder / run.name, SummaryWriter, hparams)
-        except Exception as error:  # a log or picture of others' making
+            rows = read_metrics(run.folder) if run.curves else []
+            shown = {int(path.stem.removeprefix("step-")): _pixels(path) for path in pictures(run.folder)}
+        except Exception as error:  # Pillow raises errors of a dozen types at malformed files
             print(f"skipped {run.name} for TensorBoard: {error}", file=sys.stderr)
+            continue
+        for old in (folder / run.name).glob(f"events.out.tfevents.*{SUFFIX}"):
+            old.unlink()
+        scores = {"score/score": run.scores.score, "score/test": run.test.score}
+        metrics = {name: value for name, value in scores.items() if math.isfinite(value)}
+        with SummaryWriter(str(folder / run.name), filename_suffix=SUFFIX) as writer:
+            for row in rows:
+                step = row.pop("step")
+                for name in [name for name, value in row.items() if math.isfinite(value) and math.isfinite(step)]:
+                    writer.add_scalar(name, row[name], int(step))
+            for at, pixels in shown.items():
+                writer.add_image("pictures", pixels, at, dataformats="HWC")
+            for summary in hparams({**run.parameters, "state": run.state.value}, metrics):
+                writer.file_writer.add_summary(summary)  # in the run itself; add_hparams would make another
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, run.step)
 
 
-def _write(run: Run, place: Path, writer_of: Any, hparams: Any) -> None:
-    for old in place.glob(f"events.out.tfevents.*{SUFFIX}"):
-        old.unlink()
-    with writer_of(str(place), filename_suffix=SUFFIX) as writer:
-        for row in read_metrics(run.folder) if run.curves else ():
-            for name, value in row.items():
-                if name != "step" and math.isfinite(value) and math.isfinite(row["step"]):
-                    writer.add_scalar(name, value, int(row["step"]))
-        for path in pictures(run.folder):
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            writer.add_image("pictures", pixels, int(path.stem.removeprefix("step-")), dataformats="HWC")
-        scores = {"score": run.scores.score, "test": run.test.score}
-        metrics = {f"score/{name}": value for name, value in scores.items() if math.isfinite(value)}
-        for summary in hparams({**run.parameters, "state": run.state.value}, metrics):
-            writer.file_writer.add_summary(summary)  # in the run itself; add_hparams would make another
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, run.step)
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

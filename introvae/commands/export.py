@@ -7,7 +7,7 @@ from pathlib import Path
 
 from introvae.commands.options import Parser, run_command
 from introvae.errors import UserError
-from introvae.runs.folder import CURVES, METRICS, PARAMS
+from introvae.runs.folder import CHECKPOINT, CURVES, METRICS, PARAMS, PREVIOUS
 from introvae.runs.record import SCORES
 
 DESCRIPTION = (
@@ -15,7 +15,7 @@ DESCRIPTION = (
     "the weights that a run is evaluated with, a quarter of it or less. What is copied can be reported, scored and "
     "sampled, and trained from, but not continued."
 )
-FORMATS = ("safetensors", "onnx", "pt2")
+FORMATS = ("safetensors", "onnx", "pt2")  # those of introvae.nn.formats, which --help does not import
 KEPT = (PARAMS, METRICS, SCORES, CURVES, "images")
 
 
@@ -42,7 +42,7 @@ def export(runs: list[Path], out: Path, best: bool = False, formats: Sequence[st
     Raises:
         UserError: If a folder holds no run, one of its name is in `out` already, or a format cannot be written.
     """
-    from introvae.runs.folder import load_checkpoint, read_config
+    from introvae.runs.folder import read_config
     from introvae.runs.record import best_run
 
     sources = [best_run(run) if best else run for run in runs]
@@ -57,7 +57,7 @@ def export(runs: list[Path], out: Path, best: bool = False, formats: Sequence[st
             raise UserError(f"{out} lies in the run {source}; choose another --out")
         if links := [path for path in _kept(source) if path.is_symlink()]:
             raise UserError(f"{links[0]} is a link, and only files are copied; put the file in its place")
-        if formats and load_checkpoint(source) is None:
+        if formats and not any((source / name).exists() for name in (CHECKPOINT, PREVIOUS)):
             raise UserError(f"{source} has no checkpoint, from which --format could be written")
         taken.add(target)
     for source in sources:
@@ -97,8 +97,9 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
             from introvae.nn.formats import WRITE
             from introvae.training.state import load_run
 
+            model = load_run(part, "cpu")
             for name in formats:
-                WRITE[name](load_run(part, "cpu"), part)
+                WRITE[name](model, part)
         return part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)

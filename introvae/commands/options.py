@@ -110,7 +110,8 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except UnicodeEncodeError as error:
-        print(f"{name}: a name is not UTF-8 ({error.object!r}); rename it", file=sys.stderr)
+        near = error.object[max(0, error.start - 20) : error.end + 20]
+        print(f"{name}: a name is not UTF-8, near {near!r}; rename the file or folder", file=sys.stderr)
         return 2
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from introvae.data.pixels import UNREADABLE, refuse_cut, to_pixels
+from introvae.data.pixels import UNREADABLE, refuse_cut, refuse_small, to_pixels
 
 CHUNK = 16  # images a thread takes at once
 QUIET = 2.0  # seconds of decoding before progress is shown
@@ -104,7 +104,6 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
 def _read(path: Path, form: Format) -> np.ndarray:
     with Image.open(path) as file:
         refuse_cut(file)
-        side = min(file.size) if form.fit == "crop" else max(file.size)
-        if not form.crop and side < form.image_size:
-            raise ValueError(f"is {file.width}x{file.height}, smaller than {form.image_size} px")
+        if not form.crop:
+            refuse_small(file, form.image_size, form.fit)
         return to_pixels(file, form.image_size, form.channels, form.fit, form.crop, form.white)

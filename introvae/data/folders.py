@@ -12,7 +12,7 @@ from torch import Tensor
 from introvae.data.datasets import Split
 from introvae.data.decode import Format
 from introvae.data.duplicates import VERSION, group_duplicates
-from introvae.data.pixel_cache import Decoded, ImageRows, computed, decoded, read_if_small
+from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
 from introvae.data.search import image_files, named_parts
 from introvae.errors import UserError
 from introvae.randomness import generator
@@ -63,7 +63,7 @@ def folder(
 
 def split(images: Tensor, seed: int, name: str) -> Split:
     """Split images, uint8 (N, C, S, S), as `folder` splits those that it finds."""
-    groups = group_duplicates([ImageRows(images.numpy())])
+    groups = group_duplicates([images])
     train, validation, test = (images[torch.from_numpy(rows)] for rows in _draw(groups, 2, seed, name))
     return train, validation, test
 

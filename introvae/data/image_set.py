@@ -14,7 +14,7 @@ from introvae.data import datasets as sources
 from introvae.data import folders
 from introvae.data.containers import unpacked
 from introvae.data.pixel_cache import ImageRows, Images
-from introvae.data.pixels import GRAY_MODES, as_picture, to_pixels
+from introvae.data.pixels import GRAY_MODES, as_picture, refuse_small, to_pixels
 from introvae.data.search import holds_images, tables
 from introvae.errors import UserError
 from introvae.files import expanded
@@ -161,9 +161,10 @@ def split_images(
     _check(image_size, channels, fit)
     pictures = [as_picture(_channels_last(item[0] if isinstance(item, tuple) else item)) for item in images]
     for number, picture in enumerate(pictures):
-        if (min if fit == "crop" else max)(picture.size) < image_size:
-            size = f"{picture.width}x{picture.height}"
-            raise ValueError(f"image {number} of {name} is {size}, smaller than {image_size} px")
+        try:
+            refuse_small(picture, image_size, fit)
+        except ValueError as error:
+            raise ValueError(f"image {number} of {name} {error}") from None
     channels = channels or (1 if all(picture.mode in GRAY_MODES for picture in pictures) else 3)
     pixels = [to_pixels(picture, image_size, channels, fit) for picture in pictures]
     if len(pixels) < 3:

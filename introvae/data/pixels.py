@@ -109,6 +109,12 @@ def to_pixels(
     return pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1)
 
 
+def refuse_small(image: Image.Image, image_size: int, fit: str) -> None:
+    """Raise ValueError if `fit` would enlarge an image to a square of `image_size`."""
+    if (min if fit == "crop" else max)(image.size) < image_size:
+        raise ValueError(f"is {image.width}x{image.height}, smaller than {image_size} px")
+
+
 def as_picture(image: Any) -> Image.Image:
     """Convert an array (H, W) or (H, W, C), uint8 or float in [0, 1], to a PIL image; a PIL image stays one."""
     if isinstance(image, Image.Image):

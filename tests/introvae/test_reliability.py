@@ -255,7 +255,7 @@ def test_no_space_left_on_the_device(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [pytest.param(4, marks=SLOW), 200, pytest.param(350, marks=SLOW)])
+@pytest.mark.parametrize("kilobytes", [4, 200, 350])
 def test_a_full_disk(kilobytes: int, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fill a file system of its own, which only some machines let a test mount."""
     disk = tmp_path / "disk"

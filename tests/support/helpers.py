@@ -96,6 +96,11 @@ def script(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True)
 
 
+def picture_files(run: Path) -> dict[str, bytes]:
+    """Return the files of a run's pictures by name."""
+    return {path.name: path.read_bytes() for path in sorted((run / "images").iterdir())}
+
+
 def exit_code(main: Callable[[list[str]], int], flags: list[str]) -> int:
     """Return a command's exit code, whether it returns or argparse ends it."""
     try:

@@ -49,6 +49,13 @@ def test_what_cannot_be_read_is_passed_over_and_nothing_of_others_removed(
     assert len(list(others.parent.iterdir())) == 2
 
 
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "runs" / "good")
+    (tmp_path / "logs").write_text("no folder")
+    assert exit_code(main, [str(tmp_path / "runs"), "--tensorboard", str(tmp_path / "logs")]) == 2
+    assert "logs" in capsys.readouterr().err and (tmp_path / "runs" / "report.html").exists()
+
+
 def test_a_missing_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """The commands as a user meets them: help, nonsense, a training from start to end."""
 
+import os
 import subprocess
 import sys
 import time
@@ -105,3 +106,15 @@ def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.Cap
     scores = read_scores(tmp_path)
     assert scores and scores["state"] == "diverged" and scores["score"] == 0
     assert (tmp_path / "curves.png").is_file() and (tmp_path / "images" / "training.gif").is_file()
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = os.fsdecode(b"su\xff")
+    for index in range(9):
+        save_image(tmp_path / odd / f"{index}.png", (20, 20), "L", seed=index)
+    assert main([*tiny_flags(), "--data", odd, "--out", "run", "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("introvae-train: a name is not UTF-8, near ") and len(line) < 150
