@@ -54,6 +54,13 @@ def black_lines(images: Tensor, depth: float, _: torch.Generator) -> Tensor:
     return spoiled
 
 
+def plaid(images: Tensor, height: float, g: torch.Generator) -> Tensor:
+    """Add bars of 8 pixels across and down, at other places in each image, as adversarial trainings do."""
+    places = torch.arange(images.shape[-1]) + 8 * torch.rand(2, len(images), 1, 1, 1, generator=g)
+    across, down = height * torch.cos(math.pi / 4 * places)
+    return (images + across + down.transpose(-2, -1)).clamp(0, 1)
+
+
 def sharpened(images: Tensor, amount: float, g: torch.Generator) -> Tensor:
     return (images + amount * (images - blur(images, 1, g))).clamp(0, 1)
 
@@ -124,6 +131,11 @@ def shuffled(images: Tensor, blocks: float, g: torch.Generator) -> Tensor:
 
 def some_upside_down(images: Tensor, share: float, _: torch.Generator) -> Tensor:
     return _some(images, share, images.flip(-2))
+
+
+def some_plaid(images: Tensor, share: float, g: torch.Generator) -> Tensor:
+    """Lay bars on a share of the images."""
+    return _some(images, share, plaid(images, 0.2, g))
 
 
 def some_noise(images: Tensor, share: float, g: torch.Generator) -> Tensor:

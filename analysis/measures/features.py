@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 SMALLEST, LARGEST = 64, 128  # pixels that images are brought to, if they have fewer or more
 LOCAL_BLOCK = 4  # its 40 channels see details
+MIDDLE_BLOCK = 6  # its 80 channels see parts of a face
 LAST_BLOCK = 10  # its 112 channels see about half of an image of 64 px; later ones know objects rather than pictures
 PLACES = 4  # rows and columns of cells over which local features are averaged
 LEAST_DEVIATION = 0.1, 1e-4  # of a feature, against the mean of all, and at all: what does not vary outweighs nothing
@@ -30,24 +31,27 @@ def network() -> Any:
 
 
 @torch.no_grad()
-def features(images: Tensor) -> Tensor:
-    """Compute the features of images, averaged over places.
+def features(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute features of whole images, and of their quarters.
 
     Args:
         images: Images (N, C, S, S), float in [0, 1], gray or RGB. Sides below 64 px are enlarged to that, sides above
             128 px reduced.
 
     Returns:
-        The features, float64 (N, 112).
+        Features of the last block averaged over places, float64 (N, 112), and of the middle one averaged over the
+        quarters of the image, float64 (N, 320).
     """
-    return torch.cat([_through(part, LAST_BLOCK).mean((2, 3)).double() for part in images.split(BATCH)])
+    outputs = (_through(part, MIDDLE_BLOCK, LAST_BLOCK) for part in images.split(BATCH))
+    whole, quarters = zip(*((last.mean((2, 3)), _pooled(middle, 2)) for middle, last in outputs), strict=True)
+    return torch.cat(whole).double(), torch.cat(quarters).flatten(1).double()
 
 
 @torch.no_grad()
 def local_features(images: Tensor) -> Tensor:
     """Compute features of details at 4 x 4 places of images such as `features` takes, float64 (N, 40, 4, 4)."""
-    parts = (_through(part, LOCAL_BLOCK) for part in images.split(BATCH))
-    return torch.cat([F.adaptive_avg_pool2d(part, PLACES).double() for part in parts])
+    outputs = (_through(part, LOCAL_BLOCK)[0] for part in images.split(BATCH))
+    return torch.cat([_pooled(output, PLACES) for output in outputs]).double()
 
 
 def standardized(reference: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +62,7 @@ def standardized(reference: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return (reference - mean) / scale, (others - mean) / scale
 
 
-def block_outputs(images: Tensor) -> Iterator[Tensor]:
+def _block_outputs(images: Tensor) -> Iterator[Tensor]:
     """Yield the outputs of the network's blocks, one after another, (N, C, H, W)."""
     net, x = network(), images.float()
     side = min(max(x.shape[-1], SMALLEST), LARGEST)
@@ -72,5 +76,10 @@ def block_outputs(images: Tensor) -> Iterator[Tensor]:
         yield x
 
 
-def _through(images: Tensor, last: int) -> Tensor:
-    return next(islice(block_outputs(images), last, None))
+def _through(images: Tensor, *blocks: int) -> list[Tensor]:
+    outputs = list(islice(_block_outputs(images), max(blocks) + 1))
+    return [outputs[block] for block in blocks]
+
+
+def _pooled(output: Tensor, places: int) -> Tensor:
+    return F.adaptive_avg_pool2d(output, places)

@@ -16,7 +16,7 @@ from analysis.measures.features import features, standardized
 DEGREE = 3  # of the kernel, as in KID
 SCALE = 0.005  # squared discrepancy
 NEIGHBORS = 5  # radius of a real image's ball: another sample of real images reaches 97% of such balls
-FALL = 4  # power of membership, (radius / distance)^4: 1/5 at one and a half times the radius
+FALL = 4  # power of membership, (radius / distance)^4, and of nearness: 1/5 at one and a half times the distance
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Pairs:
         real_distance: Distances among the real images, (N, N).
         samples_distance: Distances among the samples, (M, M).
         distance: Distances of samples to real images, (M, N).
+        real_quarters: Distances among the real images by features of quarters, (N, N).
+        quarters: Distances of samples to real images by these features, (M, N).
     """
 
     real: Tensor
@@ -38,11 +40,14 @@ class Pairs:
     real_distance: Tensor
     samples_distance: Tensor
     distance: Tensor
+    real_quarters: Tensor
+    quarters: Tensor
 
     @staticmethod
     def of(real: Tensor, samples: Tensor) -> "Pairs":
         """Compare features, in units of their deviation among the real images."""
-        a, b = standardized(features(blurred_like(real, samples)), features(samples))
+        whole, quarters = zip(features(blurred_like(real, samples)), features(samples), strict=True)
+        (a, b), (c, d) = standardized(*whole), standardized(*quarters)
 
         def kernel(x: Tensor, y: Tensor) -> Tensor:
             return (x @ y.T / x.shape[1] + 1) ** DEGREE
@@ -50,6 +55,7 @@ class Pairs:
         return Pairs(
             kernel(a, a), kernel(b, b), kernel(b, a),
             torch.cdist(a, a).fill_diagonal_(0), torch.cdist(b, b).fill_diagonal_(0), torch.cdist(b, a),
+            torch.cdist(c, c).fill_diagonal_(0), torch.cdist(d, c),
         )  # fmt: skip
 
     def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
@@ -57,22 +63,31 @@ class Pairs:
         return Pairs(
             self.real[real][:, real], self.samples[samples][:, samples], self.between[samples][:, real],
             self.real_distance[real][:, real], self.samples_distance[samples][:, samples],
-            self.distance[samples][:, real],
+            self.distance[samples][:, real], self.real_quarters[real][:, real], self.quarters[samples][:, real],
         )  # fmt: skip
 
 
 def structure(pairs: Pairs) -> float:
     """Measure the resemblance of samples to real images of their own sharpness, in [0, 1].
 
-    This is 1 / (1 + log(1 + D / 0.005)). D is the unbiased squared maximum mean discrepancy of features under the
-    kernel (x.y / 112 + 1)^3, which is KID's (Bińkowski et al. 2018, arXiv 1801.01401), less three standard errors that
-    it has for two draws of real images, and at least 0. A few terrible samples weigh heavily, since the kernel grows
-    with the cube of what is unusual. The logarithm keeps this part from drowning the others where samples are far from
-    real images, as those of most runs are.
+    This is nearness^4 / (1 + log(1 + D / 0.005)).
+
+    D is the unbiased squared maximum mean discrepancy of features under the kernel (x.y / 112 + 1)^3, which is KID's
+    (Bińkowski et al. 2018, arXiv 1801.01401), less three standard errors that it has for two draws of real images, and
+    at least 0. A few terrible samples weigh heavily, since the kernel grows with the cube of what is unusual. The
+    logarithm keeps this part from drowning the others where D is large, as it is in most runs.
+
+    Nearness tells such runs apart, by features of quarters: the mean distance of a real image to the nearest other
+    one, over that of a sample to the nearest real image, at most 1.
     """
     within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)
     discrepancy = within - 2 * pairs.between.mean().item() - 3 * _chance(pairs.real, len(pairs.samples))
-    return 1 / (1 + math.log1p(max(0.0, discrepancy) / SCALE))
+    return _nearness(pairs) ** FALL / (1 + math.log1p(max(0.0, discrepancy) / SCALE))
+
+
+def _nearness(pairs: Pairs) -> float:
+    usual, found = _nearest(pairs.real_quarters, 1).mean().item(), pairs.quarters.amin(1).mean().item()
+    return min(1.0, usual / found) if usual and found else 1.0
 
 
 def _chance(kernel: Tensor, samples: int) -> float:

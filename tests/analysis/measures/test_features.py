@@ -10,8 +10,8 @@ from introvae.data.image_set import ImageSet, to_float
 
 @pytest.fixture
 def caught(faces: ImageSet) -> dict[int, torch.Tensor]:
-    """Outputs of two blocks in the network's own pass over one image at a time, by the block."""
-    outputs: dict[int, list[torch.Tensor]] = {4: [], 10: []}
+    """Outputs of three blocks in the network's own pass over one image at a time, by the block."""
+    outputs: dict[int, list[torch.Tensor]] = {4: [], 6: [], 10: []}
     handles = [
         network()._blocks[block].register_forward_hook(lambda module, inputs, output, kept=kept: kept.append(output))
         for block, kept in outputs.items()
@@ -29,10 +29,14 @@ def large(faces: ImageSet) -> torch.Tensor:
     return to_float(faces.validation[:3]).repeat(1, 1, 2, 2)  # 64 px need no other size
 
 
-def test_features_are_those_of_the_eleventh_block(faces: ImageSet, caught: dict[int, torch.Tensor]) -> None:
-    found = features(large(faces))
-    assert found.shape == (3, 112) and found.dtype == torch.float64
-    torch.testing.assert_close(found, caught[10].mean((2, 3)), rtol=1e-4, atol=1e-5)
+def test_features_are_those_of_the_eleventh_block_and_quarters_those_of_the_seventh(
+    faces: ImageSet, caught: dict[int, torch.Tensor]
+) -> None:
+    whole, quarters = features(large(faces))
+    assert whole.shape == (3, 112) and quarters.shape == (3, 320) and whole.dtype == quarters.dtype == torch.float64
+    torch.testing.assert_close(whole, caught[10].mean((2, 3)), rtol=1e-4, atol=1e-5)
+    expected = caught[6].unflatten(3, (2, 2)).unflatten(2, (2, 2)).mean((3, 5))  # 4 x 4 places
+    torch.testing.assert_close(quarters, expected.flatten(1), rtol=1e-4, atol=1e-4)
 
 
 def test_local_features_are_those_of_the_fifth_block(faces: ImageSet, caught: dict[int, torch.Tensor]) -> None:
@@ -68,7 +72,7 @@ def test_small_images_are_enlarged_and_large_ones_reduced(size: int, side: int) 
 
 def test_gray_images_are_images_in_color(real: torch.Tensor) -> None:
     torch.testing.assert_close(features(real[:4]), features(real[:4].expand(-1, 3, -1, -1)))
-    assert torch.equal(features(real[:4].double()), features(real[:4]))
+    assert all(map(torch.equal, features(real[:4].double()), features(real[:4])))
 
 
 def test_global_randomness_and_gradients_are_left_alone(real: torch.Tensor) -> None:
@@ -76,5 +80,5 @@ def test_global_randomness_and_gradients_are_left_alone(real: torch.Tensor) -> N
     before = torch.get_rng_state()
     found = features(real[:2].clone().requires_grad_())
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.is_grad_enabled() and not found.requires_grad
+    assert torch.is_grad_enabled() and not any(x.requires_grad for x in found)
     assert not network().training and not any(weight.requires_grad for weight in network().parameters())

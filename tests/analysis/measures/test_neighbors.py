@@ -30,8 +30,11 @@ def sets(faces: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
     return real, pool[:80]
 
 
-def of_points(real: np.ndarray, samples: np.ndarray) -> Pairs:
-    """Compute pairs of points (N, D), by loops."""
+def of_points(
+    real: np.ndarray, samples: np.ndarray, real_quarters: np.ndarray | None = None, quarters: np.ndarray | None = None
+) -> Pairs:
+    """Compute pairs of points (N, D), by loops; those of quarters are others if they are given."""
+    c, d = real if real_quarters is None else real_quarters, samples if quarters is None else quarters
 
     def kernel(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
         return torch.tensor([[(float(a @ b) / len(a) + 1) ** 3 for b in y] for a in x], dtype=torch.float64)
@@ -41,7 +44,7 @@ def of_points(real: np.ndarray, samples: np.ndarray) -> Pairs:
 
     return Pairs(
         kernel(real, real), kernel(samples, samples), kernel(samples, real),
-        distance(real, real), distance(samples, samples), distance(samples, real),
+        distance(real, real), distance(samples, samples), distance(samples, real), distance(c, c), distance(d, c),
     )  # fmt: skip
 
 
@@ -63,8 +66,14 @@ def chance(pairs: Pairs) -> float:
     return (1 / n + 1 / m) * math.sqrt(2 * square)
 
 
+def nearness(pairs: Pairs) -> float:
+    among, to_real = pairs.real_quarters.tolist(), pairs.quarters.tolist()
+    usual = [min(distance for j, distance in enumerate(row) if j != i) for i, row in enumerate(among)]
+    return min(1.0, np.mean(usual) / np.mean([min(row) for row in to_real]))
+
+
 def likeness(pairs: Pairs) -> float:
-    return 1 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 3 * chance(pairs)) / SCALE))
+    return nearness(pairs) ** 4 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 3 * chance(pairs)) / SCALE))
 
 
 def variety(pairs: Pairs) -> float:
@@ -86,17 +95,21 @@ def variety(pairs: Pairs) -> float:
 @pytest.mark.parametrize("shift", [0, 0.5, 2])
 def test_structure_and_diversity_equal_their_formulas(n: int, m: int, shift: float) -> None:
     draws = np.random.default_rng(0)
-    pairs = of_points(draws.normal(size=(n, 6)), draws.normal(shift, 1.5, size=(m, 6)))
+    real, samples = draws.normal(size=(n, 6)), draws.normal(shift, 1.5, size=(m, 6))
+    pairs = of_points(real, samples, draws.normal(size=(n, 4)), draws.normal(shift, 1, size=(m, 4)))
     assert structure(pairs) == pytest.approx(likeness(pairs))
     assert diversity(pairs) == pytest.approx(variety(pairs))
 
 
 def test_pairs_are_those_of_features_in_units_of_their_deviation(sets: tuple[torch.Tensor, torch.Tensor]) -> None:
     real, samples = (x[:12] for x in sets)
-    a, b = features(blurred_like(real, samples)).numpy(), features(samples).numpy()
-    deviation = a.std(0)
-    scale = np.maximum(deviation, 0.1 * deviation.mean())
-    found, expected = Pairs.of(real, samples), of_points((a - a.mean(0)) / scale, (b - a.mean(0)) / scale)
+    points: list[np.ndarray] = []
+    for pair in zip(features(blurred_like(real, samples)), features(samples), strict=True):
+        a, b = (x.numpy() for x in pair)
+        deviation = a.std(0)
+        scale = np.maximum(deviation, 0.1 * deviation.mean())
+        points += (a - a.mean(0)) / scale, (b - a.mean(0)) / scale
+    found, expected = Pairs.of(real, samples), of_points(*points)
     for name, value in vars(expected).items():
         torch.testing.assert_close(getattr(found, name), value, rtol=1e-6, atol=1e-6)
 
@@ -117,8 +130,9 @@ def test_coverage_of_other_draws_is_as_expected(n: int, m: int) -> None:
 
 def test_the_discrepancy_of_other_draws_is_rarely_above_its_allowance() -> None:
     draws = np.random.default_rng(0)
-    found = [structure(of_points(*draws.normal(size=(2, 20, 8)))) for _ in range(60)]
-    assert np.mean(np.array(found) == 1) > 0.9
+    pairs = [of_points(*draws.normal(size=(2, 20, 8))) for _ in range(60)]
+    assert np.mean([structure(x) == pytest.approx(nearness(x) ** 4) for x in pairs]) > 0.9
+    assert np.mean([nearness(x) for x in pairs]) > 0.9
 
 
 @pytest.mark.parametrize("sigma", [0, 1, 2])
@@ -136,6 +150,7 @@ WRONG: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "4x4 shuffled": lambda x: spoiling.shuffled(x, 4, torch.Generator().manual_seed(0)),
     "8x8 shuffled": lambda x: spoiling.shuffled(x, 8, torch.Generator().manual_seed(0)),
     "upside down": lambda x: x.flip(-2),
+    "plaid": lambda x: spoiling.plaid(x, 0.1, torch.Generator().manual_seed(0)),
     "noise": lambda x: torch.rand(x.shape, generator=torch.Generator().manual_seed(0)),
 }
 
@@ -168,10 +183,15 @@ def test_rows_that_are_kept_are_the_pairs_of_those_images(sets: tuple[torch.Tens
     rows, columns = torch.arange(5, 60), torch.arange(0, 70, 2)
     pairs = Pairs.of(*sets)
     kept = pairs.keep(rows, columns)
-    for name, (x, y) in {"real": (rows, rows), "samples": (columns, columns), "between": (columns, rows)}.items():
-        distance = "distance" if name == "between" else f"{name}_distance"
-        for part in (name, distance):
-            assert torch.equal(getattr(kept, part), getattr(pairs, part)[x][:, y])
+    parts = {
+        (rows, rows): ("real", "real_distance", "real_quarters"),
+        (columns, columns): ("samples", "samples_distance"),
+        (columns, rows): ("between", "distance", "quarters"),
+    }
+    assert {name for names in parts.values() for name in names} == vars(pairs).keys()
+    for (x, y), names in parts.items():
+        for name in names:
+            assert torch.equal(getattr(kept, name), getattr(pairs, name)[x][:, y])
 
 
 def relative_error(images: torch.Tensor) -> np.ndarray:
