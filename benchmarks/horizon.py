@@ -6,7 +6,8 @@
 The settings are quasi-random values of alpha, beta and the margin ratio; each is trained with three seeds of its own.
 A row of the CSV file holds what a run is worth at a step after the warm-up: `score` of the averaged weights as trials
 are compared by, `raw` of the step's own, and the energies of the log; `test` is that of the last step on test images.
-FOLDER/snapshots holds pictures of some steps for `benchmarks/judges.py`.
+All pictures are kept in FOLDER, so that another score needs no training: the same command scores them again.
+FOLDER/snapshots is for `benchmarks/judges.py`, too.
 """
 
 import functools
@@ -24,13 +25,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use 
 
 import pandas as pd
 import torch
-from snapshots import save_snapshot
+from snapshots import read_snapshot, save_snapshot
 
 from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images
-from analysis.outputs import MOST_AT_RUNGS, Outputs, outputs_of, scored_images
+from analysis.outputs import MOST_AT_RUNGS, outputs_of, scored_images
 from introvae.config import TrainConfig
-from introvae.data.image_set import ImageSet
+from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import DivergedError
 from introvae.files import write_atomically
 from introvae.training.trainer import Trainer
@@ -42,7 +43,6 @@ from sweeps.search.scales import value_at
 CPU = torch.device("cpu")
 SETTINGS, SEEDS = 32, 3
 STEPS = (25, 50, 75, 200, 400, 550, 800, 1200, 1600)  # after the warm-up; 50, 200, 400 and 800 are a study's rungs
-KEPT = (200, 550, 1600)  # of which pictures are kept
 ENERGIES = ("kl_real", "kl_reconstruction", "kl_sample")
 TRAIN = TrainConfig(
     image_size=16, channels=1, latent=32, widths=(16, 32), warmup_steps=600, steps=600 + STEPS[-1], log_every=25,
@@ -64,12 +64,8 @@ def settings(setup: Setup) -> list[dict[str, float]]:
     return [{name: value_at(one, share) for (name, one), share in pair} for pair in pairs]
 
 
-def score_of(shown: Outputs) -> float:
-    return score_images(shown.real, shown.reconstructions, shown.samples).score
-
-
 def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
-    """Train a setting with a seed; write a row for each rung."""
+    """Train a setting with a seed; keep pictures and a row for each step."""
     torch.set_num_threads(1)
     number, seed = job
     setup, images = study_of(base, seed, out)
@@ -83,32 +79,51 @@ def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
         step = int(row["step"]) - base.warmup_steps
         if step not in STEPS:
             return
-        shown = outputs_of(trainer.evaluated, real)
-        collapse = image_collapse(shown.real, shown.reconstructions, shown.samples)
-        rows.append(known | {"step": step, "score": score_of(shown), "collapse": collapse})
-        rows[-1]["raw"] = score_of(outputs_of(trainer.model, real))
-        rows[-1] |= {name: row[name] for name in ENERGIES}
-        if step in KEPT:
-            save_snapshot(out / "snapshots" / f"setting{number:02d}-seed{seed}-{step:05d}.npz", shown)
+        for kind, model in (("snapshots", trainer.evaluated), ("raw", trainer.model)):
+            save_snapshot(pictures_of(out, kind, job, step), outputs_of(model, real))
+        rows.append(known | {"step": step} | {name: row[name] for name in ENERGIES})
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(plan.config, images, Path(folder), CPU, plan.warmup)
         try:
             trainer.run(on_log=on_log)
             on_test = outputs_of(trainer.evaluated, scored_images(images, MOST_AT_RUNGS, "test"), "test")
-            rows[-1]["test"] = score_of(on_test)
+            save_snapshot(pictures_of(out, "test", job, STEPS[-1]), on_test)
         except DivergedError:
             rows.append(known | {"step": STEPS[-1], "score": 0.0, "raw": 0.0, "test": 0.0, "collapse": "not finite"})
     write_atomically(table_of(out, job), json.dumps(rows).encode())
-    print(f"setting {number}, seed {seed}: " + " ".join(f"{row['score']:.3f}" for row in rows), flush=True)
+    print(f"setting {number}, seed {seed}", flush=True)
+
+
+def scored(base: TrainConfig, out: Path, job: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the rows of a setting and a seed with the scores of their pictures."""
+    torch.set_num_threads(1)
+    _, images = study_of(base, job[1], out)
+    columns = {"score": "snapshots", "raw": "raw", "test": "test"}
+    real = {kind: scored_images(images, MOST_AT_RUNGS) for kind in columns.values()}
+    real["test"] = scored_images(images, MOST_AT_RUNGS, "test")
+    rows = json.loads(table_of(out, job).read_text())
+    for row, (column, kind) in product(rows, columns.items()):
+        path = pictures_of(out, kind, job, row["step"])
+        if column in row or not path.exists():
+            continue
+        made = [to_float(images) for images in read_snapshot(path)]
+        row[column] = score_images(real[kind], *made).score
+        if column == "score":
+            row["collapse"] = image_collapse(real[kind], *made)
+    return rows
 
 
 def table_of(out: Path, job: tuple[int, int]) -> Path:
     return out / "setting-{:02d}-seed-{}.json".format(*job)
 
 
+def pictures_of(out: Path, kind: str, job: tuple[int, int], step: int) -> Path:
+    return out / kind / "setting{:02d}-seed{}-{:05d}.npz".format(*job, step)
+
+
 def trained(base: TrainConfig, out: Path, workers: int, seeds: int = SEEDS) -> pd.DataFrame:
-    """Train what is missing, and return all rows."""
+    """Train what is missing, and score all pictures."""
     for seed in range(seeds):
         setup, images = study_of(base, seed, out)
         if warmup := plan_warmup(setup, setup.config):
@@ -116,7 +131,7 @@ def trained(base: TrainConfig, out: Path, workers: int, seeds: int = SEEDS) -> p
     jobs = [(number, seed) for seed, number in product(range(seeds), range(SETTINGS))]
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(functools.partial(train, base, out), [job for job in jobs if not table_of(out, job).exists()]))
-    return pd.DataFrame([row for job in jobs for row in json.loads(table_of(out, job).read_text())])
+        return pd.DataFrame([row for rows in pool.map(functools.partial(scored, base, out), jobs) for row in rows])
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from snapshots import read_snapshot
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -167,8 +168,7 @@ def judge_folder(folder: Path, data: str, image_size: int, judged: pd.DataFrame)
     networks: dict[str, tuple[Embed, Tensor]] = {}
     rows = []
     for path in tqdm(sorted(folder.glob("*-*.npz")), desc=folder.name):
-        with np.load(path) as arrays:
-            made = [torch.from_numpy(arrays[kind]) for kind in ("reconstructions", "samples")]
+        made = read_snapshot(path)
         scores = score_images(to_float(evenly(real, len(made[0]))), *map(to_float, made))
         crc = zlib.crc32(b"".join(images.numpy().tobytes() for images in (real, *made)))
         row = {"data": Path(data).name, "name": path.stem, "step": int(path.stem.rpartition("-")[2]), "crc": crc}

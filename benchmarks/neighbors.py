@@ -23,7 +23,7 @@ import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use 
 import numpy as np
 import pandas as pd
 import torch
-from judges import NETWORKS, detection, features, judge, recognition
+from judges import NETWORKS, Embed, detection, features, judge, recognition
 from published import settings as published
-from snapshots import save_snapshot
+from snapshots import read_snapshot, save_snapshot
 from torch import Tensor
 
 from analysis.measures.score import score_images
@@ -109,37 +109,40 @@ def outputs_path(out: Path, method: str, seed: int) -> Path:
     return out / f"{method}-seed{seed}.npz"
 
 
-def read_outputs(path: Path) -> tuple[Tensor, Tensor]:
-    with np.load(path) as arrays:
-        return torch.from_numpy(arrays["reconstructions"]), torch.from_numpy(arrays["samples"])
-
-
 class Measuring:
-    """Measures outputs, and keeps the results beside them."""
+    """Measures outputs; what judges say of them is kept beside them."""
 
     def __init__(self, run: TrainConfig, out: Path) -> None:
         self.out = out
         self.real = (scored_images(load_images(**run.images), on="test") * 255).round().byte()
-        self.networks = dict(zip(NETWORKS, (recognition(), detection()), strict=True))
-        self.known = {name: features(embed, self.real) for name, embed in self.networks.items()}
+
+    @cached_property
+    def networks(self) -> dict[str, tuple[Embed, Tensor]]:
+        """Judges by name, each with its features of the real images."""
+        embeds = zip(NETWORKS, (recognition(), detection()), strict=True)
+        return {name: (embed, features(embed, self.real)) for name, embed in embeds}
 
     def __call__(self, job: tuple[int, str]) -> dict[str, Any]:
         seed, method = job
         path = outputs_path(self.out, method, seed)
-        kept = path.with_suffix(".json")
-        if kept.exists():
-            return json.loads(kept.read_text())
-        made = read_outputs(path)
+        made = read_snapshot(path)
         pixels = [to_float(x) for x in (self.real, *made)]
         scores = score_images(*pixels)
         row: dict[str, Any] = {"method": method, "seed": seed}
         row["squared_error"] = (pixels[0] - pixels[1]).square().sum((1, 2, 3)).mean().item() / 2
-        row |= {name: getattr(scores, name) for name in ("score", *PARTS)}
-        for name, embed in self.networks.items():
-            found = judge(self.known[name], *(features(embed, x) for x in made))
-            row |= {f"{name}_{measure}": found[f"_{measure}"] for measure in MEASURES}
-        write_atomically(kept, json.dumps(row).encode())
-        return row
+        return row | {name: getattr(scores, name) for name in ("score", *PARTS)} | self._judged(path, made)
+
+    def _judged(self, path: Path, made: tuple[Tensor, Tensor]) -> dict[str, float]:
+        kept = path.with_suffix(".json")
+        if kept.exists():
+            known = json.loads(kept.read_text())
+            return {name: known[name] for name in JUDGED}
+        judged: dict[str, float] = {}
+        for name, (embed, real) in self.networks.items():
+            found = judge(real, *(features(embed, x) for x in made))
+            judged |= {f"{name}_{measure}": found[f"_{measure}"] for measure in MEASURES}
+        write_atomically(kept, json.dumps(judged).encode())
+        return judged
 
 
 def draw(run: TrainConfig, out: Path) -> None:
@@ -154,7 +157,7 @@ def draw(run: TrainConfig, out: Path) -> None:
     others = rows[:-1] + (rows[1] // 2)
     sheet = [Row("test images", [block(real[rows]), block(real[others])])]
     for method in METHODS:
-        reconstructions, samples = map(to_float, read_outputs(outputs_path(out, method, SEEDS[0])))
+        reconstructions, samples = map(to_float, read_snapshot(outputs_path(out, method, SEEDS[0])))
         sheet.append(Row(method, [block(reconstructions[rows]), block(samples[:SHOWN])]))
     write_rows(out / "neighbors.png", ["reconstructions", "samples"], sheet)
 

@@ -116,6 +116,12 @@ def save_snapshot(path: Path, shown: Outputs) -> None:
     np.savez_compressed(path, reconstructions=reconstructions, samples=samples)
 
 
+def read_snapshot(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return reconstructions and samples as uint8."""
+    with np.load(path) as arrays:
+        return torch.from_numpy(arrays["reconstructions"]), torch.from_numpy(arrays["samples"])
+
+
 def take(runs: Path, out: Path, most: int) -> None:
     """Write a snapshot of each run below a folder that has a checkpoint."""
     for params in sorted(runs.rglob(PARAMS)):

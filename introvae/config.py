@@ -41,9 +41,8 @@ def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 class TrainConfig:
     """Settings of one training run.
 
-    Args:
-        **settings: Fields by name; `introvae-train --help` explains each. All but the last three change the result.
-            Defaults are for up to 32 px; `size_defaults` returns those of larger images.
+    Its arguments are the fields, by name; `introvae-train --help` explains each. All but the last three change the
+    result. Defaults are for up to 32 px; `size_defaults` returns those of larger images.
 
     Raises:
         UserError: If a value is out of range, with the field, the value and what is allowed.

@@ -74,7 +74,7 @@ def command_line() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = command_line().parse_args(argv)
-    return run_command("introvae-sweep", lambda: until_the_disk_is_full(args))
+    return run_command("introvae-sweep", lambda: until_the_disk_is_full(args), resumes=True)
 
 
 def parse_range(text: str) -> Range:

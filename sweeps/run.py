@@ -81,8 +81,8 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
     elif config.seeds and best:
         _, again, done = _fill(repeats_of(config, setup, best), stop, callbacks)
         seeds = read_runs(again.folder)
-    if done and (text := card(setup.folder, read_runs(setup.folder), seeds, searched=list(config.search))):
-        print(f"\n{text}")
+    if done and (winner := card(setup.folder, read_runs(setup.folder), seeds, searched=list(config.search))):
+        print(f"\n{winner}")
     return study
 
 

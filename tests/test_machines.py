@@ -1,4 +1,4 @@
-"""The recipes of docs/machines.md work as written, as far as one machine without Slurm and Kubernetes can tell."""
+"""The recipes of docs/guide/machines.md work as written, as far as one machine without Slurm and Kubernetes tells."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ from waiting import wait_until
 from introvae.runs.folder import last_row
 from sweeps.cli import command_line
 
-PAGE = (ROOT / "docs" / "machines.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guide" / "machines.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 FASTER = [
     *tiny_flags("beta", "m", "steps", "warmup_steps"), "--lr=3e-3", "--trials=2", "--pruner=none", "--device=cpu",

@@ -143,7 +143,7 @@ def test_every_module_stands_in_the_contributors_tree() -> None:
 def test_spelling_is_american_and_words_are_plain() -> None:
     foreign = re.compile(r"\b(anew|colours?|licence|neighbours?|grey|behaviour|centred)\b", re.IGNORECASE)
     texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml")]
-    texts += [*(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
+    texts += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
     texts += MODULES.values()
     found = [(path.name, word[0]) for path in texts for word in foreign.finditer(path.read_text(encoding="utf-8"))]
     assert not found

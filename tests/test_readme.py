@@ -1,4 +1,4 @@
-"""Commands and scripts of the README work as typed: each is run, with fewer steps and smaller images."""
+"""Commands and scripts of README and documentation work as typed: each is run, with fewer steps and smaller images."""
 
 import importlib
 import re
@@ -16,18 +16,20 @@ from torchvision.datasets import CelebA
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+APART = ROOT / "docs" / "guide" / "machines.md"  # whose commands have tests of their own
 COMMITTED = ("beta-comparison", "gallery")  # below predictions/
 TESTED_ELSEWHERE = ("pip", "pytest", "torchrun", "optuna-dashboard", "python")
-INDENTED = re.findall(r"^    (.*)$", README.split("\n## ")[0], re.MULTILINE)
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+INDENTED = re.findall(r"^    (.*)$", README, re.MULTILINE)
 
 
 def commands() -> list[list[str]]:
-    """Return the commands of the shell blocks and the first lines, in their order, as words."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    """Return the commands of shell blocks and README's first lines, in their order, as words."""
+    blocks = [block for path, page in PAGES.items() if path != APART for block in SHELL.findall(page)]
+    lines = [line for block in blocks for line in block.splitlines()]
     parts = [part for line in [*INDENTED, *lines] for part in line.split("&&")]
     return [words for part in parts if (words := shlex.split(part, comments=True))]
 
@@ -81,30 +83,51 @@ def test_every_command_does_as_written(world: None, capsys: pytest.CaptureFixtur
             assert code == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
 
 
-def test_its_extras_and_the_files_that_it_names_exist() -> None:
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 150
+
+
+def test_extras_and_files_that_are_named_exist() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    machines = (ROOT / "docs" / "machines.md").read_text(encoding="utf-8")
-    named = re.findall(r"\.\[(\w+)\]", README + machines)
+    named = re.findall(r"\.\[(\w+)\]", "".join(PAGES.values()))
     assert named and set(named) <= set(extras)
-    prose = README + (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    named = [*re.findall(r"\]\(([^):#]+)[)#]", README), *re.findall(r'src="([^"]+)"', README)]
-    for path in [*named, *re.findall(r"python (benchmarks/\w+\.py)", prose)]:
-        assert (ROOT / path).exists(), path
+    for page, text in PAGES.items():
+        links = re.findall(r"\]\(([^):#]+)[)#]", text) + re.findall(r'src="([^"]+)"', text)
+        files = re.findall(r"`(?:python )?((?:benchmarks|docs|examples|introvae|predictions)/[\w/.-]+)", text)
+        assert all((page.parent / link).exists() for link in links), page
+        assert all((ROOT / file).exists() for file in files if "orl-faces-32px" not in file), page
 
 
-def test_its_table_is_what_the_report_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_anchors_that_are_linked_exist() -> None:
+    for page, text in PAGES.items():
+        for link, anchor in re.findall(r"\]\(([^):#]*)#([^)]+)\)", text):
+            headings = re.findall(r"^#+ (.*)$", PAGES[(page.parent / link).resolve() if link else page], re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+            assert anchor in slugs, (page, anchor)
+
+
+def test_the_documentation_builds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert built.returncode == 0, built.stdout + built.stderr
+    api = (tmp_path / "guide" / "python" / "index.html").read_text(encoding="utf-8")
+    for package in ("introvae", "analysis", "sweeps"):
+        assert all(f">{name}</" in api for name in importlib.import_module(package).__all__), package
+
+
+def test_the_table_is_what_the_report_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from analysis.cli import main
 
     for name in COMMITTED:
         shutil.copytree(ROOT / "predictions" / name, tmp_path / "predictions" / name)
     assert main([str(tmp_path / "predictions"), "--format", "md"]) == 0
     table = capsys.readouterr().out.split("\n\n", 1)[1].strip()
-    assert table in README
+    assert table in PAGES[ROOT / "docs" / "getting-started.md"]
 
 
 @pytest.mark.slow
 def test_python_does_as_written(world: None) -> None:
-    (script,) = blocks("python")
+    (script,) = re.findall(r"^```python\n(.*?)^```", "".join(PAGES.values()), re.DOTALL | re.MULTILINE)
     there, here = "StudyConfig(trials=50)", "study_config(Path('out'), trials=2)"
     assert there in script
     names: dict[str, object] = {"Path": Path, **vars(importlib.import_module("studies"))}

@@ -1,7 +1,9 @@
 """The card of a study's winner: its setting, what it is worth, its pictures, and the command that trains it longer."""
 
+import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.report.repeats import repeats
@@ -12,8 +14,29 @@ from introvae.runs.record import RunState, best_run
 LONGER = 4  # times the steps, in the command
 
 
-def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched: Sequence[str] = ()) -> str:
-    """Describe the winner of a study; "" if no run is complete.
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The best run of some, as text.
+
+    Attributes:
+        run: The run.
+        setting: Its alpha, beta and m, and what else was searched.
+        test: Its score on test images, over seeds where these repeat its setting.
+        longer: The command that trains it longer.
+    """
+
+    run: Run
+    setting: str
+    test: str
+    longer: str
+
+    def __str__(self) -> str:
+        lines = [f"winner: {self.run.name}, {self.setting}", f"  test score {self.test}"]
+        return "\n".join([*lines, f"  pictures: {self.run.pictures['last']}", f"  longer: {self.longer}"])
+
+
+def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched: Sequence[str] = ()) -> Card | None:
+    """Describe the winner of a study; None if no run is complete.
 
     Args:
         folder: The study's folder.
@@ -22,18 +45,29 @@ def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched:
         searched: Fields of TrainConfig that the study searches beside alpha, beta and m.
     """
     if not any(run.state is RunState.COMPLETE for run in runs):
-        return ""
-    winner = best_run(folder)  # which the command below continues
+        return None
+    winner = best_run(folder)  # which the command continues
     (best,) = (run for run in runs if run.folder == winner)
+    return _card(best, [str(folder), "--best"], folder, seeds, searched)
+
+
+def card_of_first(runs: Sequence[Run]) -> Card | None:
+    """Describe the first complete run of those given, best first; None if there is none."""
+    best = next((run for run in runs if run.state is RunState.COMPLETE), None)
+    return _card(best, [str(best.folder)], best.folder) if best else None
+
+
+def _card(
+    best: Run, source: Sequence[str], folder: Path, seeds: Sequence[Run] = (), searched: Sequence[str] = ()
+) -> Card:
     assert best.config
     setting = ", ".join(f"{name} {cell(name, value)}" for name, value in best.parameters.items())
     if "m" in best.parameters:
         setting += f" nats (m/KL {cell('m/KL', best.margin_ratio)})" if best.margin_ratio else " nats"
     setting += "".join(f", {name} {cell(name, getattr(best.config, name))}" for name in searched)
-    lines = [f"winner: {best.name}, {setting}", f"  test score {best.test.score:.3f} ± {best.test.stderr:.3f}"]
+    test = "unknown" if math.isnan(best.test.score) else f"{best.test.score:.3f} ± {best.test.stderr:.3f}"
     if found := repeats(seeds):
-        lines[-1] += f"; over {len(seeds)} new seeds {found[0].test}"
-    lines.append(f"  pictures: {best.pictures['last']}")
+        test += f"; over {len(seeds)} new seeds {found[0].test}"
+    words = ["--from", *source, "--steps", str(LONGER * best.config.steps)]
     out = folder.parent / f"{folder.name}-longer"
-    words = ["introvae-train", "--from", str(folder), "--best", "--steps", str(LONGER * best.config.steps)]
-    return "\n".join([*lines, f"  longer: {shlex.join([*words, '--out', str(out)])}"])
+    return Card(run=best, setting=setting, test=test, longer=shlex.join(["introvae-train", *words, "--out", str(out)]))

@@ -26,6 +26,7 @@ from PIL import Image
 
 from analysis.measures.glossary import GLOSSARY
 from analysis.report import repeats as repeated
+from analysis.report.card import card_of_first
 from analysis.report.charts import Chart, charts, data_set, is_finite, numbers
 from analysis.report.runs import Run
 from analysis.report.table import ranked
@@ -73,6 +74,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
+        card=card_of_first(runs),
         states=_states(runs),
         repeats=repeated.repeats(runs),
         repeated=repeated,

@@ -21,15 +21,15 @@ from analysis.report.run_cache import Entry, RunCache
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
 from introvae.runs.folder import CURVES, METRICS, PARAMS, read_config, read_metrics
-from introvae.runs.pictures import BANDS, GIF, last_picture, read_bands
+from introvae.runs.pictures import GIF, last_picture, read_bands
 from introvae.runs.record import SCORES, RunRecord, RunState, Scores, read_record
 from introvae.training.schedule import value_at
 
-FORMAT = 4  # of the cache's entries, increased when `_read` gives something else
+FORMAT = 5  # of the cache's entries, increased when `_read` gives something else
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
-TILES, TILE, QUALITY = 6, 64, 60  # columns of a thumbnail, their pixels, and its WebP quality
+COLUMNS, TILE, QUALITY = 6, 64, 60  # samples in a row of a thumbnail, their pixels, and its WebP quality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Run:
         test: The same on test images, for figures to quote; NaN for a run that has not reached its end.
         measures: Every other measure in its scores.json by name, those of test images as test_NAME.
         curves: The columns of metrics.csv, at most CURVE_POINTS rows; NaN where a cell is empty.
-        thumbnail: A few tiles of the last picture as WebP, some 8 KB; empty without a picture.
+        thumbnail: Samples of the last picture as WebP, some 8 KB; empty without a picture.
         pictures: Paths of the pictures that exist, of "last" and PICTURES.
     """
 
@@ -150,13 +150,15 @@ def read_runs(root: Path | str) -> list[Run]:
 
 
 def thumbnail(picture: Path) -> bytes:
-    """Return the first tiles of each band of a picture by `write_picture` as a small WebP."""
-    pixels = np.concatenate(list(read_bands(picture).values()))
-    tile = len(pixels) // len(BANDS)
-    columns = min(TILES, pixels.shape[1] // tile)
-    tiles = Image.fromarray(pixels[:, : columns * tile])
+    """Return the samples of a picture by `write_picture`, which tell runs apart, as a small WebP of two rows."""
+    band = read_bands(picture)["samples"]
+    side = len(band)
+    count = band.shape[1] // side
+    columns = min(COLUMNS, count)
+    rows = min(2, count // columns)
+    tiles = Image.fromarray(np.concatenate(np.split(band[:, : rows * columns * side], rows, axis=1)))
     buffer = io.BytesIO()
-    small = tiles.resize((columns * TILE, len(BANDS) * TILE), Image.Resampling.BOX)
+    small = tiles.resize((columns * TILE, rows * TILE), Image.Resampling.BOX)
     small.save(buffer, "WEBP", quality=QUALITY, method=0)  # the default of 4 takes four times as long for a fifth less
     return buffer.getvalue()
 

@@ -23,8 +23,9 @@ def command_line() -> Parser:
     parser = Parser("introvae-apply", "VERB RUN IMAGE ... [options]", DESCRIPTION)
     text = "reconstruct: PNGs and a sheet; encode: latents.npz with mu and logvar (N, z) and files (N,); interpolate: "
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help=text + "a row of images from one to another")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--best", action="store_true", help="of the study, its run with the best score")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to [VERB in the current folder]")
     parser.add_argument("--n", type=int, default=9, metavar="N", help="interpolate: images, both ends included [9]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
@@ -34,11 +35,10 @@ def command_line() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run introvae-apply and return its exit code."""
     args = command_line().parse_args(argv)
-    out = args.out or Path(args.verb)
-    return run_command("introvae-apply", lambda: apply(args.verb, args.run, args.images, out, args.n, args.device))
+    return run_command("introvae-apply", lambda: apply(**vars(args)))
 
 
-def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, device_name: str = "auto") -> None:
+def apply(verb: str, run: Path, images: Sequence[Path], best: bool, out: Path | None, n: int, device: str) -> None:
     """Reconstruct, encode or interpolate images, and write the results.
 
     Raises:
@@ -46,6 +46,7 @@ def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, d
     """
     from introvae.data.search import image_files
     from introvae.files import expanded
+    from introvae.runs.record import best_run
     from introvae.training.device import find_device, tune_process
     from introvae.training.state import load_run
 
@@ -56,10 +57,11 @@ def apply(verb: str, run: Path, images: Sequence[Path], out: Path, n: int = 9, d
         raise UserError(f"interpolate takes two images and --n 2 or more, not {len(paths)} and {n}")
     if missing := [path for path in paths if not path.is_file()]:
         raise UserError(f"there is no image file {missing[0]}")
+    out = out or Path(verb)
     if out.resolve() in {path.resolve().parent for path in paths}:
         raise UserError(f"{out} holds images that are read; choose another --out")
-    tune_process(find_device(device_name))
-    model = load_run(run, device_name)
+    tune_process(find_device(device))
+    model = load_run(best_run(run) if best else run, device)
     {"reconstruct": _reconstruct, "encode": _encode, "interpolate": _interpolate}[verb](model, paths, out, n)
 
 

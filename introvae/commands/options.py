@@ -92,8 +92,13 @@ def _file_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def run_command(name: str, command: Callable[[], int | None]) -> int:
+def run_command(name: str, command: Callable[[], int | None], resumes: bool = False) -> int:
     """Run a command, with one line to stderr for whatever ends it; SIGTERM is handled as Ctrl-C.
+
+    Args:
+        name: What its lines begin with.
+        command: The command.
+        resumes: What it does continues, after an interrupt, from a checkpoint.
 
     Returns:
         The exit code: what `command` returns or 0, 2 for a mistake of the user or a folder or disk that refuses, 1 for
@@ -129,7 +134,8 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
         print(f"{name}: {what}; free some, then rerun the same command", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; rerun the same command to resume from the last checkpoint", file=sys.stderr)
+        then = " to resume from the last checkpoint" if resumes else ""
+        print(f"\n{name}: interrupted; rerun the same command{then}", file=sys.stderr)
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)

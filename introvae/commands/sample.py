@@ -11,7 +11,8 @@ DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each 
 def command_line() -> Parser:
     """Return the parser of introvae-sample."""
     parser = Parser("introvae-sample", "RUN [options]", DESCRIPTION)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
+    parser.add_argument("--best", action="store_true", help="of the study, its run with the best score")
     parser.add_argument("--n", type=int, default=64, metavar="N", help="how many [64]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same samples [0]")
     parser.add_argument("--truncation", type=float, metavar="X", help="draw numbers beyond X again, such as 1.5 [none]")
@@ -23,13 +24,10 @@ def command_line() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run introvae-sample and return its exit code."""
     args = command_line().parse_args(argv)
-    out = args.out or args.run / "samples"
-    return run_command(
-        "introvae-sample", lambda: sample(args.run, args.n, args.seed, args.truncation, out, args.device)
-    )
+    return run_command("introvae-sample", lambda: sample(**vars(args)))
 
 
-def sample(run: Path, n: int, seed: int, truncation: float | None, out: Path, device_name: str) -> None:
+def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, out: Path | None, device: str) -> None:
     """Decode noise and write a PNG for each sample, and an enlarged sheet of all.
 
     Raises:
@@ -46,11 +44,14 @@ def sample(run: Path, n: int, seed: int, truncation: float | None, out: Path, de
     from torch.nn import functional
 
     from introvae.runs.pictures import legible, to_pixels, write_png
+    from introvae.runs.record import best_run
     from introvae.training.device import find_device, tune_process
     from introvae.training.state import load_run
 
-    tune_process(find_device(device_name))
-    images = load_run(run, device_name).sample(n, seed, truncation)
+    tune_process(find_device(device))
+    run = best_run(run) if best else run
+    images = load_run(run, device).sample(n, seed, truncation)
+    out = out or run / "samples"
     out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(images):
         write_png(out / f"{index:05d}.png", to_pixels(image[None, None]))

@@ -68,7 +68,7 @@ def main(argv: list[str] | None, evaluate: Evaluate) -> int:
     if args.best and args.source is None:
         parser.error("--best needs --from STUDY")
     run = dry_run if args.dry_run else partial(train, evaluate=evaluate)
-    return run_command("introvae-train", lambda: run(*settings(args), args))
+    return run_command("introvae-train", lambda: run(*settings(args), args), resumes=True)
 
 
 def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation | None]:

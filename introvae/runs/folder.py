@@ -48,8 +48,13 @@ def read_config(folder: Path) -> TrainConfig:
     """Read a run's settings from its params.toml.
 
     Raises:
-        UserError: If the file is missing or broken, or holds a bad value.
+        UserError: If the folder is no run, or the file is broken or holds a bad value.
     """
+    if not (folder / PARAMS).exists():
+        runs = sorted(folder.glob(f"*/{PARAMS}"))
+        if runs:
+            raise UserError(f"{folder} is a folder of runs; name one, such as {runs[0].parent}, or give --best")
+        raise UserError(f"{folder} is no run: it has no {PARAMS}" if folder.is_dir() else f"there is no run {folder}")
     values = load_toml(folder / PARAMS).get("config")
     if not isinstance(values, dict):
         raise UserError(f"{folder / PARAMS} has no table [config]")

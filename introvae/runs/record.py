@@ -220,5 +220,5 @@ def best_run(study: Path) -> Path:
         if record and record.state is RunState.COMPLETE
     }
     if not complete:
-        raise UserError(f"{study} holds no complete run; --from STUDY --best takes a folder of runs with {SCORES}")
+        raise UserError(f"{study} holds no complete run; --best takes a folder of runs with {SCORES}")
     return max(complete, key=complete.__getitem__)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import ROOT, tiny_config
+from snapshots import read_snapshot
 
 from introvae.data.image_set import ImageSet
 
@@ -45,10 +46,10 @@ def test_a_method_is_trained_once_and_its_outputs_are_of_the_test_images(tmp_pat
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     neighbors.train(run, 1.5, tmp_path, (1, "found"))
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    made = neighbors.read_outputs(neighbors.outputs_path(tmp_path, "found", 1))
+    made = read_snapshot(neighbors.outputs_path(tmp_path, "found", 1))
     assert [x.shape for x in made] == [(80, 1, 16, 16)] * 2
 
 
 def test_the_published_table_is_that_of_its_file() -> None:
-    published = (ROOT / "benchmarks/README.md").read_text()
+    published = (ROOT / "docs/results.md").read_text()
     assert neighbors.table(pd.read_csv(ROOT / "docs/neighbors.csv")) in published

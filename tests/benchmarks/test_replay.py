@@ -84,6 +84,6 @@ def test_the_published_tables_are_those_of_the_file(
 ) -> None:
     monkeypatch.undo()  # of the few studies
     replay.main([str(ROOT / "docs" / "horizon.csv")])
-    published = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    published = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for table in capsys.readouterr().out.strip().split("\n\n"):
         assert table in published

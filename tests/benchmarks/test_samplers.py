@@ -45,7 +45,7 @@ def test_a_study_finds_less_than_it_draws_where_early_scores_tell_half(monkeypat
 @pytest.mark.slow
 def test_the_published_table_is_that_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     samplers.main([str(ROOT / "docs" / "horizon.csv")])
-    published = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    published = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() in published
 
 

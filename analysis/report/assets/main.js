@@ -37,8 +37,18 @@ function offerComparison() {
     select.onchange = () => { location.hash = compareLink(firstSelect.value, secondSelect.value); };
   }
   if (runs.length < 2) return;
-  secondSelect.selectedIndex = 1;
-  showComparison(runs[0], runs[1]);
+  const other = runs.findLast((run) => run.pictures.samples) ?? runs[1]; // the worst that has pictures
+  secondSelect.value = (other === runs[0] ? runs[1] : other).name;
+  showComparison(runs[0], byName.get(secondSelect.value));
+}
+
+function showSamples() {
+  const card = document.getElementById("card");
+  const best = card && byName.get(card.dataset.run);
+  if (best?.pictures.samples) card.querySelector(".samples").append(band(best, "samples", "Samples"));
+  document.querySelector(".wall").append(...runs.filter((run) => run.thumbnail).map((run) =>
+    element("figure", {}, thumbnail(run), element("figcaption", {},
+      element("a", { href: runLink(run.name) }, ...breakable(run.name)), ` ${fixed(run.score, 3)}`))));
 }
 
 dialog.addEventListener("close", () => {
@@ -50,6 +60,7 @@ drawCharts();
 runs.filter((run) => run.curves.step).slice(0, 3).forEach((run) => chosen.add(run.name));
 drawChosen();
 offerComparison();
+showSamples();
 makeTable(await loadDataTables(), drawChosen);
 document.documentElement.dataset.ready = "true";
 window.addEventListener("hashchange", followAddress);

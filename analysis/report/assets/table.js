@@ -53,7 +53,7 @@ function columns(onChoice) {
   return [
     { data: null, title: "Curves", orderable: false, searchable: false, className: "tick", render: shown((run) => tickBox(run, onChoice), () => "") },
     { data: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, ...breakable(run.name))) },
-    { data: "thumbnail", title: "Picture", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
+    { data: "thumbnail", title: "Samples", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
     { data: "state", name: "state", title: "State", type: "string", className: "reason",
       render: shown((run) => element("div", {}, stateBadge(run), element("small", { title: run.reason }, run.reason)), (run) => `${run.state}: ${run.reason}`) },
     { ...number("score", "Validation", `score on validation images, by which runs are compared: ${meaning.get("score")}`),
@@ -85,7 +85,7 @@ function tickBox(run, onChoice) {
 
 function thumbnail(run) {
   if (!run.thumbnail) return document.createTextNode("–");
-  const alt = `Originals, reconstructions and samples of ${run.name}`;
+  const alt = `Samples of ${run.name}`;
   return element("a", { href: runLink(run.name), tabindex: "-1" }, element("img", { src: run.thumbnail, alt, class: "thumbnail" }));
 }
 

@@ -56,6 +56,28 @@ def test_it_loads_without_an_error_and_without_a_request(page: webdriver.Chrome)
     assert names(page)[:2] == ["study/trial-001", "alone"] and len(names(page)) == 8
 
 
+def test_the_best_complete_run_and_all_samples_come_first(page: webdriver.Chrome) -> None:
+    card = one(page, "#card")
+    assert "Best complete run: alone" in card.text and "score on test images 0." in card.text
+    assert "introvae-train --from " in card.text and "alone-longer" in card.text
+    assert texts(page, "#card figcaption") == ["Samples"]
+    captions = texts(page, ".wall figcaption")
+    assert captions[0].startswith("study/trial-001 0.") and len(captions) >= 5
+    assert all(
+        image.get_property("naturalHeight") == 2 * 64 for image in page.find_elements(By.CSS_SELECTOR, ".wall img")
+    )
+    tops = [one(page, part).location["y"] for part in ("#card", "#charts-1", "#wall", "#runs", "#curves", "#terms")]
+    assert tops == sorted(tops)
+    page.find_element(By.CSS_SELECTOR, ".wall a").click()
+    assert dialog(page).text.startswith("study/trial-001")
+
+
+def test_the_best_run_is_put_beside_the_worst(page: webdriver.Chrome) -> None:
+    first, second = (Select(one(page, f"#compare-{side}")).first_selected_option.text for side in "ab")
+    worst = [caption.split()[0] for caption in texts(page, ".wall figcaption")][-1]
+    assert first.startswith("study/trial-001 ") and second.startswith(worst)
+
+
 def test_it_sorts_by_a_column_with_unknown_values_last(page: webdriver.Chrome) -> None:
     heading = next(h for h in page.find_elements(By.CSS_SELECTOR, "#table th") if h.text.startswith("Validation"))
     for order, expected in (("descending", ["0.750", "0.600", "0.500"]), ("ascending", ["0.000", "0.100", "0.250"])):

@@ -17,18 +17,18 @@ def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path
     for seed in range(2):
         make_run(again / f"trial-00{seed}", score=0.5 + seed / 10, alpha=0.2, seed=seed)
     runs = read_runs(folder)
-    lines = card(folder, runs).splitlines()
+    lines = str(card(folder, runs)).splitlines()
     assert lines[0].startswith("winner: trial-001, alpha 0.2, beta ") and " nats" in lines[0]
     assert lines[1] == f"  test score {runs[1].test.score:.3f} ± {runs[1].test.stderr:.3f}"
     assert Path(lines[2].removeprefix("  pictures: ")).exists()
     words = lines[3].removeprefix("  longer: introvae-train ")
     assert f"--from '{folder}' --best --steps " in words and words.endswith(f"--out '{folder}-longer'")
-    (first, *_) = card(folder, runs, searched=["norm", "lr", "latent"]).splitlines()
+    (first, *_) = str(card(folder, runs, searched=["norm", "lr", "latent"])).splitlines()
     assert first == f"{lines[0]}, norm group, lr 0.001, latent 8"
-    assert card(folder, runs, read_runs(again)).splitlines()[1].endswith("; over 2 new seeds 0.495 ± 0.064")
+    assert str(card(folder, runs, read_runs(again))).splitlines()[1].endswith("; over 2 new seeds 0.495 ± 0.064")
 
 
 @pytest.mark.parametrize("state", ["diverged", "pruned"])
 def test_without_a_complete_run_there_is_none(state: str, tmp_path: Path) -> None:
     make_run(tmp_path / "trial-000", state, 0.0)
-    assert card(tmp_path, read_runs(tmp_path)) == ""
+    assert card(tmp_path, read_runs(tmp_path)) is None

@@ -71,7 +71,7 @@ def test_what_a_run_has_done_is_not_counted(
 @pytest.mark.parametrize(("flags", "code", "message"), [
     (["--lr", "1e30"], 1, "is not finite"),
     (["--data", "nowhere"], 2, "there is no folder nowhere"),
-    (["--from", "nowhere"], 2, "cannot read nowhere/params.toml"),
+    (["--from", "nowhere"], 2, "there is no run nowhere"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_refused(
     flags: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured

@@ -89,7 +89,7 @@ def test_what_cannot_be_copied_is_refused_before_anything_is_written(run: Path, 
     Path("secret").write_text("of somebody")
     Path("linked/trial-000/images/step-000099.png").symlink_to(Path("secret").resolve())
     for flags, message in (
-        ([str(run), "study", "--out", "given"], "cannot read study/params.toml"),
+        ([str(run), "study", "--out", "given"], "study is a folder of runs"),
         (["nowhere", "--best", "--out", "given"], "nowhere holds no complete run"),
         ([str(run), "--out", "other"], "other/trial-000 exists; remove it or choose another --out"),
         ([str(run), "other/trial-000", "--out", "given"], "given/trial-000 would be written twice"),

@@ -58,7 +58,7 @@ def test_the_command_writes_a_sheet_and_each_sample(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["nowhere"], "cannot read nowhere/params.toml"),
+        (["nowhere"], "there is no run nowhere"),
         (["RUN", "--n", "0"], "--n is 0; allowed: 1 or more"),
         (["RUN", "--seed", "-1"], "--seed is -1; allowed: 0 or more"),
         (["RUN", "--truncation", "nan"], "--truncation is nan; allowed: more than 0"),

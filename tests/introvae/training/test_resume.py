@@ -83,7 +83,7 @@ def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> No
     ("flags", "message"),
     [
         (["--from", "study/short"], "has its 20 steps; give more --steps, or a setting to change"),
-        (["--from", "study", "--steps", "30"], "cannot read study/params.toml"),
+        (["--from", "study", "--steps", "30"], "study is a folder of runs; name one, such as study/"),
         (["--from", "nowhere", "--best"], "nowhere holds no complete run"),
         (["--best"], "--best needs --from STUDY"),
         (["--from", "study/bare", "--steps", "30"], "study/bare has no checkpoint; give a run folder that has one"),
