@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -64,12 +65,12 @@ def settings(setup: Setup) -> list[dict[str, float]]:
     return [{name: value_at(one, share) for (name, one), share in pair} for pair in pairs]
 
 
-def train(base: TrainConfig, out: Path, job: tuple[int, int]) -> None:
-    """Train a setting with a seed; keep pictures and a row for each step."""
+def train(base: TrainConfig, out: Path, job: tuple[int, int], drawn: Sequence[dict[str, float]] = ()) -> None:
+    """Train a setting, of those given or drawn from the space, with a seed; keep pictures and a row for each step."""
     torch.set_num_threads(1)
     number, seed = job
     setup, images = study_of(base, seed, out)
-    plan = plan_trial(setup, number, settings(setup)[number])
+    plan = plan_trial(setup, number, (drawn or settings(setup))[number])
     real = scored_images(images, MOST_AT_RUNGS)
     known = {"setting": number, "seed": seed, "alpha": plan.config.alpha, "beta": plan.config.beta, "m": plan.config.m}
     known["vae_kl"] = plan.vae_kl or 0.0
@@ -122,15 +123,18 @@ def pictures_of(out: Path, kind: str, job: tuple[int, int], step: int) -> Path:
     return out / kind / "setting{:02d}-seed{}-{:05d}.npz".format(*job, step)
 
 
-def trained(base: TrainConfig, out: Path, workers: int, seeds: int = SEEDS) -> pd.DataFrame:
+def trained(
+    base: TrainConfig, out: Path, workers: int, seeds: int = SEEDS, drawn: Sequence[dict[str, float]] = ()
+) -> pd.DataFrame:
     """Train what is missing, and score all pictures."""
     for seed in range(seeds):
         setup, images = study_of(base, seed, out)
         if warmup := plan_warmup(setup, setup.config):
             Trainer(warmup.config, images, warmup.folder, CPU).run()
-    jobs = [(number, seed) for seed, number in product(range(seeds), range(SETTINGS))]
+    jobs = [(number, seed) for seed, number in product(range(seeds), range(len(drawn) or SETTINGS))]
+    missing = [job for job in jobs if not table_of(out, job).exists()]
     with ProcessPoolExecutor(workers) as pool:
-        list(pool.map(functools.partial(train, base, out), [job for job in jobs if not table_of(out, job).exists()]))
+        list(pool.map(functools.partial(train, base, out, drawn=drawn), missing))
         return pd.DataFrame([row for rows in pool.map(functools.partial(scored, base, out), jobs) for row in rows])
 
 
