@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import errno
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -26,7 +28,10 @@ class Parser(argparse.ArgumentParser):
         self._optionals.title = None  # which would say "options"
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
+        hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help lists the options"
+        self.exit(2, f"{self.prog}: {message}; {hint}\n")
 
 
 class ListPresets(argparse.Action):

@@ -18,6 +18,7 @@ from introvae.errors import UserError
 from introvae.randomness import generator
 
 HELD_OUT = 0.1  # share of the images for validation, and for the test
+FEW = 3  # validation images below which scores are hardly worth a look
 
 
 def folder(
@@ -58,6 +59,9 @@ def folder(
     images = {name: parts[name].images for name in given}
     images |= {name: data.select(rows) for name, rows in zip(drawn, held_out, strict=True)}
     train, validation_images, test_images = data.select(trained), images["validation"], images["test"]
+    if len(validation_images) < FEW:
+        few = f"{len(validation_images)} of the images"
+        print(f"warning: {few} in {root} for validation: scores will say little", file=sys.stderr, flush=True)
     return read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
 
 

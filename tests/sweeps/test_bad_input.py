@@ -102,7 +102,7 @@ SWEEP = [
     ("--study a/b", "--study is 'a/b'; it takes a name for a folder"),
     ("--steps 5", "warmup_steps is 8; allowed: 0 to steps (5)"),
     ("--data nowhere", "there is no folder nowhere"),
-    ("--betta 1:2", "unrecognized arguments: --betta"),
+    ("--betta 1:2", "unrecognized arguments: --betta 1:2; did you mean --beta?"),
     ("--lr nan", "lr is nan; allowed"),
     ("--data empty", "the folder empty holds no images"),
     ("--config bad.toml", "cannot read bad.toml"),

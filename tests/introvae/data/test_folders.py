@@ -267,3 +267,16 @@ def test_many_broken_images_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("folder", "name"), [(".faces", "faces"), ("...", "images"), ("faces", "faces")])
 def test_a_set_s_name_hides_nothing_that_is_called_by_it(tmp_path: Path, folder: str, name: str) -> None:
     assert load_images(fill(tmp_path / folder, 5), 16).name == name
+
+
+@pytest.mark.parametrize(("count", "said"), [(20, "2 of the images"), (30, "")])
+def test_few_validation_images_are_warned_of(
+    count: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(count):
+        save_image(tmp_path / f"{index}.png", (20, 20), seed=index)
+    load_images(str(tmp_path), 20)
+    error = capsys.readouterr().err
+    assert (f"warning: {said} in {tmp_path} for validation" in error) is bool(said) and error.count("warning") == bool(
+        said
+    )
