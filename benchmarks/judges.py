@@ -171,7 +171,8 @@ def judge_folder(folder: Path, data: str, image_size: int, judged: pd.DataFrame)
         made = read_snapshot(path)
         scores = score_images(to_float(evenly(real, len(made[0]))), *map(to_float, made))
         crc = zlib.crc32(b"".join(images.numpy().tobytes() for images in (real, *made)))
-        row = {"data": Path(data).name, "name": path.stem, "step": int(path.stem.rpartition("-")[2]), "crc": crc}
+        row = {"data": f"{Path(data).name}, {image_size} px", "name": path.stem, "crc": crc}
+        row["step"] = int(path.stem.rpartition("-")[2])
         row |= {name: getattr(scores, name) for name in ("score", *PARTS)}
         if crc in judged.index:
             row |= {name: judged.at[crc, name] for name in JUDGES}

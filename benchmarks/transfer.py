@@ -1,4 +1,4 @@
-"""What carries over between image sizes: the same settings, translated, trained to full length at each.
+"""Transfer between image sizes: the same settings, translated, trained to full length at each.
 
     python benchmarks/transfer.py --out FOLDER --csv docs/transfer.csv     # trains for hours; the same command resumes
     python benchmarks/transfer.py --csv docs/transfer.csv                  # the tables again, without training
