@@ -35,7 +35,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
         UserError: If the run or its images cannot be read, there are more or fewer of these than when it was trained,
             or the device is not there.
 
-    Example:
+    Examples:
         >>> from analysis import score_run
         >>> scores = score_run("predictions/gallery/trial-028")
         >>> 0 <= scores.score <= 1

@@ -41,13 +41,14 @@ def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 class TrainConfig:
     """Settings of one training run.
 
-    Its arguments are the fields, by name; `introvae-train --help` explains each. All but the last three change the
-    result. Defaults are for up to 32 px; `size_defaults` returns those of larger images.
+    Args:
+        **settings: Fields by name; `introvae-train --help` explains each. All but the last three change the result.
+            Defaults are for up to 32 px; `size_defaults` returns those of larger images.
 
     Raises:
         UserError: If a value is out of range, with the field, the value and what is allowed.
 
-    Example:
+    Examples:
         >>> from introvae import TrainConfig
         >>> TrainConfig(data="orl-faces", image_size=16, beta=20.0).widths
         (16, 32)

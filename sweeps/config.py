@@ -64,7 +64,7 @@ class StudyConfig:
     Raises:
         UserError: If a value is out of range, with the value and what is allowed.
 
-    Example:
+    Examples:
         >>> from sweeps import StudyConfig
         >>> StudyConfig(fix={"alpha": 0.25}, search={"lr": (1e-4, 1e-3)}).total
         50

@@ -56,7 +56,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
         UserError: If the study cannot be run, for example because one of this name has other settings.
         StoppedError: If the study's database cannot be used, or workers die again and again.
 
-    Example:
+    Examples:
         >>> from introvae import TrainConfig
         >>> from sweeps import StudyConfig, run_study
         >>> train = TrainConfig(

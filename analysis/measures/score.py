@@ -87,7 +87,7 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
     Raises:
         ValueError: If the shapes do not fit together, a set is empty, or images are of another kind.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from analysis import score_images
         >>> real, samples = torch.rand(2, 32, 1, 16, 16, generator=torch.Generator().manual_seed(0))

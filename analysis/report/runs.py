@@ -132,7 +132,7 @@ def read_runs(root: Path | str) -> list[Run]:
     Raises:
         UserError: If there is no such folder, or no run in it.
 
-    Example:
+    Examples:
         >>> from analysis import read_runs
         >>> for run in read_runs("predictions"):
         ...     print(run.name, run.state, run.scores.score, run.parameters)  # doctest: +ELLIPSIS

@@ -44,7 +44,7 @@ def write_report(
     Raises:
         UserError: If the folder cannot be written, or holds no run.
 
-    Example:
+    Examples:
         >>> from analysis import write_report
         >>> [path.name for path in write_report("predictions")]
         ['summary.csv', 'summary.md', 'report.html', 'comparison.png']

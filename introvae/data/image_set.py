@@ -96,7 +96,7 @@ def load_images(
         UserError: If the data are missing or damaged, more than 1% of the images are unusable, there are too few, or
             the disk is too full for the decoded images.
 
-    Example:
+    Examples:
         >>> from introvae import load_images
         >>> images = load_images("orl-faces", image_size=16)
         >>> images.train.shape
@@ -150,7 +150,7 @@ def split_images(
         UserError: If there are too few different images.
         TypeError, ValueError: If something is no image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from introvae import split_images
         >>> photos = np.random.default_rng(0).integers(0, 256, (50, 20, 30, 3), np.uint8)

@@ -155,7 +155,7 @@ def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
     Raises:
         UserError: If there is no such run, or the device is not there.
 
-    Example:
+    Examples:
         >>> import introvae
         >>> model = introvae.load_run("predictions/gallery/trial-028")
         >>> model.sample(4, seed=0).shape

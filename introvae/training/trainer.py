@@ -51,7 +51,7 @@ class Trainer:
             was trained when there were more or fewer of its images.
         OutOfMemoryError: If the networks do not fit the device.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from introvae import TrainConfig, Trainer, load_images
         >>> images = load_images("orl-faces", image_size=16)

@@ -25,7 +25,7 @@ class Linear(NamedTuple):
         low: Lowest value, 0 or more.
         high: Highest value, more than 0 and no less than `low`.
 
-    Example:
+    Examples:
         >>> from sweeps import Linear, StudyConfig
         >>> StudyConfig(alpha=Linear(0, 0.5), search={"lr": Linear(1e-4, 1e-3)}).alpha
         Linear(low=0, high=0.5)

@@ -31,7 +31,7 @@ class Space:
         m: Range of m in nats, which replaces `margin_ratio`.
         search: Ranges of further fields of TrainConfig, or words to choose from.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> from sweeps import Linear, Space
         >>> further = {"latent": (32, 128), "norm": ("group", "none")}

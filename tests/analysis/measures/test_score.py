@@ -254,5 +254,5 @@ def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet
     real = scored_images(small_faces)
     shown = outputs_of(trained.evaluated, real)
     assert score_run(trained.folder) == score_images(real, shown.reconstructions, shown.samples)
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="there is no run"):
         score_run(tmp_path / "nothing")
