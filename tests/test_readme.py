@@ -48,6 +48,8 @@ def smaller(words: list[str]) -> list[str]:
         flags = [*tiny_flags("beta", "m"), "--hidden=8", "--decoder-hidden=8", "--workers=1"]
         if words == ["introvae-sweep", "--trials", "50"]:
             flags += ["--study=orl-faces-32px"]  # as it is called with images of that size
+        if "~/photographs" in words:
+            flags += ["--study=photographs-64px"]  # likewise
         if "--like" in words:
             flags += ["--study=larger" if "--image-size" in words else "--study=narrower"]  # likewise
         if "--trials" in words:

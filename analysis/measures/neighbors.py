@@ -30,8 +30,8 @@ class Pairs:
         real_distance: Distances among the real images, (N, N).
         samples_distance: Distances among the samples, (M, M).
         distance: Distances of samples to real images, (M, N).
-        real_quarters: Distances among the real images by features of quarters, (N, N).
-        quarters: Distances of samples to real images by these features, (M, N).
+        real_nearest: Distance of each real image to the nearest other one, by features of quarters, (N,).
+        nearest: Distance of each sample to the nearest real image, by these features, (M,).
     """
 
     real: Tensor
@@ -40,8 +40,8 @@ class Pairs:
     real_distance: Tensor
     samples_distance: Tensor
     distance: Tensor
-    real_quarters: Tensor
-    quarters: Tensor
+    real_nearest: Tensor
+    nearest: Tensor
 
     @staticmethod
     def of(real: Tensor, samples: Tensor) -> "Pairs":
@@ -55,15 +55,18 @@ class Pairs:
         return Pairs(
             kernel(a, a), kernel(b, b), kernel(b, a),
             torch.cdist(a, a).fill_diagonal_(0), torch.cdist(b, b).fill_diagonal_(0), torch.cdist(b, a),
-            torch.cdist(c, c).fill_diagonal_(0), torch.cdist(d, c),
+            _nearest(torch.cdist(c, c).fill_diagonal_(0), 1), torch.cdist(d, c).amin(1),
         )  # fmt: skip
 
     def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
-        """Return the pairs of the real images and the samples in these rows."""
+        """Return the pairs of the real images and the samples in these rows.
+
+        What is nearest to them is so among all real images: with fewer, every distance would be larger.
+        """
         return Pairs(
             self.real[real][:, real], self.samples[samples][:, samples], self.between[samples][:, real],
             self.real_distance[real][:, real], self.samples_distance[samples][:, samples],
-            self.distance[samples][:, real], self.real_quarters[real][:, real], self.quarters[samples][:, real],
+            self.distance[samples][:, real], self.real_nearest[real], self.nearest[samples],
         )  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def structure(pairs: Pairs) -> float:
 
 
 def _nearness(pairs: Pairs) -> float:
-    usual, found = _nearest(pairs.real_quarters, 1).mean().item(), pairs.quarters.amin(1).mean().item()
+    usual, found = pairs.real_nearest.mean().item(), pairs.nearest.mean().item()
     return min(1.0, usual / found) if usual and found else 1.0
 
 

@@ -44,7 +44,8 @@ def of_points(
 
     return Pairs(
         kernel(real, real), kernel(samples, samples), kernel(samples, real),
-        distance(real, real), distance(samples, samples), distance(samples, real), distance(c, c), distance(d, c),
+        distance(real, real), distance(samples, samples), distance(samples, real),
+        distance(c, c).fill_diagonal_(torch.inf).amin(1), distance(d, c).amin(1),
     )  # fmt: skip
 
 
@@ -67,9 +68,7 @@ def chance(pairs: Pairs) -> float:
 
 
 def nearness(pairs: Pairs) -> float:
-    among, to_real = pairs.real_quarters.tolist(), pairs.quarters.tolist()
-    usual = [min(distance for j, distance in enumerate(row) if j != i) for i, row in enumerate(among)]
-    return min(1.0, np.mean(usual) / np.mean([min(row) for row in to_real]))
+    return min(1.0, np.mean(pairs.real_nearest.tolist()) / np.mean(pairs.nearest.tolist()))
 
 
 def likeness(pairs: Pairs) -> float:
@@ -184,11 +183,12 @@ def test_rows_that_are_kept_are_the_pairs_of_those_images(sets: tuple[torch.Tens
     pairs = Pairs.of(*sets)
     kept = pairs.keep(rows, columns)
     parts = {
-        (rows, rows): ("real", "real_distance", "real_quarters"),
+        (rows, rows): ("real", "real_distance"),
         (columns, columns): ("samples", "samples_distance"),
-        (columns, rows): ("between", "distance", "quarters"),
+        (columns, rows): ("between", "distance"),
     }
-    assert {name for names in parts.values() for name in names} == vars(pairs).keys()
+    assert torch.equal(kept.real_nearest, pairs.real_nearest[rows])
+    assert torch.equal(kept.nearest, pairs.nearest[columns])
     for (x, y), names in parts.items():
         for name in names:
             assert torch.equal(getattr(kept, name), getattr(pairs, name)[x][:, y])
