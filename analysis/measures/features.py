@@ -43,7 +43,9 @@ def features(images: Tensor) -> tuple[Tensor, Tensor]:
         quarters of the image, float64 (N, 320).
     """
     outputs = (_through(part, MIDDLE_BLOCK, LAST_BLOCK) for part in images.split(BATCH))
-    whole, quarters = zip(*((last.mean((2, 3)), _pooled(middle, 2)) for middle, last in outputs), strict=True)
+    whole, quarters = zip(
+        *((last.mean((2, 3)), F.adaptive_avg_pool2d(middle, 2)) for middle, last in outputs), strict=True
+    )
     return torch.cat(whole).double(), torch.cat(quarters).flatten(1).double()
 
 
@@ -51,7 +53,7 @@ def features(images: Tensor) -> tuple[Tensor, Tensor]:
 def local_features(images: Tensor) -> Tensor:
     """Compute features of details at 4 x 4 places of images such as `features` takes, float64 (N, 40, 4, 4)."""
     outputs = (_through(part, LOCAL_BLOCK)[0] for part in images.split(BATCH))
-    return torch.cat([_pooled(output, PLACES) for output in outputs]).double()
+    return torch.cat([F.adaptive_avg_pool2d(output, PLACES) for output in outputs]).double()
 
 
 def standardized(reference: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +81,3 @@ def _block_outputs(images: Tensor) -> Iterator[Tensor]:
 def _through(images: Tensor, *blocks: int) -> list[Tensor]:
     outputs = list(islice(_block_outputs(images), max(blocks) + 1))
     return [outputs[block] for block in blocks]
-
-
-def _pooled(output: Tensor, places: int) -> Tensor:
-    return F.adaptive_avg_pool2d(output, places)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,15 @@ import pytest
 import torch
 from helpers import CPU, exit_code, tiny_config
 from PIL import Image
+from studies import make_run
 
 import introvae
+from introvae.commands.options import run_command
 from introvae.commands.sample import main
 from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import UserError
 from introvae.runs.folder import save_checkpoint
+from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from introvae.training.trainer import Trainer
 
 
@@ -85,3 +89,22 @@ def test_a_run_without_its_weights_is_refused(averaged: Trainer, small_faces: Im
 def test_the_package_has_no_other_surprises() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = introvae.nothing
+
+
+def test_the_best_run_of_a_study_is_sampled(
+    averaged: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(averaged.folder, tmp_path / "study" / "good")
+    make_run(tmp_path / "study" / "worse", score=0.1)
+    write_record(tmp_path / "study" / "good", RunRecord(state=RunState.COMPLETE, scores=Scores(score=0.9)))
+    assert exit_code(main, [str(tmp_path / "study"), "--best", "--n", "2"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "study" / "good" / "samples" / "00001.png").exists()
+
+
+@pytest.mark.parametrize(("resumes", "then"), [(False, ""), (True, " to resume from the last checkpoint")])
+def test_only_what_has_checkpoints_speaks_of_them(resumes: bool, then: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert run_command("introvae-it", interrupted, resumes=resumes) == 130
+    assert capsys.readouterr().err == f"\nintrovae-it: interrupted; rerun the same command{then}\n"
