@@ -296,4 +296,4 @@ def test_at_rungs_the_averaged_weights_are_scored_on_fewer_images(
     assert len(real) == 40 < len(scored_images(small_faces))
     shown = [outputs_of(model, real) for model in (alone.model, alone.evaluated)]
     scores = [score_images(real, each.reconstructions, each.samples).score for each in shown]
-    assert trial.intermediate_values[310] == pytest.approx(scores[1]) != pytest.approx(scores[0], rel=1e-3)
+    assert trial.intermediate_values[310] == pytest.approx(scores[1]) != pytest.approx(scores[0])

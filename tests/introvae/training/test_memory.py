@@ -11,7 +11,7 @@ from helpers import ROOT, script, tiny_flags
 from introvae.commands.options import run_command
 from introvae.runs.folder import load_checkpoint
 
-MEBIBYTES = "410"  # enough for 2,048 images in a step of the warm-up, not in one of the adversarial phase
+MEBIBYTES = "360"  # enough for 2,048 images in a step of the warm-up, not in one of the adversarial phase
 SHORT = [
     *tiny_flags("batch_size", "steps", "warmup_steps", "log_every", "checkpoint_every", "picture_every"),
     *("--steps", "2", "--warmup-steps", "1", "--log-every", "1", "--checkpoint-every", "1", "--picture-every", "1"),
