@@ -63,33 +63,28 @@ def finish(
 ) -> RunRecord:
     """Measure a run that has ended, draw its pictures, and write its scores.json.
 
-    A run that was pruned gets the quick measures, of as many images as it was compared by, and no further pictures,
-    since most trials of a study are pruned. One that has reached its end is scored on the test images besides; nothing
-    is chosen by that.
+    A pruned run gets the quick measures, of as many images as it was compared by, and no further pictures; one at its
+    end is scored on the test images besides, by which nothing is chosen.
 
     Args:
         folder: The run folder.
         config: The run's settings.
         images: The images it was trained on, and those it is scored on.
         model: The model to measure; None for a run that diverged, which scores 0.
-        state: How the run ended. One that is complete becomes collapsed if its posterior or its images say so.
+        state: How the run ended; complete becomes collapsed if its posterior or its images say so.
         reason: Why it did not simply complete.
         weights: Weights of the score's parts that its study maximizes, if it belongs to one.
         spectrum: Eigenvalues of the training images' covariance; computed if None.
-        vae_kl: KL in nats that a VAE reaches at the run's beta; estimated from metrics.csv if None. It is recorded if
-            metrics.csv holds a warm-up, which has measured it.
-        further: Measures to record besides.
-        further_on_test: Measures of the test images to record with the score on them.
+        vae_kl: KL in nats that a VAE reaches at the run's beta; estimated if None, recorded if a warm-up measured it.
+        further, further_on_test: Measures to record besides, and beside the score on the test images.
 
     Returns:
         The record, as written.
     """
-    rows = read_metrics(folder)
+    pruned, rows = state is RunState.PRUNED, read_metrics(folder)
     scores, test, measures = Scores(score=0.0), None, dict(further or {})
-    pruned = state is RunState.PRUNED
     spectrum = predictions.eigenvalues(images.train) if spectrum is None else spectrum
-    vae_kl = predictions.vae_kl(config, spectrum, rows) if vae_kl is None else vae_kl
-    measured_kl = None if predictions.warmup_correction(config, spectrum, rows) is None else vae_kl
+    measured_kl = _measured_kl(config, spectrum, rows, vae_kl)
     if model is None:
         measures = expected_measures(config, spectrum, measured_kl) | measures
     else:
@@ -105,15 +100,22 @@ def finish(
     if not pruned:
         write_curves(folder, rows, config)
         write_gif(folder)
-    optimized = math.nan
-    if weights:
-        optimized = weighted(vars(scores), weights) if model is not None else 0.0
+    value = weighted(vars(scores), weights) if weights and model is not None else 0.0
     record = RunRecord(
-        state=state, reason=reason, scores=scores, test=test, weights=weights or {}, optimized=optimized,
-        measures=measures, test_measures=dict(further_on_test or {}) if test else {},
+        state=state, reason=reason, scores=scores, test=test, weights=weights or {}, measures=measures,
+        optimized=value if weights else math.nan, test_measures=dict(further_on_test or {}) if test else {},
     )  # fmt: skip
     write_record(folder, record)
     return record
+
+
+def _measured_kl(
+    config: TrainConfig, spectrum: Tensor, rows: list[dict[str, float]], known: float | None
+) -> float | None:
+    """Return the KL that a VAE reaches at a run's beta, if a warm-up has measured it."""
+    if predictions.warmup_correction(config, spectrum, rows) is None:
+        return None
+    return predictions.vae_kl(config, spectrum, rows) if known is None else known
 
 
 def _scored(model: IntroVAE, images: ImageSet, on: HeldOut, most: int = MOST_SCORED) -> tuple[Outputs, Scores]:

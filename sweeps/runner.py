@@ -8,7 +8,6 @@ from introvae.errors import StoppedError
 from introvae.runs.folder import log_stamp
 from sweeps.config import StudyConfig
 from sweeps.engines.base import Engine
-from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.search.budget import Pace
 from sweeps.tasks.chain import Chain
@@ -58,8 +57,7 @@ class Runner:
         self.pace = Pace(engine.capacity)
         self.told = False
         self.looked = time.monotonic()
-        if isinstance(engine, InlineEngine):
-            engine.worker.look = self.look
+        engine.look = self.look
 
     @property
     def stopping(self) -> bool:

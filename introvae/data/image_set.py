@@ -109,16 +109,10 @@ def load_images(
     if not data:
         raise UserError(f"the name of the data is empty; it is {DATA_SETS}")
     kind, colon, root = data.partition(":")
-    own = data in SHIPPED or (colon and kind in ROOTED)
-    for flag, place in (("validation", validation), ("test", test)):
-        if own and place is not None:
-            raise UserError(f"--{flag} {place} needs a folder as --data; {data} has {flag} images of its own")
-    if own and fit != "crop":
-        raise UserError(f"--fit {fit} needs a folder as --data; images of {data} are cropped")
-    if data in SHIPPED:
-        return ImageSet(data, *SHIPPED[data](image_size, channels))
-    if colon and kind in ROOTED:
-        return ImageSet(kind, *ROOTED[kind](expanded(root), image_size, channels))
+    if data in SHIPPED or (colon and kind in ROOTED):
+        _check_named(data, validation, test, fit)
+        found = ROOTED[kind](expanded(root), image_size, channels) if colon else SHIPPED[data](image_size, channels)
+        return ImageSet(kind, *found)
     place = expanded(data)
     given = [expanded(place) if place else None for place in (validation, test)]
     name = place.resolve().stem if place.is_file() else place.resolve().name
@@ -177,6 +171,15 @@ def _check(image_size: int, channels: int, fit: str) -> None:
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
     if fit not in FITS:
         raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+
+
+def _check_named(data: str, validation: str | Path | None, test: str | Path | None, fit: str) -> None:
+    """Refuse for a set with a name what only a folder takes."""
+    for flag, place in (("validation", validation), ("test", test)):
+        if place is not None:
+            raise UserError(f"--{flag} {place} needs a folder as --data; {data} has {flag} images of its own")
+    if fit != "crop":
+        raise UserError(f"--fit {fit} needs a folder as --data; images of {data} are cropped")
 
 
 def _channels_last(image: Any) -> Any:

@@ -1,12 +1,13 @@
 """The interface of an engine, through which alone the driver knows of processes, clusters and queues."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
 
 from sweeps.tasks.task import Result, Task
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Runs at most one task at a time for each of its workers 0, 1, ....
 
     The future of a task fails only if the process that ran it is gone, for all else is part of the task's result.
@@ -18,12 +19,18 @@ class Engine(Protocol):
     queues: bool
     """A task may have to wait before it begins."""
 
+    look: Callable[[], None]
+    """Set by who submits tasks; an engine whose `submit` does not return at once calls it often meanwhile."""
+
+    @abstractmethod
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         """Run a task for a worker that has none."""
 
+    @abstractmethod
     def kill(self, worker: int) -> None:
         """End the process of a worker, whatever it does; its next task gets another one."""
 
+    @abstractmethod
     def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
         """Describe how the process of a worker died, of whose future this is the error; tell whether it crashed.
 
@@ -31,5 +38,6 @@ class Engine(Protocol):
             StoppedError: If no process can be had.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """End all processes."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from introvae.errors import StoppedError, UserError
 from introvae.files import write_atomically
+from sweeps.engines.base import Engine
 from sweeps.tasks.task import Result, Task, run_task
 
 
-class RayEngine:
+class RayEngine(Engine):
     """Engine on a Ray cluster that is already there.
 
     Args:
@@ -97,7 +98,7 @@ def _reason_file(task: Task) -> Path:
     return task.plan.folder / f".failed-{task.attempt}"
 
 
-class SlurmEngine:
+class SlurmEngine(Engine):
     """Engine that makes each task a job of Slurm, by submitit.
 
     Args:

@@ -14,13 +14,14 @@ from types import ModuleType
 from typing import Any
 
 from introvae.errors import StoppedError
+from sweeps.engines.base import Engine
 from sweeps.tasks.task import Result, Task, Worker, prepare_process, run_task
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
 STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
 
 
-class InlineEngine:
+class InlineEngine(Engine):
     """Engine without processes: tasks run in `submit`, one after another."""
 
     capacity, queues = 1, False
@@ -29,6 +30,7 @@ class InlineEngine:
         self.worker = worker
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
+        self.worker.look = self.look
         future: Future[Result] = Future()
         future.set_result(self.worker.run(task))
         return future
@@ -43,7 +45,7 @@ class InlineEngine:
         pass
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Engine on this machine: a pool of one process for each worker, so that no death breaks another worker.
 
     Args:

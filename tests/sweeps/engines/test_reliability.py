@@ -144,15 +144,34 @@ def test_on_ray_a_process_whose_task_fails_gets_no_other(tmp_path: Path, sweep: 
     assert not whole.startswith("failed")
 
 
+def test_on_ray_the_driver_is_interrupted_and_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
+    with two_nodes() as (address, _):
+        words = ["--engine=ray", f"--address={address}", f"--trials={FEW}"]
+        process = sweep(*words)
+        wait_for(tmp_path, 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 128 + signal.SIGINT
+        interrupted = begun(tmp_path)
+        process = sweep(*words)
+        wait_for(tmp_path, 3)
+        killed = begun(tmp_path)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert sweep(*words).wait() == 0
+    assert results(tmp_path, FEW) == whole[:FEW]
+    for rows in (interrupted, killed):
+        assert rows and all(log.read_text().startswith(text) for log, text in rows.items())
+
+
 def test_on_slurm_two_jobs_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
     """Jobs of submitit's own cluster on this machine."""
-    words = ["--engine=slurm", "--slurm=cluster=local,timeout_min=10", "--workers=2", f"--trials={FEW}"]
+    words = ["--engine=slurm", "--slurm=cluster=local,timeout_min=10", "--workers=4", f"--trials={TRIALS}"]
     process = sweep(*words)
-    for ended in (0, 1):
+    for ended in (2, 10):
         wait_for(tmp_path, ended)
         os.kill(processes("submitit.core._submit")[-1], signal.SIGKILL)
-    wait_for(tmp_path, 2)
+    wait_for(tmp_path, 20)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert sweep(*words).wait() == 0
-    assert results(tmp_path, FEW) == whole[:FEW]
+    assert results(tmp_path, TRIALS) == whole
