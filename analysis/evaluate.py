@@ -1,7 +1,7 @@
 """The one way from a trained model to scores, pictures and files."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def finish(
     vae_kl: float | None = None,
     further: Mapping[str, Any] | None = None,
     further_on_test: Mapping[str, Any] | None = None,
+    guard: Callable[[], object] = lambda: None,
 ) -> RunRecord:
     """Measure a run that has ended, draw its pictures, and write its scores.json.
 
@@ -67,22 +68,21 @@ def finish(
     end is scored on the test images besides, by which nothing is chosen.
 
     Args:
-        folder: The run folder.
-        config: The run's settings.
+        folder, config: The run folder, and its settings.
         images: The images it was trained on, and those it is scored on.
         model: The model to measure; None for a run that diverged, which scores 0.
-        state: How the run ended; complete becomes collapsed if its posterior or its images say so.
-        reason: Why it did not simply complete.
+        state, reason: How and why it ended; complete becomes collapsed if its posterior or its images say so.
         weights: Weights of the score's parts that its study maximizes, if it belongs to one.
-        spectrum: Eigenvalues of the training images' covariance; computed if None.
-        vae_kl: KL in nats that a VAE reaches at the run's beta; estimated if None, recorded if a warm-up measured it.
+        spectrum, vae_kl: Eigenvalues of the training images' covariance, and the KL in nats that a VAE reaches at the
+            run's beta; computed if None. The KL is recorded if a warm-up has measured it.
         further, further_on_test: Measures to record besides, and beside the score on the test images.
+        guard: Called before anything is written; raises an exception if the run is another's by then.
 
     Returns:
         The record, as written.
     """
     pruned, rows = state is RunState.PRUNED, read_metrics(folder)
-    scores, test, measures = Scores(score=0.0), None, dict(further or {})
+    scores, test, outputs, measures = Scores(score=0.0), None, None, dict(further or {})
     spectrum = predictions.eigenvalues(images.train) if spectrum is None else spectrum
     measured_kl = _measured_kl(config, spectrum, rows, vae_kl)
     if model is None:
@@ -96,17 +96,32 @@ def finish(
             test = _scored(model, images, "test")[1]
         if not pruned:
             measures |= thorough_measures(model, outputs, config, images.train)
-            write_latent_sheets(model, images.validation, outputs, folder)
-    if not pruned:
-        write_curves(folder, rows, config)
-        write_gif(folder)
     value = weighted(vars(scores), weights) if weights and model is not None else 0.0
     record = RunRecord(
         state=state, reason=reason, scores=scores, test=test, weights=weights or {}, measures=measures,
         optimized=value if weights else math.nan, test_measures=dict(further_on_test or {}) if test else {},
     )  # fmt: skip
+    guard()
+    if not pruned:
+        _draw(folder, config, rows, images, model, outputs)
+        guard()
     write_record(folder, record)
     return record
+
+
+def _draw(
+    folder: Path,
+    config: TrainConfig,
+    rows: list[dict[str, float]],
+    images: ImageSet,
+    model: IntroVAE | None,
+    outputs: Outputs | None,
+) -> None:
+    """Draw all pictures of a run that has ended."""
+    if model is not None and outputs is not None:
+        write_latent_sheets(model, images.validation, outputs, folder)
+    write_curves(folder, rows, config)
+    write_gif(folder)
 
 
 def _measured_kl(

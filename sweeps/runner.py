@@ -72,7 +72,8 @@ class Runner:
             processes=self.config.processes_per_trial, since=run.reached, reported=dict(run.reported),
             pruned=pruned,
         )  # fmt: skip
-        run.log, run.silent, run.since = log_stamp(plan.folder), 0.0, time.monotonic()
+        run.log, run.sign = log_stamp(plan.folder), run.fence.sign()
+        run.silent, run.since = 0.0, time.monotonic()
         run.begun = not self.engine.queues
         self.running[run.worker] = run
         run.future = self.engine.submit(run.worker, run.task)

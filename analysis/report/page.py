@@ -27,7 +27,8 @@ from PIL import Image
 from analysis.measures.glossary import GLOSSARY
 from analysis.report import repeats as repeated
 from analysis.report.card import card_of_first
-from analysis.report.charts import Chart, charts, data_set, is_finite, numbers
+from analysis.report.charts.all import charts
+from analysis.report.charts.chart import Chart, data_set, is_finite, numbers
 from analysis.report.runs import Run
 from analysis.report.table import ranked
 from introvae.config import TrainConfig
@@ -36,7 +37,7 @@ from introvae.runs.pictures import read_bands
 from introvae.runs.record import PARTS, RunState
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("elements.js", "marks.js", "chart.js", "table.js", "views.js", "main.js")
+SCRIPTS = ("elements.js", "marks.js", "chart.js", "parallel.js", "table.js", "views.js", "main.js")
 DRAWN = (  # columns of metrics.csv that the page draws
     "step", "loss_encoder", "loss_decoder", "reconstruction", "kl_real", "kl_reconstruction", "kl_sample",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from itertools import groupby
 from statistics import mean, stdev
 from typing import Self
 
-from analysis.report.charts import data_set
+from analysis.report.charts.chart import data_set
 from analysis.report.runs import Run
 from analysis.report.table import UNITS, aligned, cell, escaped, terminal_width
 from introvae.runs.record import RunState, Scores

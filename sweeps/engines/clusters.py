@@ -125,8 +125,9 @@ class SlurmEngine(Engine):
         try:
             self.executor = submitit.AutoExecutor(folder, cluster=cluster)
             self.executor.update_parameters(**given)
-        except (RuntimeError, ValueError, NameError, TypeError) as error:
-            raise UserError(f"--slurm cannot be used ({' '.join(str(error).split())})") from None
+        except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
+            reason = " ".join(str(error).split()).partition(". ")[0]  # a list of all parameters follows
+            raise UserError(f"--slurm cannot be used ({reason})") from None
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         """Submit a job that runs a task."""

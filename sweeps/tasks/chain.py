@@ -14,7 +14,7 @@ from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Chain:
     """A trial that has begun: under way on one of the engine's workers, or at rest.
 
@@ -36,6 +36,7 @@ class Chain:
         lasted: Seconds for which its tasks have run.
         silent: Seconds for which its log has not grown.
         log: Size and time of its log.
+        sign: The last sign of life at its fence.
     """
 
     trial: optuna.Trial
@@ -55,17 +56,18 @@ class Chain:
     lasted: float = 0.0
     silent: float = 0.0
     log: tuple[int, float] | None = None
+    sign: int = 0
 
     @classmethod
     def begin(cls, study: optuna.Study, setup: Setup, worker: int, known: FrozenTrial | None) -> Self:
-        """Ask for a trial and draw its values, or go on with one that an earlier driver has begun."""
-        trial = optuna.Trial(study, known._trial_id) if known else study.ask()  # no public call goes on with a trial
+        """Ask for a trial and draw its values, or resume one that an earlier driver has begun."""
+        trial = optuna.Trial(study, known._trial_id) if known else study.ask()  # no public call resumes a trial
         point = setup.point(trial.number)
         values = setup.space.suggest(trial, point)
         if point and known is None:
             trial.set_user_attr("point", dict(point))
         reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
-        return cls(trial, reported, constraints, values, worker)
+        return cls(trial=trial, reported=reported, constraints=constraints, values=values, worker=worker)
 
     @property
     def number(self) -> int:
@@ -78,14 +80,13 @@ class Chain:
         return self.task is not None and not self.task.pruned
 
     def look(self, elapsed: float) -> dict[str, float] | None:
-        """Look at the log of its run after some seconds; return the last row if that is new."""
-        assert self.task
-        log = log_stamp(self.task.plan.folder)
-        row = None
-        if log != self.log:
-            self.log, self.silent, self.begun = log, 0.0, True
-            row = last_row(self.task.plan.folder)
+        """Look for signs of life of its run after some seconds; return the last row of the log if that is new."""
+        assert self.task and self.fence
+        log, sign = log_stamp(self.task.plan.folder), self.fence.sign()
+        grown = log != self.log
+        if grown or sign != self.sign:
+            self.log, self.sign, self.silent, self.begun = log, sign, 0.0, True
         elif self.begun:
             self.silent += elapsed
         self.lasted += elapsed * self.begun
-        return row
+        return last_row(self.task.plan.folder) if grown else None

@@ -1,6 +1,9 @@
 """Fences: a file in each run folder names the one attempt at the run that may write there."""
 
+import os
 import secrets
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from introvae.errors import StoppedError
@@ -30,6 +33,19 @@ class Fence:
         write_atomically(fence.path, fence.attempt.encode())
         remove_parts(folder)
         return fence
+
+    def begin(self) -> None:
+        """Leave a sign of life, for whoever waits for a process to begin with the attempt's task."""
+        now = time.time_ns()  # the file system's own clock may not have moved since the claim
+        with suppress(FileNotFoundError):
+            os.utime(self.path, ns=(now, now))
+
+    def sign(self) -> int:
+        """Return the last sign of life, a time in nanoseconds; 0 if the folder is closed."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def stop(self) -> None:
         """Ask the attempt to write a checkpoint at its next log, and to leave."""

@@ -116,6 +116,7 @@ class Worker:
         plan, setup = task.plan, task.setup
         fence = Fence(plan.folder, task.attempt)
         fence()
+        fence.begin()
         trainer, state, reason = self._train(task, fence)
         score = None
         if state is RunState.COMPLETE:
@@ -129,12 +130,13 @@ class Worker:
         if plan.vae_kl is None:  # the runs that start from a warm-up that diverged do so as well, and show it
             return Result(step=trainer.step)
         diverged = state is RunState.DIVERGED
+        fence()
         if not diverged:
             trainer.write_picture()
         record = finish(
             plan.folder, plan.config, trainer.images, None if diverged else trainer.evaluated, state=state,
             reason=reason, weights=setup.weights, spectrum=setup.spectrum, vae_kl=plan.vae_kl,
-            further=_rungs(task, score),
+            further=_rungs(task, score), guard=fence,
         )  # fmt: skip
         return Result(step=trainer.step, score=score, record=record)
 

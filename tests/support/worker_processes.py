@@ -37,6 +37,14 @@ def processes(words: str) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there, and not only waits for a parent that asks how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def is_amid(run: Path, step: int) -> bool:
     """Tell whether a run has passed a step and not ended."""
     row = last_row(run)

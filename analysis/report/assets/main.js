@@ -27,7 +27,8 @@ function drawCharts() {
   for (const script of document.querySelectorAll(".panels > script")) {
     const title = script.closest("figure").querySelector("h3").textContent;
     if (script.nextElementSibling?.matches(".panel")) script.nextElementSibling.remove();
-    script.after(panel({ title, ...JSON.parse(script.textContent) }));
+    const spec = { title, ...JSON.parse(script.textContent) };
+    script.after(spec.axes ? parallel(spec) : panel(spec));
   }
 }
 

@@ -12,6 +12,7 @@ from selenium.webdriver.common.by import By
 from studies import MEASURES, make_run, read_scores, write_scores
 from waiting import wait_until
 
+from analysis.report.charts.parameters import FEW_TRIALS
 from analysis.report.page import page_html
 from analysis.report.runs import read_runs
 from introvae.runs.record import RunState
@@ -58,11 +59,13 @@ def lines(page: webdriver.Chrome, selector: str) -> list[dict[str, float]]:
 def test_charts_are_labeled_for_everyone(browser: webdriver.Chrome, sweep: Path) -> None:
     page = opened(browser, sweep)
     drawings = page.find_elements(By.CSS_SELECTOR, "section[id^=charts] .panel > svg")
-    assert [drawing.get_attribute("role") for drawing in drawings] == ["img"] * 8
+    assert [drawing.get_attribute("role") for drawing in drawings] == [
+        "img"
+    ] * 8  # of nine charts, one of two panels and one left out
     labels = [drawing.get_attribute("aria-label") for drawing in drawings]
     assert labels[0] == "Map of the sweep: m/KL, margin over the KL of a VAE over beta, weight of the reconstruction"
-    assert labels[4:6] == [
-        "Importance of the parameters: share of the importance",
+    assert labels[1] == "Settings and score side by side: alpha, beta, m/KL, score"
+    assert labels[5:6] == [
         "Predicted and measured KL: measured KL [nats] over predicted KL [nats]",
     ]
     *states, scale = texts(page, ".chart.map .legend li")
@@ -99,7 +102,7 @@ def test_axes_are_logarithmic_and_labeled(browser: webdriver.Chrome, sweep: Path
             assert len(ticks) > 1 and len(set(ticks)) == len(ticks), (chart, side, ticks)
 
 
-def test_error_bars_bars_and_the_diagonal_are_to_scale(browser: webdriver.Chrome, sweep: Path) -> None:
+def test_error_bars_and_the_diagonal_are_to_scale(browser: webdriver.Chrome, sweep: Path) -> None:
     page = opened(browser, sweep)
     found = marks(page, "score-beta")
     unit = (found["collapsed"]["y"] - found["complete"]["y"]) / 0.8
@@ -109,16 +112,40 @@ def test_error_bars_bars_and_the_diagonal_are_to_scale(browser: webdriver.Chrome
         assert line["x1"] == line["x2"] == pytest.approx(found[state]["x"], abs=0.1)
         assert line["y1"] - line["y2"] == pytest.approx(0.1 * unit, abs=0.1)
         assert (line["y1"] + line["y2"]) / 2 == pytest.approx(found[state]["y"], abs=0.1)
-    bars = page.find_elements(By.CSS_SELECTOR, ".chart.importance svg rect")
-    values = texts(page, ".chart.importance svg text:not([text-anchor])")
-    widths = [float(bar.get_attribute("width") or 0) for bar in bars]
-    assert [width / sum(widths) for width in widths] == pytest.approx([float(value) for value in values], abs=0.01)
     across, up = (texts(page, f".chart.kl .tick[text-anchor={side}]") for side in ("middle", "end"))
     assert across == up
     (equal,) = lines(page, ".chart.kl .panel > svg > line[stroke-dasharray]")
     on_it = marks(page, "kl")["complete"]  # its measured KL is the one predicted
     slope = (equal["y2"] - equal["y1"]) / (equal["x2"] - equal["x1"])
     assert on_it["y"] == pytest.approx(equal["y1"] + slope * (on_it["x"] - equal["x1"]), abs=0.2)
+
+
+def test_the_bars_of_importance_are_to_scale(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    for number in range(FEW_TRIALS):
+        make_run(tmp_path / f"{number}", RunState.COMPLETE, number / 50, beta=2.0 + number, m=2.0 + number % 7)
+    path = tmp_path / "report.html"
+    path.write_text(page_html(read_runs(tmp_path), "many"), encoding="utf-8")
+    page = opened(browser, path)
+    bars = page.find_elements(By.CSS_SELECTOR, ".chart.importance svg rect")
+    values = texts(page, ".chart.importance svg text:not([text-anchor])")
+    widths = [float(bar.get_attribute("width") or 0) for bar in bars]
+    assert len(bars) == 3
+    assert [width / sum(widths) for width in widths] == pytest.approx([float(value) for value in values], abs=0.01)
+
+
+def test_parallel_lines_lead_through_the_values_to_the_run(browser: webdriver.Chrome, sweep: Path) -> None:
+    """The first axis is alpha, which is the same for all; scores fall in the order of betas."""
+    page = opened(browser, sweep)
+    script = """return [...document.querySelectorAll(".chart.parallel a")].map((line) => [line.getAttribute("href"),
+        line.querySelector("path").getAttribute("d"), line.querySelector("path").getAttribute("stroke-width")])"""
+    drawn = {href.removeprefix("#run="): (path, width) for href, path, width in page.execute_script(script)}
+    assert list(drawn) == ["collapsed", "pruned", "complete"]  # the best is drawn last
+    heights = {name: [float(point.split()[1]) for point in path[1:].split("L")] for name, (path, _) in drawn.items()}
+    assert {len(places) for places in heights.values()} == {4} and len({places[0] for places in heights.values()}) == 1
+    best, middle, worst = (heights[name] for name in ("complete", "pruned", "collapsed"))
+    assert best[1] > middle[1] > worst[1] and best[3] < middle[3] < worst[3]  # pixels are counted from the top
+    assert middle[3] - best[3] == pytest.approx(worst[3] - middle[3], abs=0.2)
+    assert drawn["complete"][1] > drawn["pruned"][1]
 
 
 @pytest.mark.parametrize(("scores", "first"), [((0.5, 0.52, 0.54), 0.5), ((0.1, 0.52, 0.54), 0.0)])
@@ -148,9 +175,9 @@ def test_it_is_legible_in_light_and_dark(browser: webdriver.Chrome, sweep: Path,
     assert (paper > 0.9) == (scheme == "light")
     for selector, style, least in (
         (".panel > svg text", "fill", 4.5), (".legend li", "color", 4.5), (".state.good", "color", 4.5),
-        (".state.fair", "color", 4.5), (".state.bad", "color", 4.5), (".warning", "color", 4.5),
+        (".state.fair", "color", 4.5), (".state.bad", "color", 4.5),
         (".axis", "stroke", 3), (".error", "stroke", 3), (".chart.map .point path", "stroke", 3),
-        (".chart.kl .point path:last-child", "fill", 2.5), (".chart.importance rect", "fill", 2.5),
+        (".chart.kl .point path:last-child", "fill", 2.5),
     ):  # fmt: skip
         ink = luminance(page, selector, style)
         contrast = (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)

@@ -87,17 +87,17 @@ def test_each_data_set_has_its_charts_with_captions(tmp_path: Path) -> None:
         measured(folder, predicted_kl=8.0, collapse_beta=0.05, spectrum=[20.0, 1.0, 0.1])
     text = page(tmp_path)
     figures = re.findall(r'<figure class="chart (\S+)"[^>]*aria-label="([^"]*)"(.*?)</figure>', text, re.DOTALL)
-    kinds = ["map", "score-alpha", "score-beta", "score-ratio", "importance", "kl", "prediction"]
+    kinds = ["map", "parallel", "score-alpha", "score-beta", "score-ratio", "importance", "kl", "prediction"]
     assert [name for name, _, _ in figures] == kinds * 2
-    assert [label.split(", ")[1] for _, label, _ in figures] == ["orl-faces"] * 7 + ["other"] * 7
+    assert [label.split(", ")[1] for _, label, _ in figures] == ["orl-faces"] * 8 + ["other"] * 8
     for index, (name, _, content) in enumerate(figures):
         panels = [json.loads(panel) for panel in re.findall(r'<script type="application/json">(.*?)</script>', content)]
-        assert len(panels) == (2 if name == "prediction" else 1)
-        drawn = {run for panel in panels for series in panel.get("points", []) for run in series["run"]}
+        assert len(panels) == {"prediction": 2, "importance": 0}.get(name, 1)
+        drawn = {run for panel in panels for series in panel.get("points", [panel]) for run in series["run"]}
         expected = {f"run-{number}" for number in (range(4) if index < len(kinds) else range(4, 6))}
         assert drawn == (set() if name == "importance" else expected)
     importance = next(content for name, _, content in figures if name == "importance")
-    assert "<b>Warning:</b> 4 runs are few" in importance
+    assert "Left out: shares of 4 complete runs would be mostly chance" in importance
     assert "Below beta 0.05, 1 over the largest eigenvalue of the data" in text and "that is left" in text
 
 

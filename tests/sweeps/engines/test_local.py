@@ -14,7 +14,7 @@ from helpers import tiny_flags
 from optuna.trial import TrialState
 from studies import read_scores, study_config
 from waiting import wait_until
-from worker_processes import beside, is_amid, send_amid, worker_pids
+from worker_processes import beside, is_alive, is_amid, send_amid, worker_pids
 
 from introvae.errors import StoppedError
 from introvae.runs.folder import load_checkpoint, read_metrics
@@ -167,6 +167,7 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
     assert len(pids) == 2
     driver.kill()
     driver.wait()
+    wait_until(lambda: not any(map(is_alive, pids)), 60)
 
     def interrupt() -> None:
         wait_until(lambda: all(is_amid(run, 90) for run in runs), 120)
@@ -174,7 +175,6 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
 
     with Interrupt() as stop, beside(interrupt):
         study = sweep(tmp_path, stop, workers=2)
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert stop.received == number
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 2
     for run in runs:

@@ -38,7 +38,7 @@ def results(out: Path, trials: int) -> list[Any]:
     """Return how each trial of a study ended, and its log but for speed."""
     storage = f"sqlite:///{out / STUDY / 'study.db'}"
     study = optuna.load_study(study_name=STUDY, storage=storage)
-    assert [trial.number for trial in study.trials[:trials]] == list(range(trials)) and len(study.trials) <= TRIALS
+    assert [trial.number for trial in study.trials[:trials]] == list(range(trials)) and len(study.trials) == trials
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in study.trials)
     rows = [read_metrics(out / STUDY / f"trial-{number:03d}") for number in range(trials)]
     logs = [[str(dict(row, images_per_second=0)) for row in log] for log in rows]
@@ -81,6 +81,13 @@ def begun(out: Path) -> dict[Path, str]:
     return {log: rows for log, rows in kept.items() if not log.with_name("scores.json").exists()}  # one unsaved
 
 
+def assert_continued(kept: list[dict[Path, str]]) -> None:
+    """Assert that no row that was logged before is logged again: its speed would be another."""
+    for rows in kept:
+        assert any(text.count("\n") > 3 for text in rows.values())
+        assert all(log.read_text().startswith(text) for log, text in rows.items())
+
+
 def test_on_this_machine_two_workers_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
     words = ["--engine=local", "--workers=4", f"--trials={TRIALS}"]
     process = sweep(*words)
@@ -95,18 +102,18 @@ def test_on_this_machine_two_workers_and_the_driver_are_killed(tmp_path: Path, w
     assert process.wait() == -signal.SIGKILL
     assert sweep(*words).wait() == 0
     assert results(tmp_path, TRIALS) == whole
-    for rows in kept:  # what was trained before is not trained again: its speed would be another
-        assert any(text.count("\n") > 3 for text in rows.values())
-        assert all(log.read_text().startswith(text) for log, text in rows.items())
+    assert_continued(kept)
 
 
 def test_on_ray_a_node_is_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
     with two_nodes() as (address, second):
         process = sweep("--engine=ray", f"--address={address}", f"--trials={TRIALS}")
         wait_for(tmp_path, 5)
+        kept = begun(tmp_path)
         second.kill()
         assert process.wait() == 0
     assert results(tmp_path, TRIALS) == whole
+    assert_continued([kept])
 
 
 def test_ray_runs_many_tasks_in_one_process_though_each_has_a_share_of_a_gpu(tmp_path: Path, sweep: Any) -> None:
@@ -159,19 +166,22 @@ def test_on_ray_the_driver_is_interrupted_and_killed(tmp_path: Path, whole: list
         assert process.wait() == -signal.SIGKILL
         assert sweep(*words).wait() == 0
     assert results(tmp_path, FEW) == whole[:FEW]
-    for rows in (interrupted, killed):
-        assert rows and all(log.read_text().startswith(text) for log, text in rows.items())
+    assert_continued([interrupted, killed])
 
 
 def test_on_slurm_two_jobs_and_the_driver_are_killed(tmp_path: Path, whole: list[Any], sweep: Any) -> None:
     """Jobs of submitit's own cluster on this machine."""
     words = ["--engine=slurm", "--slurm=cluster=local,timeout_min=10", "--workers=4", f"--trials={TRIALS}"]
     process = sweep(*words)
+    kept = []
     for ended in (2, 10):
         wait_for(tmp_path, ended)
+        kept.append(begun(tmp_path))
         os.kill(processes("submitit.core._submit")[-1], signal.SIGKILL)
     wait_for(tmp_path, 20)
+    kept.append(begun(tmp_path))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert sweep(*words).wait() == 0
     assert results(tmp_path, TRIALS) == whole
+    assert_continued(kept)

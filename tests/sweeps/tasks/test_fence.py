@@ -1,15 +1,19 @@
 """Fences: one attempt at a run may write, and is told when to stop."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import tiny_config
 
+from analysis import evaluate
 from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
 from introvae.data.image_set import ImageSet
-from introvae.runs.folder import METRICS, load_checkpoint
+from introvae.runs.folder import CURVES, METRICS, load_checkpoint
+from introvae.runs.record import SCORES
 from sweeps.plan import Setup, plan_trial
 from sweeps.search.space import Space
 from sweeps.tasks.fence import Fence, Superseded
@@ -59,6 +63,35 @@ def test_a_superseded_worker_leaves_at_its_next_log_and_writes_nothing(small_fac
     checkpoint = load_checkpoint(plan.folder)
     assert checkpoint and checkpoint["step"] == 4
     assert isinstance(Worker(images=small_faces).run(task).error, Superseded)
+
+
+def test_a_superseded_worker_writes_nothing_while_it_scores(
+    small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another attempt begins as soon as the run is measured; later, amid its pictures; and then not at all."""
+    space = Space(alpha=(0.1, 0.3), beta=(50.0, 80.0), margin_ratio=(1.0, 2.0))
+    setup = Setup(
+        config=tiny_config(warmup_steps=0, steps=2), space=space, spectrum=eigenvalues(small_faces.train),
+        folder=tmp_path, weights=weights_of("score"),
+    )  # fmt: skip
+    plan = plan_trial(setup, 0, {"alpha": 0.2, "beta": 60.0, "m": 20.0})
+    written: list[set[str]] = []
+    for moment in ("thorough_measures", "write_gif", None):
+        with monkeypatch.context() as patch:
+            if moment:
+                work = getattr(evaluate, moment)
+
+                def then_claimed(*args: Any, work: Callable[..., Any] = work) -> Any:
+                    found = work(*args)
+                    Fence.claim(plan.folder)
+                    return found
+
+                patch.setattr(evaluate, moment, then_claimed)
+            task = Task(setup=setup, plan=plan, until=2, attempt=Fence.claim(plan.folder).attempt, device="cpu")
+            result = Worker(images=small_faces).run(task)
+        written.append({name for name in (CURVES, SCORES) if (plan.folder / name).exists()})
+        assert isinstance(result.error, Superseded) == bool(moment), result.error
+    assert written == [set(), {CURVES}, {CURVES, SCORES}]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tests of the data of the page's charts; test_browser.py tests that they are drawn."""
+"""Tests of the data of the page's charts; test_browser_charts.py tests that they are drawn."""
 
 import json
 import math
@@ -10,7 +10,9 @@ import pytest
 from helpers import tiny_config
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
-from analysis.report.charts import FEW_TRIALS, Chart, charts
+from analysis.report.charts.all import charts
+from analysis.report.charts.chart import Chart
+from analysis.report.charts.parameters import FEW_TRIALS
 from analysis.report.runs import Run
 from introvae.runs.record import RunState, Scores
 
@@ -43,7 +45,7 @@ def runs() -> list[Run]:
 
 
 def test_charts_are_plain_values(runs: list[Run]) -> None:
-    names = ["map", "score-alpha", "score-beta", "score-ratio", "importance", "kl", "prediction"]
+    names = ["map", "parallel", "score-alpha", "score-beta", "score-ratio", "importance", "kl", "prediction"]
     found = charts(runs)
     assert [chart.name for chart in found] == names
     for chart in found:
@@ -114,13 +116,13 @@ def test_scores_have_their_standard_errors() -> None:
 
 def test_importance_is_that_of_final_scores(runs: list[Run]) -> None:
     few = find(runs, "importance")
-    assert few.warning.startswith("2 runs are few.") and "which of 2 runs" in few.caption
+    assert few.panels == [] and few.caption.startswith("Left out: shares of 2 complete runs")
     many = [
         make(str(index), score=index / 60, alpha=0.01 * 1.05**index, beta=1.0 + index % 7, m=1.0 + index % 5)
         for index in range(FEW_TRIALS + 10)
     ]
     chart = find([*many, *runs[1:2]], "importance")
-    assert chart.warning == "" and f"which of {len(many)} runs" in chart.caption
+    assert f"which of {len(many)} runs" in chart.caption
     shares = {bar["label"]: bar["value"] for bar in chart.panels[0]["bars"]}
     assert list(shares) == ["alpha", "beta", "m"] and sum(shares.values()) == pytest.approx(1)
     assert shares["alpha"] > 0.8
@@ -165,3 +167,29 @@ def test_scores_at_rungs_are_drawn_as_far_as_trials_were_trained() -> None:
     (ends,) = panel["points"]
     assert (ends["run"], ends["x"], ends["y"]) == (["left", "best"], [2, 12], [0.3, 0.9])
     assert len({line["color"] for line in panel["lines"]}) == 2
+
+
+def test_all_that_differs_stands_side_by_side(runs: list[Run]) -> None:
+    (panel,) = find(runs, "parallel").panels
+    assert panel["run"] == ["best", "early", "worst"] and panel["bold"] == [True, False, False]
+    assert [(axis["label"], axis["log"], axis["values"]) for axis in panel["axes"]] == [
+        ("alpha", True, [0.25] * 3), ("beta", True, [5, 20, 80]), ("m/KL", True, [2, 3, 4]),
+        ("score", False, [0.9, 0.7, 0.1]),
+    ]  # fmt: skip
+    searched = [*runs[:2], make("third", score=0.2, latent=4, warmup_steps=6)]
+    (panel,) = find(searched, "parallel").panels
+    further = {axis["label"]: axis["values"] for axis in panel["axes"][3:-1]}
+    assert further["latent"] == [8, 8, 4] and len(set(further["warmup_steps"])) == 2
+    assert "parallel" not in {chart.name for chart in charts(runs[:1])}
+
+
+def test_the_best_score_so_far_is_that_of_complete_trials() -> None:
+    left = make("study/trial-001", RunState.PRUNED, score=0.9)
+    trials = [make(f"study/trial-{number:03d}", score=score) for number, score in ((0, 0.2), (2, 0.6), (3, 0.4))]
+    other = make("other/trial-001", RunState.PRUNED)
+    (panel,) = find([*trials, left, other, make("alone")], "history").panels
+    (line,) = panel["lines"]
+    assert (line["label"], line["x"], line["y"]) == ("study", [0, 2, 2, 3, 3, 3], [0.2, 0.2, 0.6, 0.6, 0.6, 0.6])
+    (points,) = panel["points"]
+    assert points["run"] == [run.name for run in (*trials, left, other)] and points["x"] == [0, 2, 3, 1, 1]
+    assert "history" not in {chart.name for chart in charts([trials[0], make("alone")])}

@@ -1,0 +1,27 @@
+// Parallel coordinates: an axis for each number, a line for each run, colored by its score, that opens the run. It takes
+//   axes    [{label, log, values}], a value for each run
+//   run     names of the runs, best first
+//   bold    whether each stands out
+//   colors  {label, low, high}, the scale of the last axis, which is the score
+
+function parallel({ title, axes, run, bold, colors }) {
+  const width = 940, top = 34, bottom = 290, step = (width - 130) / (axes.length - 1);
+  const label = `${title}: ${axes.map((axis) => axis.label).join(", ")}`;
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${bottom + 16}`, role: "img", "aria-label": label });
+  const placed = axes.map((axis, index) => ({ ...axis, x: 55 + index * step, up: scale(axis.values, axis.log, bottom, top) }));
+  const scores = axes.at(-1).values;
+  run.toReversed().forEach((name, position) => {
+    const index = run.length - 1 - position;
+    const thickness = bold[index] ? { "stroke-width": 2.6 } : { "stroke-width": 1.4, "stroke-opacity": 0.6 };
+    const path = placed.map(({ x, up, values }) => `${x.toFixed(1)} ${up(values[index]).toFixed(1)}`).join("L");
+    drawing.append(svg("a", { href: runLink(name), tabindex: "-1", class: "point" },
+      svg("title", {}, `${name}: score ${fixed(scores[index], 3)}`),
+      svg("path", { d: `M${path}`, fill: "none", stroke: colorOf(scores[index], colors), ...thickness })));
+  });
+  for (const { label, x, up } of placed) {
+    drawing.append(svg("line", { x1: x, x2: x, y1: top, y2: bottom, class: "axis" }));
+    drawing.append(svg("text", { x, y: top - 14, "text-anchor": "middle" }, label));
+    drawing.append(...up.ticks.map((tick) => svg("text", { x: x - 5, y: up(tick) + 4, "text-anchor": "end", class: "tick halo" }, format(tick))));
+  }
+  return element("div", { class: "panel" }, drawing, legendOf({ colors }));
+}

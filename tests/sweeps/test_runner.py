@@ -1,0 +1,63 @@
+"""The runner: tasks that hang are tried again, and those that wait for their turn are not."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from driven import complete, drawn_study
+from optuna.trial import TrialState
+
+from sweeps.engines.base import Engine
+from sweeps.search.space import Space
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.task import Result, Task
+
+SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(1.0, 4.0))
+SILENCE, BEGINS = 20.0, 500.0
+
+
+class Frozen(Engine):
+    """Engine whose first task begins late, and hangs before its first log; a second attempt is done at once."""
+
+    capacity, queues = 1, True
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.attempts: list[Fence] = []
+        self.killed: list[float] = []
+
+    def monotonic(self) -> float:
+        """Return a time that passes with each look."""
+        self.now += 1.0
+        if self.now == BEGINS:
+            self.attempts[0].begin()
+        return self.now
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        self.attempts.append(Fence(task.plan.folder, task.attempt))
+        future: Future[Result] = Future()
+        if len(self.attempts) > 1:
+            future.set_result(complete(task, 0.5))
+        return future
+
+    def kill(self, worker: int) -> None:
+        self.killed.append(self.now)
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        raise error
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Frozen()
+    monkeypatch.setattr("sweeps.runner.time", engine)
+    monkeypatch.setattr("sweeps.runner.LOOK_EVERY", 0.001)
+    study = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"silence": SILENCE})
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    assert len(engine.attempts) == 2 and engine.attempts[0].attempt != engine.attempts[1].attempt
+    (killed,) = engine.killed
+    assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
