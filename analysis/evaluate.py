@@ -31,6 +31,9 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         on: "validation", by which runs are chosen, or "test", for figures to quote.
 
+    Returns:
+        The score in [0, 1], its standard error and its five parts.
+
     Raises:
         UserError: If the run or its images cannot be read, there are more or fewer of these than when it was trained,
             or the device is not there.

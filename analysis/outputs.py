@@ -38,7 +38,16 @@ class Outputs:
 
 
 def scored_images(images: ImageSet, most: int = MOST_SCORED, on: HeldOut = "validation") -> Tensor:
-    """Return at most `most` evenly spaced held-out images, float (N, C, S, S) in [0, 1] on the CPU."""
+    """Return the held-out images that runs are scored on.
+
+    Args:
+        images: The image set.
+        most: The most images to return, evenly spaced.
+        on: "validation" or "test".
+
+    Returns:
+        Float (N, C, S, S) in [0, 1] on the CPU.
+    """
     held_out = images.validation if on == "validation" else images.test
     rows = torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).long()
     return to_float(held_out[rows].cpu())
@@ -52,7 +61,10 @@ def evenly(x: Tensor, most: int) -> Tensor:
 def outputs_of(model: IntroVAE, real: Tensor, on: HeldOut = "validation") -> Outputs:
     """Encode and decode the real images, and decode as many samples from noise that is the same for every run.
 
-    The noise of the test is another one, as that of the validation helped to choose runs.
+    Args:
+        model: The model.
+        real: Held-out images, float (N, C, S, S) in [0, 1].
+        on: "validation" or "test", whose noise is another one, as that of the validation helped to choose runs.
     """
     mu, logvar = model.encode(real)
     reconstructions = model.decode(mu)

@@ -91,7 +91,7 @@ def parse_range(text: str) -> Range:
 
 
 def parse_search(text: str) -> dict[str, Dimension]:
-    """Read NAME=RANGE or NAME=WORD,... of each setting; a comma before what has no "=" goes on with its words."""
+    """Read NAME=RANGE or NAME=WORD,... of each setting; words of one setting are parted by commas, too."""
     takes = "--search takes NAME=LO:HI,..., such as lr=1e-4:1e-3, or NAME=WORD,..., such as norm=group,none"
     pairs = parse_pairs(text, str, takes, comma=r",(?=[^,]*=)")
     return {

@@ -73,11 +73,14 @@ class Driver:
         self.leaving = False  # nothing is left to train once trials are left behind
 
     def fill(self) -> bool:
-        """Run trials until all have ended, the budget is spent, or `stop` says so; tell whether it was not `stop`.
+        """Run trials until all have ended, the budget is spent, or `stop` asks to leave.
+
+        Returns:
+            False if `stop` ended it.
 
         Raises:
             StoppedError: If the engine cannot run tasks.
-            Exception: An error that no trial is to blame for; the others have written a checkpoint then.
+            Exception: If a task fails for a reason outside its trial; the other trials have written a checkpoint.
         """
         runner = self.runner
         self._show_study(self._known())

@@ -37,7 +37,9 @@ def runs_of(folder: Path) -> list[Run]:
 
 
 def base_of(folder: Path, image_size: int | None) -> dict[str, Any]:
-    """Return the settings of an earlier study's training, but for its seed; of another image size also but for its own.
+    """Return the settings of an earlier study's training that another one can take over, all but its seed.
+
+    For another image size those that belong to a size are left out as well.
 
     Args:
         folder: The study's folder.

@@ -35,7 +35,7 @@ class Runner:
     Attributes:
         idle: Workers that nobody has a claim on.
         running: The trials under way, by worker.
-        error: An error that no trial is to blame for.
+        error: An error that lies outside the trials, and ends the study.
         pace: Speed of what has been trained after warm-ups.
     """
 
@@ -61,6 +61,7 @@ class Runner:
 
     @property
     def stopping(self) -> bool:
+        """True once no further task is to begin."""
         return self.told or self.error is not None or self.stop()
 
     def submit(self, run: Chain, plan: Plan, until: int, pruned: str = "") -> None:
@@ -85,7 +86,7 @@ class Runner:
         self.idle.remove(run.worker)
 
     def free(self, run: Chain) -> None:
-        """Have a trial's worker wait for others."""
+        """Make a trial's worker available to other trials."""
         if self.config.isolate:
             self.engine.kill(run.worker)
         self.idle.append(run.worker)

@@ -11,6 +11,7 @@ from typing import NoReturn, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
+from introvae.training.cost import duration
 from introvae.training.progress import LINE_EVERY, describe
 from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial, leading_trial
@@ -148,10 +149,3 @@ def _leader(trials: Sequence[FrozenTrial]) -> str:
         return f"best {best.value:.3f} (trial {best.number})"
     first = leading_trial(trial for trial in trials if trial.state == TrialState.RUNNING)
     return f"best {_at_rung(first)} (trial {first.number})" if first else "none complete"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as text in seconds, minutes or hours, by its length."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

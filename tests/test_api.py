@@ -65,7 +65,11 @@ def test_the_examples_of_the_api_run(
     for test in tests:
         results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
         assert results.failed == 0
-    assert "Args:" in (inspect.getdoc(public) or "") or "Attributes:" in (inspect.getdoc(public) or "")
+    said = inspect.getdoc(public) or ""
+    assert "Args:" in said or "Attributes:" in said
+    assert (
+        inspect.isclass(public) or inspect.signature(public).return_annotation in (None, "None") or "Returns:" in said
+    )
 
 
 @pytest.mark.slow

@@ -31,8 +31,14 @@ Measures = dict[str, Any]
 def quick_measures(outputs: Outputs, config: TrainConfig, spectrum: Tensor, vae_kl: float | None) -> Measures:
     """Compute the measures that take no more than a moment, for any run.
 
-    They are plain numbers and lists of numbers; what is not finite, not known, or not defined for so few images, is
-    absent. `vae_kl` is None where no warm-up has measured it.
+    Args:
+        outputs: Held-out images, and what the model makes of them.
+        config: The run's settings.
+        spectrum: Eigenvalues of the training images' covariance.
+        vae_kl: KL in nats that a VAE reaches at the run's beta; None where no warm-up has measured it.
+
+    Returns:
+        Plain numbers and lists of numbers; what is not finite, not known, or not defined for so few images, is absent.
     """
     real, reconstructions, samples = outputs.real, outputs.reconstructions, outputs.samples
     return _plain_values({

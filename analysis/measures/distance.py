@@ -1,8 +1,8 @@
 """Distances between the distributions of samples and of real images.
 
 Images are float (N, C, S, S) in [0, 1], gray or color, 16 px or more and at least 16 of them. The sliced Wasserstein
-distance and FID of two sets from one distribution are above 0, the more so the fewer images there are; KID is 0 on
-average. Compare distances only between equal image sizes and numbers of images.
+distance and FID of two sets from one distribution are above 0, by more with fewer images; KID is 0 on average. Compare
+distances only between equal image sizes and numbers of images.
 """
 
 import io

@@ -19,7 +19,7 @@ NEIGHBORS = 5  # radius of a real image's ball: another sample of real images re
 FALL = 4  # power of membership, (radius / distance)^4, and of nearness: 1/5 at one and a half times the distance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Kernels and distances between all pairs of N real images and M samples, from which some rows can be kept.
 
@@ -53,9 +53,10 @@ class Pairs:
             return (x @ y.T / x.shape[1] + 1) ** DEGREE
 
         return Pairs(
-            kernel(a, a), kernel(b, b), kernel(b, a),
-            torch.cdist(a, a).fill_diagonal_(0), torch.cdist(b, b).fill_diagonal_(0), torch.cdist(b, a),
-            _nearest(torch.cdist(c, c).fill_diagonal_(0), 1), torch.cdist(d, c).amin(1),
+            real=kernel(a, a), samples=kernel(b, b), between=kernel(b, a),
+            real_distance=torch.cdist(a, a).fill_diagonal_(0), samples_distance=torch.cdist(b, b).fill_diagonal_(0),
+            distance=torch.cdist(b, a), real_nearest=_nearest(torch.cdist(c, c).fill_diagonal_(0), 1),
+            nearest=torch.cdist(d, c).amin(1),
         )  # fmt: skip
 
     def keep(self, real: Tensor, samples: Tensor) -> "Pairs":
@@ -64,9 +65,10 @@ class Pairs:
         What is nearest to them is so among all real images: with fewer, every distance would be larger.
         """
         return Pairs(
-            self.real[real][:, real], self.samples[samples][:, samples], self.between[samples][:, real],
-            self.real_distance[real][:, real], self.samples_distance[samples][:, samples],
-            self.distance[samples][:, real], self.real_nearest[real], self.nearest[samples],
+            real=self.real[real][:, real], samples=self.samples[samples][:, samples],
+            between=self.between[samples][:, real], real_distance=self.real_distance[real][:, real],
+            samples_distance=self.samples_distance[samples][:, samples], distance=self.distance[samples][:, real],
+            real_nearest=self.real_nearest[real], nearest=self.nearest[samples],
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ FORMAT = 5  # of the cache's entries, increased when `_read` gives something els
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
-COLUMNS, TILE, QUALITY = 6, 64, 60  # samples in a row of a thumbnail, their pixels, and its WebP quality
+ROW, TILE, QUALITY = 6, 64, 60  # samples in a row of a thumbnail, their pixels, and its WebP quality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def thumbnail(picture: Path) -> bytes:
     band = read_bands(picture)["samples"]
     side = len(band)
     count = band.shape[1] // side
-    columns = min(COLUMNS, count)
+    columns = min(ROW, count)
     rows = min(2, count // columns)
     tiles = Image.fromarray(np.concatenate(np.split(band[:, : rows * columns * side], rows, axis=1)))
     buffer = io.BytesIO()

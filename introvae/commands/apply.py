@@ -41,6 +41,15 @@ def main(argv: list[str] | None = None) -> int:
 def apply(verb: str, run: Path, images: Sequence[Path], best: bool, out: Path | None, n: int, device: str) -> None:
     """Reconstruct, encode or interpolate images, and write the results.
 
+    Args:
+        verb: "reconstruct", "encode" or "interpolate".
+        run: A run folder with a checkpoint, or with `best` that of a study.
+        images: Image files, or folders of them.
+        best: Take the study's complete run with the highest score.
+        out: Folder for the results; the verb's name if None.
+        n: Images of an interpolation, both ends included.
+        device: Name of the device, as `find_device` takes it.
+
     Raises:
         UserError: If the run has no model, an image cannot be read, or their number does not suit the verb.
     """

@@ -30,6 +30,15 @@ def main(argv: list[str] | None = None) -> int:
 def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, out: Path | None, device: str) -> None:
     """Decode noise and write a PNG for each sample, and an enlarged sheet of all.
 
+    Args:
+        run: A run folder with a checkpoint, or with `best` that of a study.
+        best: Take the study's complete run with the highest score.
+        n: Number of samples.
+        seed: Seed of the noise.
+        truncation: Redraw values of the noise that are further than this from 0; none if None.
+        out: Folder for the samples; one in the run folder if None.
+        device: Name of the device, as `find_device` takes it.
+
     Raises:
         UserError: If a number is out of range, or the run has no model.
     """

@@ -18,7 +18,7 @@ from introvae.runs.folder import last_row, read_config
 from introvae.runs.record import read_record
 from introvae.training.schedule import warmup_config, weights_at
 
-OF_A_RUN = ("warmup_beta", "warmup_seed", "start_weights")  # which a translated run has of its own, or none of
+OF_A_RUN = ("warmup_beta", "warmup_seed", "start_weights")  # settings that no other run inherits
 
 
 @dataclass(frozen=True)

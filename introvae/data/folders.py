@@ -30,15 +30,25 @@ def folder(
     validation: Path | None = None,
     test: Path | None = None,
 ) -> Split:
-    """Load all images below `root`, and split them by a draw from `seed`.
+    """Load all images below a folder, and split them by a draw.
 
-    A tenth of them is for validation and a tenth for the test, unless the folder `validation` or `test` holds the
-    images for that, which are no training images then. If `root` holds folders of these PARTS, they are taken as such.
-    Near duplicates are on one side of the draw; those of training images in a given folder are counted on stderr. With
-    `channels` 0 the images are gray if all files are. Images that `fit` would enlarge to `image_size` are unusable.
+    A tenth of them is for validation and a tenth for the test. Near duplicates are on one side of the draw; those of
+    training images in a given folder are counted on stderr. Linked folders are searched as well, each once. Hidden
+    files and folders, `__MACOSX` and the folders of runs, studies and reports are not.
 
-    Linked folders are searched as well, each once. Hidden files and folders, `__MACOSX` and the folders of runs,
-    studies and reports are not.
+    Args:
+        root: The folder. If it holds folders of the names in PARTS, they are taken as such.
+        image_size: Height and width in pixels; images that `fit` would enlarge are unusable.
+        channels: 1 for gray, 3 for RGB, or 0 for gray if all files are gray.
+        seed: Seed of the draw.
+        fit: The way in which images become squares, as in `load_images`.
+        validation, test: Folders whose images are for that, instead of a draw; they are no training images then.
+
+    Returns:
+        Images for training, validation and the test, uint8 (N, C, S, S).
+
+    Raises:
+        UserError: If more than 1% of the images are unusable, or there are too few.
     """
     given = {name: place for name, place in (("validation", validation), ("test", test)) if place}
     if not given:

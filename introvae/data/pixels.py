@@ -116,7 +116,12 @@ def refuse_small(image: Image.Image, image_size: int, fit: str) -> None:
 
 
 def as_picture(image: Any) -> Image.Image:
-    """Convert an array (H, W) or (H, W, C), uint8 or float in [0, 1], to a PIL image; a PIL image stays one."""
+    """Convert an array (H, W) or (H, W, C), uint8 or float in [0, 1], to a PIL image; a PIL image stays one.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If its shape, its type or its values are those of no image.
+    """
     if isinstance(image, Image.Image):
         if not all(image.size):
             raise ValueError(f"an image of {image.width}x{image.height} pixels holds nothing")

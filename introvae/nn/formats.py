@@ -16,7 +16,11 @@ BATCH = 2  # images of the comparison, and of the trace
 
 
 def write_safetensors(model: IntroVAE, folder: Path) -> None:
-    """Write model.safetensors: the weights by the names that the model's state_dict has."""
+    """Write model.safetensors: the weights by the names that the model's state_dict has.
+
+    Raises:
+        UserError: If the extra is not installed, or what was written differs when it is read.
+    """
     try:
         from safetensors.torch import load_file, save  # an extra
     except ImportError as error:
@@ -30,7 +34,11 @@ def write_safetensors(model: IntroVAE, folder: Path) -> None:
 
 
 def write_pt2(model: IntroVAE, folder: Path) -> None:
-    """Write encoder.pt2 and decoder.pt2 for `torch.export.load`, which replaces TorchScript."""
+    """Write encoder.pt2 and decoder.pt2 for `torch.export.load`, which replaces TorchScript.
+
+    Raises:
+        UserError: If the outputs of what was written differ from the model's.
+    """
     for name, network, example in _networks(model):
         path = folder / f"{name}.pt2"
         torch.export.save(_exported(network, example), path)
@@ -38,7 +46,11 @@ def write_pt2(model: IntroVAE, folder: Path) -> None:
 
 
 def write_onnx(model: IntroVAE, folder: Path) -> None:
-    """Write encoder.onnx and decoder.onnx, for any number of images; inputs and outputs are named as in _NAMES."""
+    """Write encoder.onnx and decoder.onnx, for any number of images; inputs and outputs are named as in _NAMES.
+
+    Raises:
+        UserError: If the extra is not installed, or the outputs of what was written differ from the model's.
+    """
     try:
         import onnxruntime  # an extra, as what PyTorch's exporter needs is
         import onnxscript  # noqa: F401

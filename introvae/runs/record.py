@@ -57,7 +57,7 @@ class RunState(StrEnum):
         "✖",
         CROSS,
         "bad",
-        {"ended", "failed", "final"},
+        frozenset({"ended", "failed", "final"}),
     )
     DIVERGED = (
         "diverged",

@@ -94,11 +94,12 @@ def picture_count(config: TrainConfig, begin: int = 0) -> int:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as text: minutes below two hours, hours below two days, then days."""
-    for unit, length, most in (("minutes", 60, 120), ("hours", 3600, 48)):
-        if round(seconds / length, 1) < most:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 86400:,.1f} days"
+    """Return a time as text: seconds below 90, minutes below 90, hours below 48, then days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
 
 
 def step_time(seconds: float) -> str:

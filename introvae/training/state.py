@@ -92,9 +92,9 @@ class MovingAverage:
     """Exponential moving average of a model's parameters, for evaluation and pictures.
 
     The decay of update t, counted from 0 in the warm-up and again after it, is min(decay, (1 + t) / (10 + t)). The
-    average so spans a tenth of what has been trained, at most 1 / (1 - decay) steps: it follows early weights closely,
-    and steadies late ones, whatever the length of the run. Batch statistics are not averaged: those of averaged weights
-    are others, which `introvae.training.statistics` measures.
+    average spans a tenth of the steps trained so far, at most 1 / (1 - decay): it follows early weights closely and
+    steadies late ones, whatever the length of the run. Batch statistics are not averaged, as averaged weights have
+    statistics of their own, which `introvae.training.statistics` measures.
     """
 
     def __init__(self, model: IntroVAE, decay: float) -> None:

@@ -9,8 +9,8 @@ encoder runs 5 forward passes, 3 weight gradients and 5 input gradients, the dec
 - the decoder's weights get one backward pass, with the sum of both their gradients on each image;
 - each term is backpropagated as soon as it stands, so one encoder graph is alive at a time.
 
-Soft-IntroVAE (Daniel and Tamar 2021) differs in how the encoder pushes fakes away, for which they are decoded
-once more: the decoder runs 4, 2 and 5 passes. It takes the same step but for `_push`.
+Soft-IntroVAE (Daniel and Tamar 2021) takes the same step. It differs in `_push`, by which the encoder pushes fakes
+away: they are decoded once more for it, so that the decoder runs 4, 2 and 5 passes.
 """
 
 from collections.abc import Iterator

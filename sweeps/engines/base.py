@@ -32,7 +32,14 @@ class Engine(ABC):
 
     @abstractmethod
     def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
-        """Describe how the process of a worker died, of whose future this is the error; tell whether it crashed.
+        """Describe how the process of a worker died.
+
+        Args:
+            worker: The worker.
+            error: The exception of its future.
+
+        Returns:
+            The description, and whether the process crashed by itself rather than was killed.
 
         Raises:
             StoppedError: If no process can be had.

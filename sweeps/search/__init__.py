@@ -1,1 +1,1 @@
-"""Search: the space, what is drawn from it, and who goes on past a rung within what budget."""
+"""Search: the space, what is drawn from it, and which trials are promoted within what budget."""

@@ -107,7 +107,7 @@ class Promotion:
         if training or not ahead:
             return None
         if complete:
-            # the best last, so that none goes on after it
+            # the best last, so that none is trained after it
             return "leave", min(self.resting, key=lambda number: ahead.get(number, -math.inf))
         expected = self._ahead()
         fitting = [number for number in expected if room(spent + self._missing(number))]

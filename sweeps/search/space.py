@@ -107,9 +107,13 @@ def data_space(
     margin_ratio: Range | None = None,
     search: Mapping[str, Dimension] | None = None,
 ) -> Space:
-    """Return the default space for images with this spectrum; each given range replaces the default one.
+    """Return the default space of a data set; each given range replaces the default one.
 
-    Where `latent` is searched, beta's range holds those of the fewest and of the most dimensions.
+    Args:
+        spectrum: Eigenvalues of the training images' covariance, from which beta's range is derived.
+        latent: Latent dimensions. Where they are searched, beta's range holds those of the fewest and of the most.
+        alpha, beta, m, margin_ratio: Ranges; `m` in nats takes the place of the margin ratio.
+        search: Further settings to search, by their names.
 
     Raises:
         UserError: If the images do not vary, so that no beta can be derived from them.

@@ -19,7 +19,7 @@ from introvae.training.trainer import Trainer
 from sweeps.plan import Plan, Setup
 from sweeps.search.rules import Rules, Stopped
 from sweeps.tasks.fence import Fence
-from sweeps.tasks.ranks import train_together
+from sweeps.tasks.together import train_together
 
 
 @dataclass(frozen=True, kw_only=True)

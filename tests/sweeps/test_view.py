@@ -20,7 +20,7 @@ from introvae.training.metrics import COLUMNS
 from introvae.training.progress import LINE_EVERY
 from sweeps.cli import main
 from sweeps.tasks.outcome import SECONDS
-from sweeps.view import View, duration
+from sweeps.view import View
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
 FIRST = "trial 0: score 0.304, complete; alpha 0.279 m 5.25"
@@ -217,10 +217,6 @@ def test_trials_at_a_rung_are_shown_and_lead_until_one_is_complete(capsys: pytes
         "trial 1: 0.200 at step 60; alpha 0.279 m 5.25; best 0.200 at step 60 (trial 1)",
         f"{FIRST}; {BEST}",
     ]
-
-
-def test_durations() -> None:
-    assert [duration(x) for x in (0.4, 89, 91, 60 * 89, 60 * 91)] == ["0 s", "89 s", "2 min", "89 min", "1.5 h"]
 
 
 @pytest.mark.slow

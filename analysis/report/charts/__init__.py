@@ -1,1 +1,1 @@
-"""Charts of the page: what a chart is, and which there are."""
+"""Charts of the page."""

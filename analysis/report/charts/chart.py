@@ -1,4 +1,4 @@
-"""What a chart is: plain data that the page's scripts draw; and what is known of the runs that it shows."""
+"""Charts as plain data that the page's scripts draw, and the numbers of the runs that they show."""
 
 import math
 from collections.abc import Mapping, Sequence

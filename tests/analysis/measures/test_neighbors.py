@@ -43,9 +43,10 @@ def of_points(
         return torch.tensor([[float(np.linalg.norm(a - b)) for b in y] for a in x], dtype=torch.float64)
 
     return Pairs(
-        kernel(real, real), kernel(samples, samples), kernel(samples, real),
-        distance(real, real), distance(samples, samples), distance(samples, real),
-        distance(c, c).fill_diagonal_(torch.inf).amin(1), distance(d, c).amin(1),
+        real=kernel(real, real), samples=kernel(samples, samples), between=kernel(samples, real),
+        real_distance=distance(real, real), samples_distance=distance(samples, samples),
+        distance=distance(samples, real), real_nearest=distance(c, c).fill_diagonal_(torch.inf).amin(1),
+        nearest=distance(d, c).amin(1),
     )  # fmt: skip
 
 

@@ -16,10 +16,10 @@ from introvae.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
-    (3, "0.1 minutes"), (60, "1.0 minutes"), (7190, "119.8 minutes"), (7199, "2.0 hours"), (7200, "2.0 hours"),
-    (172_000, "47.8 hours"), (172_799, "2.0 days"), (257_976, "3.0 days"), (1e9, "11,574.1 days"),
+    (0.4, "0 s"), (3, "3 s"), (89, "89 s"), (91, "2 min"), (60 * 89, "89 min"), (60 * 91, "1.5 h"), (7200, "2.0 h"),
+    (172_000, "47.8 h"), (172_800, "2.0 days"), (257_976, "3.0 days"), (1e9, "11,574.1 days"),
 ])  # fmt: skip
-def test_times_are_in_minutes_hours_or_days(seconds: float, text: str) -> None:
+def test_times_are_in_seconds_minutes_hours_or_days(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
