@@ -118,7 +118,10 @@ def load_images(
     name = place.resolve().stem if place.is_file() else place.resolve().name
     packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
     folder = unpacked(place) if packed else place
-    images = folders.folder(folder, image_size, channels, seed, fit, *given)
+    try:
+        images = folders.folder(folder, image_size, channels, seed, fit, *given)
+    except UserError as error:  # of what has been unpacked nobody knows the place
+        raise UserError(str(error).replace(str(folder), str(place))) from error
     return ImageSet(name.lstrip(".") or "images", *images)  # a study of this name is to be seen
 
 

@@ -209,3 +209,21 @@ def test_a_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "data.mdb").touch()
     with pytest.raises(UserError, match="it is an LMDB database: write its values to image files"):
         load_images(tmp_path, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"notes.txt": b"none"}, "the folder {archive} holds no images"),
+        ({f"{number}.png": b"cut off" for number in range(4)}, "unusable, more than 1%: {archive}/0.png "),
+    ],
+)
+def test_what_is_wrong_with_the_content_of_an_archive_is_said_of_the_archive(
+    content: dict[str, bytes], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(UserError, match=re.escape(said.format(archive=path))):
+        load_images(path, 16)

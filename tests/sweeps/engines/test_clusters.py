@@ -1,4 +1,4 @@
-"""What engines on clusters say where there is no cluster, or it takes no task."""
+"""Messages of engines on clusters where there is no cluster, or it takes no task."""
 
 import sys
 from collections.abc import Callable
