@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 
 from introvae.errors import StoppedError
 from introvae.runs.folder import log_stamp
@@ -50,6 +51,7 @@ class Runner:
         failed: Callable[[Chain, str], None],
     ) -> None:
         self.engine, self.setup, self.config, self.view = engine, setup, config, view
+        self.shared = replace(setup, known=())  # which samplers alone need, and each task would carry
         self.stop, self.ended, self.failed = stop, ended, failed
         self.idle = list(range(engine.capacity))
         self.running: dict[int, Chain] = {}
@@ -69,7 +71,7 @@ class Runner:
         if run.fence is None or run.fence.path.parent != plan.folder:
             run.fence, run.reached = Fence.claim(plan.folder), 0
         run.task = Task(
-            setup=self.setup, plan=plan, until=until, attempt=run.fence.attempt, device=self.config.device,
+            setup=self.shared, plan=plan, until=until, attempt=run.fence.attempt, device=self.config.device,
             processes=self.config.processes_per_trial, since=run.reached, reported=dict(run.reported),
             pruned=pruned,
         )  # fmt: skip

@@ -73,8 +73,9 @@ def warmup_config(config: TrainConfig) -> TrainConfig:
     beta = config.beta if config.warmup_beta is None else config.warmup_beta
     seed = config.seed if config.warmup_seed is None else config.warmup_seed
     return replace(
-        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, steps=config.warmup_steps,
-        seed=seed, warmup_seed=None, split_seed=config.images_seed,
+        config, alpha=0.0, alpha_decoder=None, beta=beta, m=TrainConfig.m, hinge=TrainConfig.hinge,
+        beta_neg=TrainConfig.beta_neg, gamma_r=TrainConfig.gamma_r, steps=config.warmup_steps, seed=seed,
+        warmup_seed=None, split_seed=config.images_seed,
     )  # fmt: skip
 
 

@@ -1,17 +1,26 @@
 """A study that an earlier version trained, trained again: the same draws, reports, outcomes, scores and logs."""
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from driven import Drawing, drive, study_of
 from kept_study import FLAGS, KEPT, STUDY, machine, read_study
 from waiting import wait_until
 from worker_processes import is_amid, send_amid
+
+from introvae.commands.options import config_from
+from sweeps.cli import command_line
+from sweeps.config import FIELDS, StudyConfig
+from sweeps.engines.local import InlineEngine
+from sweeps.run import prepare
 
 
 def holds_the_kept_study(out: Path) -> None:
@@ -59,6 +68,20 @@ def test_a_study_that_nobody_disturbs_is_what_it_was(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", *FLAGS, "--quiet", "--out", str(tmp_path)]
     assert subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode == 0
     holds_the_kept_study(tmp_path)
+
+
+def test_settings_are_drawn_and_seeded_as_in_the_kept_study(tmp_path: Path) -> None:
+    """The first ten, which TPE draws at random; nothing is trained for them."""
+    kept = list(json.loads(KEPT.read_text())["trials"].values())[:10]
+    args = command_line().parse_args([*FLAGS, "--pruner=none", f"--out={tmp_path}"])
+    asked = {name: value for name, value in vars(args).items() if name in FIELDS}
+    flags = {name: value for name, value in vars(args).items() if name not in FIELDS}
+    config = StudyConfig(train=config_from(argparse.Namespace(**flags)), **asked | {"trials": 10, "points": ()})
+    setup, _ = prepare(config)
+    study = study_of(setup, config)
+    drive(replace(setup, config=replace(setup.config, warmup_steps=0)), config, study, InlineEngine(Drawing()))
+    for trial, old in zip(study.trials, kept, strict=True):
+        assert trial.params == pytest.approx(old["params"], rel=1e-6)
 
 
 def test_the_kept_study_holds_what_can_differ() -> None:

@@ -4,10 +4,11 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from driven import complete, drawn_study
+from driven import Drawing, complete, drawn_study
 from optuna.trial import TrialState
 
 from sweeps.engines.base import Engine
+from sweeps.engines.local import InlineEngine
 from sweeps.search.space import Space
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
@@ -61,3 +62,41 @@ def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_
     assert len(engine.attempts) == 2 and engine.attempts[0].attempt != engine.attempts[1].attempt
     (killed,) = engine.killed
     assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
+
+
+class Dying(InlineEngine):
+    """Engine whose processes die in some of its tasks."""
+
+    capacity = 4
+
+    def __init__(self, deaths: set[int]) -> None:
+        super().__init__(Drawing())
+        self.deaths, self.submitted, self.died_in = deaths, 0, set[str]()
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        self.submitted += 1
+        if self.submitted not in self.deaths:
+            return super().submit(worker, task)
+        self.died_in.add(task.plan.folder.name)
+        future: Future[Result] = Future()
+        future.set_exception(ConnectionError())
+        return future
+
+    def died(self, worker: int, error: BaseException) -> tuple[str, bool]:
+        return "SIGKILL", False
+
+
+def test_trials_whose_processes_die_are_tried_again_none_twice_and_none_lost(tmp_path: Path) -> None:
+    engine = Dying({2, 5, 6, 20})
+    study = drawn_study(tmp_path / "study", SPACE, 40, engine, sampler="sobol")
+    whole = drawn_study(tmp_path / "whole", SPACE, 40, Dying(set()), sampler="sobol")
+    assert len(engine.died_in) > 1 and engine.submitted == 44
+    assert [(trial.number, trial.params, trial.value, trial.state) for trial in study.trials] == [
+        (trial.number, trial.params, trial.value, trial.state) for trial in whole.trials
+    ]
+    assert {trial.state for trial in whole.trials} == {TrialState.COMPLETE}
+
+
+def test_a_trial_whose_processes_die_three_times_fails_with_the_reason(tmp_path: Path) -> None:
+    study = drawn_study(tmp_path / "study", SPACE, 2, Dying({1, 3, 4}))
+    assert [trial.user_attrs["outcome"] for trial in study.trials] == ["failed: its process died (SIGKILL)", "complete"]

@@ -62,7 +62,7 @@ def test_a_worker_that_is_killed_or_hangs_is_replaced_and_its_trial_continued(tm
         send_amid(run, 110, signal.SIGSTOP)
 
     with beside(disturb):
-        study = sweep(tmp_path, trials=1, silence=10)
+        study = sweep(tmp_path, trials=1, silence=20)
     assert results(study) == whole[:1]
     assert len(read_metrics(run)) == len({row["step"] for row in read_metrics(run)})
 

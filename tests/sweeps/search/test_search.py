@@ -66,6 +66,7 @@ def test_a_searched_setting_that_does_not_change_the_warm_up_shares_it(tmp_path:
     setup = setup_of(study_config(tmp_path, search={"alpha_decoder": (0.1, 1.0)}))
     other = replace(setup.config, alpha_decoder=0.5, alpha=0.1, beta=3.0, m=4.0)
     assert setup.warmup_folder(other) == setup.warmup_folder(setup.config)
+    assert setup.warmup_folder(replace(other, hinge="batch", gamma_r=0.5)) == setup.warmup_folder(setup.config)
     assert setup.warmup_folder(replace(other, lr=1e-4)) != setup.warmup_folder(setup.config)
 
 
