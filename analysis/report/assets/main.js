@@ -48,7 +48,7 @@ function showSamples() {
   const best = card && byName.get(card.dataset.run);
   if (best?.pictures.samples) card.querySelector(".samples").append(band(best, "samples", "Samples"));
   document.querySelector(".wall").append(...runs.filter((run) => run.thumbnail).map((run) =>
-    element("figure", {}, thumbnail(run), element("figcaption", {},
+    element("figure", { "data-study": studyOf(run.name) }, thumbnail(run), element("figcaption", {},
       element("a", { href: runLink(run.name) }, ...breakable(run.name)), ` ${fixed(run.score, 3)}`))));
 }
 

@@ -30,18 +30,26 @@ function makeTable(DataTable, onChoice) {
   document.getElementById("state-filter").onchange = ({ target }) => column("state").search(exactly(target.value, (text) => text.split(":")[0])).draw();
   document.getElementById("data-filter").onchange = ({ target }) => column("data").search(exactly(target.value)).draw();
   document.getElementById("search").oninput = ({ target }) => table.search(target.value).draw();
-  fillDataFilter(column("data"));
+  document.getElementById("study-filter").onchange = ({ target }) => {
+    column("name").search(exactly(target.value, studyOf)).draw();
+    for (const figure of document.querySelectorAll(".wall > figure")) figure.hidden = target.value !== "" && figure.dataset.study !== target.value;
+  };
+  fillFilter("study", runs.map((run) => studyOf(run.name)));
+  column("data").visible(fillFilter("data", runs.map((run) => run.data)));
   fill(document.querySelector("#runs .dt-layout-table"), { role: "region", "aria-label": "Table of all runs", tabindex: "0" });
 }
 
 const exactly = (value, part = (text) => text) => (value ? (text) => part(text) === value : "");
 
-function fillDataFilter(column) {
-  const sets = [...new Set(runs.map((run) => run.data))].sort();
-  const select = document.getElementById("data-filter");
-  select.append(...sets.map((name) => element("option", {}, name)));
-  select.parentElement.hidden = sets.length < 2;
-  column.visible(sets.length > 1);
+// The folder that a run's name begins with.
+const studyOf = (name) => name.slice(0, Math.max(0, name.lastIndexOf("/")));
+
+// Offers each of the values, and hides the filter where there is nothing to choose; tells whether there is.
+function fillFilter(name, values) {
+  const different = [...new Set(values)].sort(), select = document.getElementById(`${name}-filter`);
+  select.append(...different.filter(Boolean).map((value) => element("option", {}, value)));
+  select.parentElement.hidden = different.length < 2;
+  return different.length > 1;
 }
 
 function columns(onChoice) {
@@ -52,7 +60,7 @@ function columns(onChoice) {
   const meaning = new Map(data.glossary.map((entry) => [entry.name, entry.meaning]));
   return [
     { data: null, title: "Curves", orderable: false, searchable: false, className: "tick", render: shown((run) => tickBox(run, onChoice), () => "") },
-    { data: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, ...breakable(run.name))) },
+    { data: "name", name: "name", title: "Run", type: "string", className: "name", render: shown((run) => element("a", { href: runLink(run.name) }, ...breakable(run.name))) },
     { data: "thumbnail", title: "Samples", orderable: false, searchable: false, render: shown(thumbnail, () => "") },
     { data: "state", name: "state", title: "State", type: "string", className: "reason",
       render: shown((run) => element("div", {}, stateBadge(run), element("small", { title: run.reason }, run.reason)), (run) => `${run.state}: ${run.reason}`) },

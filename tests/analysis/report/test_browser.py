@@ -97,6 +97,18 @@ def test_it_filters_by_state_and_by_text(page: webdriver.Chrome) -> None:
     assert texts(page, "#table tbody td") == ["No run matches these filters."]
 
 
+def test_it_filters_by_study(page: webdriver.Chrome) -> None:
+    """The table and the wall of samples."""
+    select = Select(one(page, "#study-filter"))
+    assert [option.text for option in select.options] == ["all", "study"]
+    select.select_by_visible_text("study")
+    assert names(page) and all(name.startswith("study/") for name in names(page))
+    shown = [caption.split(" ")[0] for caption in texts(page, ".wall > figure:not([hidden]) figcaption")]
+    assert shown and all(name.startswith("study/") for name in shown)
+    select.select_by_visible_text("all")
+    assert len(names(page)) == 8 and not page.find_elements(By.CSS_SELECTOR, ".wall > figure[hidden]")
+
+
 def test_it_opens_a_run_and_closes_it(page: webdriver.Chrome) -> None:
     run = open_run(page, "study/trial-002")
     assert one(page, "#run-title").text == "study/trial-002"
