@@ -10,7 +10,7 @@ from introvae.errors import UserError
 
 DESCRIPTION = (
     "Print all runs below a folder, best first, and write into it report.html, a page with charts and pictures that "
-    "needs no network, summary.csv, summary.md and comparison.png; while a sweep runs, of the runs so far. Runs are "
+    "needs no network, summary.csv, summary.md and comparison.png; during a sweep, of the runs so far. Runs are "
     "ordered by their score on validation images, and that on test images is the one to quote; scores are in [0, 1], 1 "
     "is best. m and KL are in nats, m/KL relates m to the KL that a plain VAE reaches at the run's "
     "beta, as the warm-up measured it; without one, m/predicted KL relates it to what the images predict."

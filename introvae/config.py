@@ -60,7 +60,7 @@ class TrainConfig:
     data: str = option("orl-faces", DATA_SETS)
     validation: str | None = option(None, "folder of images for validation [tenth of --data]")
     test: str | None = option(None, "folder of images for the test [tenth of --data]")
-    fit: str = option("crop", "centered square, on white, or stretched", FITS)
+    fit: str = option("crop", "center crop, pad with white, or stretch", FITS)
     image_size: int = option(32, "side of the square images, 16 pixels or more")
     channels: int = option(0, "1: gray, 3: RGB, 0: as in the data")
     mirror: bool = option(True, "mirror training images at random")

@@ -50,7 +50,7 @@ def command_line() -> Parser:
     add("--quiet", action="store_true", help="show only the result, and errors")
     add("--dry-run", action="store_true", help="show space, settings and cost, and begin nothing")
     add = parser.add_argument_group("search, in ranges LO:HI on a log scale, or lin:LO:HI").add_argument
-    add("--alpha", type=parse_range, metavar="LO:HI", help="amount of GAN [0.1:0.75]")
+    add("--alpha", type=parse_range, metavar="LO:HI", help="weight of the adversarial terms [0.1:0.75]")
     add("--beta", type=parse_range, metavar="LO:HI", help="weight of half the squared error [from the data]")
     add("--m", type=parse_range, metavar="LO:HI", help="margin in nats [from --margin-ratio]")
     add("--margin-ratio", type=parse_range, metavar="LO:HI", help="m over a VAE's KL, in place of m [1:16]")
@@ -58,12 +58,12 @@ def command_line() -> Parser:
     add("--fix", type=fixed, default={}, metavar="NAME=X,...", help="fix alpha, beta, m or margin_ratio")
     text = "search others, as lr=1e-4:1e-3,norm=group,none"
     add("--search", type=parse_search, default={}, metavar="NAME=LO:HI,...", help=text)
-    add("--points", metavar="FILE|NAME", help="first train settings of a CSV or a study")
+    add("--points", metavar="FILE|NAME", help="first settings: a CSV, a study, or a list's name")
     add("--like", type=Path, metavar="STUDY", help="search around the best settings of a study")
     add("--sampler", choices=SAMPLERS, default="sobol", metavar="NAME", help="sobol (quasi-random) or tpe [sobol]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="forecast or none [forecast; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
-    add("--hours", type=float, metavar="H", help="limit on the hours that these take [none]")
+    add("--hours", type=float, metavar="H", help="limit on the hours of steps after warm-ups [none]")
     add("--patience", type=int, metavar="N", help="stop once N trials have brought no better one")
     add("--seeds", type=int, metavar="K", help="then repeat the best setting with K seeds")
     add("--optimize", default="score", metavar="WHAT", help="score, PART, or weights PART=X,PART=Y [score]")

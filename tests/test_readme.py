@@ -14,6 +14,9 @@ from helpers import COMMANDS, exit_code, forgive, make_celeba, save_image, tiny_
 from studies import make_run
 from torchvision.datasets import CelebA
 
+from introvae.config import TrainConfig
+from introvae.presets import size_defaults
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
@@ -72,6 +75,20 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER", "true")
     forgive(monkeypatch)
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_best_run_is_trained_for_longer_than_its_study_had_it() -> None:
+    """The numbers of steps as written, which the trainings of the tests do without."""
+    lengths = {"orl-faces-32px": TrainConfig.steps}
+    longer = []
+    for words in commands():
+        steps = int(words[words.index("--steps") + 1]) if "--steps" in words else None
+        if words[0] == "introvae-sweep" and "~/photographs" in words:
+            lengths["photographs-64px"] = steps or size_defaults(64)["steps"]
+        if words[0] == "introvae-train" and "--from" in words and steps:
+            study = Path(words[words.index("--from") + 1]).name
+            longer.append(steps > lengths[study])
+    assert len(longer) > 1 and all(longer)
 
 
 @pytest.mark.slow

@@ -25,8 +25,8 @@ def command_line() -> Parser:
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help=text + "a row of images from one to another")
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--best", action="store_true", help="of the study, its run with the best score")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to [VERB in the current folder]")
+    parser.add_argument("--best", action="store_true", help="use the best-scoring run of a study")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder [VERB in the current folder]")
     parser.add_argument("--n", type=int, default=9, metavar="N", help="interpolate: images, both ends included [9]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     return parser

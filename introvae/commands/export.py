@@ -26,7 +26,7 @@ def command_line() -> Parser:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each run")
     text = "also write the weights as safetensors, or both networks as onnx or pt2; may be given again"
     parser.add_argument("--format", choices=FORMATS, action="append", default=[], metavar="NAME", help=text)
-    parser.add_argument("--best", action="store_true", help="of each study named, its run with the best score")
+    parser.add_argument("--best", action="store_true", help="export the best-scoring run of each study named")
     return parser
 
 

@@ -12,11 +12,11 @@ def command_line() -> Parser:
     """Return the parser of introvae-sample."""
     parser = Parser("introvae-sample", "RUN [options]", DESCRIPTION)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
-    parser.add_argument("--best", action="store_true", help="of the study, its run with the best score")
-    parser.add_argument("--n", type=int, default=64, metavar="N", help="how many [64]")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same samples [0]")
+    parser.add_argument("--best", action="store_true", help="use the best-scoring run of a study")
+    parser.add_argument("--n", type=int, default=64, metavar="N", help="number of samples [64]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise [0]")
     parser.add_argument("--truncation", type=float, metavar="X", help="draw numbers beyond X again, such as 1.5 [none]")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to [RUN/samples]")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder [RUN/samples]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     return parser
 

@@ -41,7 +41,7 @@ EPILOG = (
     "ALPHA, BETA and KL-WEIGHT also take a schedule over steps: --alpha 0:0,20000:0,30000:0.25. "
     "Images are in [0, 1], m and every KL in nats. "
     "Weights of Soft-IntroVAE's code are, with --objective soft: ALPHA 0.5, BETA 2 beta_rec, KL-WEIGHT beta_kl, "
-    "ALPHA-DECODER beta_kl / 2, BETA-NEG the same, GAMMA-R gamma_r / 2."
+    "ALPHA-DECODER beta_kl / 2, BETA-NEG beta_neg, GAMMA-R gamma_r / 2."
 )
 
 

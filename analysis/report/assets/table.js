@@ -69,7 +69,7 @@ function columns(onChoice) {
     { ...number("test", "Test", "score on test images, by which nothing was chosen: the figure to quote"),
       render: shown((run) => score(run.test, run.testStderr)) },
     ...data.parts.map((name) => part(name, SHORT[name], `${name}: ${meaning.get(name)}`)),
-    number("alpha", "alpha", "amount of GAN"),
+    number("alpha", "alpha", "weight of the adversarial terms"),
     number("beta", "beta", "weight of the reconstruction"),
     number("m", "m [nats]", "margin"),
     number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta, as the warm-up measured it"),

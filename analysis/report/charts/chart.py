@@ -7,8 +7,12 @@ from typing import Any
 
 from analysis.report.runs import Run
 
-PARAMETERS = {"alpha": "alpha, amount of GAN", "beta": "beta, weight of the reconstruction", "ratio": "m/KL",
-              "predictedRatio": "m/predicted KL"}  # fmt: skip
+PARAMETERS = {
+    "alpha": "alpha, weight of the adversarial terms",
+    "beta": "beta, weight of the reconstruction",
+    "ratio": "m/KL",
+    "predictedRatio": "m/predicted KL",
+}
 SCORE = "validation score, 1 is best"
 
 Panel = dict[str, Any]
