@@ -56,7 +56,7 @@ dialog.addEventListener("close", () => {
   if (location.hash.startsWith("#run=")) history.replaceState(null, "", "#"); // unlike location.hash, this does not scroll
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-wide.addEventListener("change", drawCharts);
+for (const query of [wide, twoColumns]) query.addEventListener("change", drawCharts);
 drawCharts();
 runs.filter((run) => run.curves.step).slice(0, 3).forEach((run) => chosen.add(run.name));
 drawChosen();

@@ -4,8 +4,10 @@
 //   bold    whether each stands out
 //   colors  {label, low, high}, the scale of the last axis, which is the score
 
+const twoColumns = matchMedia("(min-width: 52rem)"); // which the chart spans in page.css
+
 function parallel({ title, axes, run, bold, colors }) {
-  const width = 940, top = 34, bottom = 290, step = (width - 130) / (axes.length - 1);
+  const width = twoColumns.matches ? 940 : 460, top = 34, bottom = 290, step = (width - 130) / (axes.length - 1);
   const label = `${title}: ${axes.map((axis) => axis.label).join(", ")}`;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${bottom + 16}`, role: "img", "aria-label": label });
   const placed = axes.map((axis, index) => ({ ...axis, x: 55 + index * step, up: scale(axis.values, axis.log, bottom, top) }));

@@ -18,8 +18,8 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     found = [
         sweep_map(points),
         scores_at_rungs(runs),
-        parallel(points),
         history(points),
+        parallel(points),
         *(score_against(points, name) for name in PARAMETERS),
         importance(points),
         predicted_against_measured(points),
