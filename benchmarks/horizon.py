@@ -144,9 +144,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"seeds of each setting [{SEEDS}]")
+    parser.add_argument("--settings", type=int, default=SETTINGS, metavar="N", help=f"the first N [{SETTINGS}]")
     args = parser.parse_args()
     if args.out:
-        trained(TRAIN, args.out, args.workers, args.seeds).round(6).to_csv(args.csv, index=False)
+        first = settings(study_of(TRAIN, 0, args.out)[0])[: args.settings]
+        table = trained(TRAIN, args.out, args.workers, args.seeds, first)
+        table.round(6).to_csv(args.csv, index=False)
     print(pd.read_csv(args.csv).pivot_table(index="setting", columns="step", values="score").round(3).to_string())
 
 
