@@ -22,52 +22,55 @@ from sweeps.config import FIELDS, StudyConfig
 from sweeps.engines.local import InlineEngine
 from sweeps.run import prepare
 
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 
-def holds_the_kept_study(out: Path) -> None:
-    """Compare what does not hang on bits; and all bits, on the type of processor that the study was trained on."""
-    kept, found = (json.loads(text) for text in (KEPT.read_text(), json.dumps(read_study(out / STUDY))))
-    names = list(kept["trials"])
-    assert list(found["trials"]) == names
-    versions = {"version.torch", "version.optuna"}
-    for name in kept["settings"].keys() - versions:
-        assert found["settings"][name] == kept["settings"][name], f"{name}: see kept_study.py for how to keep another"
-    for name in names[:10]:  # which TPE draws at random
-        old, new = kept["trials"][name], found["trials"][name]
-        assert new["params"] == pytest.approx(old["params"], rel=1e-6) and new["m"] == pytest.approx(old["m"], rel=0.02)
-    if machine() != kept["machine"] or any(
-        kept["settings"].get(name) != found["settings"].get(name) for name in versions
-    ):
-        pytest.skip("bits are compared where the processor and PyTorch are those of the kept study")
-    for name in names:
-        assert found["trials"][name] == kept["trials"][name], name
+
+def driver(out: Path, *words: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "sweeps.cli", *FLAGS, "--quiet", "--out", str(out), *words]
+    return subprocess.Popen(command, env=ALONE)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The study, trained again in the driver's own process, which nobody disturbs."""
+    out = tmp_path_factory.mktemp("whole")
+    assert driver(out).wait() == 0
+    return json.loads(json.dumps(read_study(out / STUDY)))
 
 
 @pytest.mark.slow
-def test_a_study_is_what_it_was_though_two_workers_and_two_drivers_are_killed(tmp_path: Path) -> None:
-    words = [*FLAGS, "--isolate", "--out", str(tmp_path)]
+def test_a_study_is_what_it_was(whole: dict[str, Any]) -> None:
+    """Settings and draws everywhere; all bits on the type of processor, and by the PyTorch, of the kept study."""
+    kept = json.loads(KEPT.read_text())
+    versions = {"version.torch", "version.optuna"}
+    for name in kept["settings"].keys() - versions:
+        assert whole["settings"][name] == kept["settings"][name], f"{name}: see kept_study.py for how to keep another"
+    assert list(whole["trials"]) == list(kept["trials"])
+    for name in list(kept["trials"])[:10]:  # which TPE draws at random
+        old, new = kept["trials"][name], whole["trials"][name]
+        assert new["params"] == pytest.approx(old["params"], rel=1e-6) and new["m"] == pytest.approx(old["m"], rel=0.02)
+    if machine() != kept["machine"] or any(kept["settings"][name] != whole["settings"][name] for name in versions):
+        pytest.skip("bits are compared where the processor and PyTorch are those of the kept study")
+    assert whole["trials"] == kept["trials"]
 
-    def driver() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "sweeps.cli", *words])
+
+@pytest.mark.slow
+def test_a_study_is_the_same_though_two_workers_and_two_drivers_are_killed(
+    whole: dict[str, Any], tmp_path: Path
+) -> None:
+    """On any machine, to the bit."""
 
     def run(number: int) -> Path:
         return tmp_path / STUDY / f"trial-{number:03d}"
 
     for worker_of, amid, driver_of, later in ((0, 220, 0, 260), (2, 210, 3, 220)):  # on their way from rungs
-        process = driver()
+        process = driver(tmp_path, "--isolate")
         send_amid(run(worker_of), amid, signal.SIGKILL, process.pid)
         wait_until(lambda number=driver_of, step=later: is_amid(run(number), step), 300)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert driver().wait() == 0
-    holds_the_kept_study(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_study_that_nobody_disturbs_is_what_it_was(tmp_path: Path) -> None:
-    """In the driver's own process."""
-    command = [sys.executable, "-m", "sweeps.cli", *FLAGS, "--quiet", "--out", str(tmp_path)]
-    assert subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode == 0
-    holds_the_kept_study(tmp_path)
+    assert driver(tmp_path, "--isolate").wait() == 0
+    assert json.loads(json.dumps(read_study(tmp_path / STUDY))) == whole
 
 
 def test_settings_are_drawn_and_seeded_as_in_the_kept_study(tmp_path: Path) -> None:

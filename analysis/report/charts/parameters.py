@@ -26,19 +26,28 @@ MOST_FURTHER = 5  # axes of settings beside alpha, beta and m
 IMPORTANCE = "Importance of the parameters"
 
 
+def _ratio(points: Points) -> str:
+    """Return the name of m over the measured KL, or over the predicted one where no warm-up has measured any."""
+    return "ratio" if any("ratio" in known for _, known in points) else "predictedRatio"
+
+
+def _colors(points: Points) -> dict[str, Any]:
+    """Return the scale of colors by score, of which a few failed runs would take most."""
+    scores = [known["score"] for _, known in points]
+    return {"label": SCORE, "low": float(np.quantile(scores, FADED)), "high": max(scores)}
+
+
 def sweep_map(points: Points) -> Chart | None:
     """Chart beta against m/KL, or the predicted one where no warm-up has measured any, colored by score."""
-    ratio = "ratio" if any("ratio" in known for _, known in points) else "predictedRatio"
+    ratio = _ratio(points)
     shown = with_numbers(points, log=["beta", ratio], linear=["score"])
     if not shown:
         return None
-    scores = [known["score"] for _, known in shown]
-    lowest = float(np.quantile(scores, FADED))  # a few failed runs would take most of the colors
     panel: Panel = {
         "x": PARAMETERS["beta"], "y": f"{PARAMETERS[ratio]}, margin over the KL of a VAE",
         "xLog": True, "yLog": True, "large": True,
         "points": [series_of(shown, "beta", ratio, value="score")],
-        "colors": {"label": SCORE, "low": lowest, "high": max(scores)},
+        "colors": _colors(shown),
     }  # fmt: skip
     caption = f"Each point is a run; select one to open it. {len(shown)} of {len(points)} runs have both numbers."
     limit = next((known["collapse_beta"] for _, known in shown if "collapse_beta" in known), None)
@@ -69,7 +78,7 @@ def score_against(points: Points, name: str) -> Chart | None:
 
 def parallel(points: Points) -> Chart | None:
     """Chart all that differs between runs as axes side by side, with a line for each run, colored by score."""
-    ratio = "ratio" if any("ratio" in known for _, known in points) else "predictedRatio"
+    ratio = _ratio(points)
     names = {"alpha": "alpha", "beta": "beta", ratio: PARAMETERS[ratio]}
     shown = with_numbers(points, log=list(names), linear=["score"])
     if len(shown) < 2:
@@ -78,12 +87,11 @@ def parallel(points: Points) -> Chart | None:
         {"label": label, "log": True, "values": [known[name] for _, known in shown]} for name, label in names.items()
     ]
     axes += _further_settings([run for run, _ in shown])
-    scores = [known["score"] for _, known in shown]
-    axes.append({"label": "score", "log": False, "values": scores})
+    axes.append({"label": "score", "log": False, "values": [known["score"] for _, known in shown]})
     panel = {
         "axes": axes, "run": [run.name for run, _ in shown],
         "bold": [run.state is RunState.COMPLETE for run, _ in shown],
-        "colors": {"label": SCORE, "low": float(np.quantile(scores, FADED)), "high": max(scores)},
+        "colors": _colors(shown),
     }  # fmt: skip
     caption = "Each line is a run; select one to open it. Those that came to their end are thicker, the best on top."
     return Chart(name="parallel", title="Settings and score side by side", caption=caption, panels=[panel])
