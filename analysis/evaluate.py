@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from analysis.measures import spectrum as predictions
-from analysis.measures.all import expected_measures, quick_measures, thorough_measures
 from analysis.measures.collapse import collapse_reason, posterior_collapse
+from analysis.measures.run_measures import expected_measures, quick_measures, thorough_measures
 from analysis.measures.score import score_images, weighted
 from analysis.outputs import MOST_AT_RUNGS, MOST_SCORED, HeldOut, Outputs, outputs_of, scored_images
 from analysis.report.latent_sheets import write_latent_sheets

@@ -2,6 +2,7 @@
 
     python benchmarks/horizon.py --out FOLDER --csv docs/horizon.csv     # trains for hours; the same command resumes
     python benchmarks/horizon.py --csv docs/horizon.csv                  # again, without training
+    python benchmarks/horizon.py --data FACES --out FOLDER --csv FILE    # of other images, in color
 
 The settings are quasi-random values of alpha, beta and the margin ratio; each is trained with three seeds of its own.
 A row of the CSV file holds what a run is worth at a step after the warm-up: `score` of the averaged weights as trials
@@ -39,7 +40,7 @@ from introvae.training.trainer import Trainer
 from sweeps.config import StudyConfig
 from sweeps.plan import Setup, plan_trial, plan_warmup
 from sweeps.run import prepare
-from sweeps.search.scales import value_at
+from sweeps.search.scales import at_share
 
 CPU = torch.device("cpu")
 SETTINGS, SEEDS = 32, 3
@@ -62,7 +63,7 @@ def settings(setup: Setup) -> list[dict[str, float]]:
     ranges = setup.space.distributions
     drawn = torch.quasirandom.SobolEngine(len(ranges), scramble=True, seed=0).draw(SETTINGS, dtype=torch.float64)
     pairs = [zip(ranges.items(), row, strict=True) for row in drawn.tolist()]
-    return [{name: value_at(one, share) for (name, one), share in pair} for pair in pairs]
+    return [{name: at_share(one, share) for (name, one), share in pair} for pair in pairs]
 
 
 def train(base: TrainConfig, out: Path, job: tuple[int, int], drawn: Sequence[dict[str, float]] = ()) -> None:
@@ -141,14 +142,16 @@ def trained(
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs and rungs")
+    parser.add_argument("--data", metavar="FACES", help="a folder of images in color [the built-in faces]")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"seeds of each setting [{SEEDS}]")
     parser.add_argument("--settings", type=int, default=SETTINGS, metavar="N", help=f"the first N [{SETTINGS}]")
     args = parser.parse_args()
     if args.out:
-        first = settings(study_of(TRAIN, 0, args.out)[0])[: args.settings]
-        table = trained(TRAIN, args.out, args.workers, args.seeds, first)
+        base = replace(TRAIN, data=args.data, channels=3) if args.data else TRAIN
+        first = settings(study_of(base, 0, args.out)[0])[: args.settings]
+        table = trained(base, args.out, args.workers, args.seeds, first)
         table.round(6).to_csv(args.csv, index=False)
     print(pd.read_csv(args.csv).pivot_table(index="setting", columns="step", values="score").round(3).to_string())
 

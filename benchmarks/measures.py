@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from analysis.measures import all as measures
+from analysis.measures import run_measures as measures
 from analysis.measures.score import score_images
 from analysis.measures.spectrum import eigenvalues, vae_kl
 from analysis.outputs import MOST_SCORED, outputs_of, scored_images

@@ -3,16 +3,19 @@
     python benchmarks/replay.py docs/horizon.csv
 
 First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of
-the same setting with another seed, which is what one run can tell of a setting; and with alpha, beta and m over a
-VAE's KL. Then studies, each of three quarters of the settings drawn again, with one of its seeds each. What a study
-finds is judged by the other seeds, if there are any, on test images: quality is (found - median) / (best - median) of
-the settings' means over those, and in one study of ten it is below `low`. Steps are those after the warm-up, as a
-share of training all settings to the end.
+the same setting with another seed, which is what one run can tell of a setting; of the last score with the KL of real
+images over a VAE's at each step; and of the step's score with alpha, beta and m over a VAE's KL. Then studies, each of
+three quarters of the settings drawn again, with one of its seeds each. What a study finds is judged by the other seeds,
+if there are any, on test images: quality is (found - median) / (best - median) of the settings' means over those, and
+in one study of ten it is below `low`. Steps are those after the warm-up, as a share of training all settings to the
+end.
 
-Promotion is that of `sweeps.search.promotion`, with several shares of steps. Halving trains all to each rung and the
-share that is given past it; to train all settings to the end is as much as one seed of each lets anything find.
+Promotion is that of `sweeps.search.promotion`, with several shares of steps, and without a look at the KL. Halving
+trains all to each rung and the share that is given past it; to train all settings to the end is as much as one seed of
+each lets anything find.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +32,9 @@ STUDIES, DRAWN = 500, 0.75
 THIRD = 1 / 3
 SHARES = (0.12, SHARE, 0.2)
 LADDERS: list[dict[int, float]] = [{50: 0.4, 200: 0.6, 400: 0.6, 800: 0.3}, {75: THIRD, 200: THIRD, 550: THIRD}]
-Way = Callable[[np.ndarray, np.ndarray], tuple[int, int]]
-"""Search among settings with these scores by step and places; return what is found, and the steps trained for it."""
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[int, int]]
+"""Search among settings with these scores by step, places and inflations of the KL; return what is found, and the steps
+trained for it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Runs:
     test: np.ndarray  # (settings, seeds)
     steps: tuple[int, ...]
     places: np.ndarray  # (settings, 3), of alpha, beta and m over a VAE's KL in their ranges, on log scales
+    inflations: np.ndarray  # (settings, seeds, steps), logarithms of the KL of real images over a VAE's
 
     @staticmethod
     def of(table: pd.DataFrame, column: str = "score") -> "Runs":
@@ -50,7 +55,10 @@ class Runs:
         test = table[table.step == steps[-1]].pivot(index="setting", columns="seed", values="test")
         logs = np.log(values_of(table).to_numpy())
         places = (logs - logs.min(axis=0)) / (logs.max(axis=0) - logs.min(axis=0))
-        return Runs(scores.to_numpy().reshape(*test.shape, -1), test.to_numpy(), tuple(map(int, steps)), places)
+        logs = table.assign(inflation=np.log(table.kl_real / table.vae_kl))
+        inflations = logs.pivot(index=["setting", "seed"], columns="step", values="inflation").reindex(columns=steps)
+        by_step = [one.to_numpy().reshape(*test.shape, -1) for one in (scores, inflations)]
+        return Runs(by_step[0], test.to_numpy(), tuple(map(int, steps)), places, by_step[1])
 
     def at(self, step: int) -> np.ndarray:
         return self.scores[:, :, self.steps.index(step)]
@@ -63,11 +71,12 @@ def values_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def promoted(
-    promotion: Promotion, trials: int, score: Callable[[int, int], tuple[float, Sequence[float]]]
+    promotion: Promotion, trials: int, score: Callable[[int, int], tuple[float, Sequence[float], float]]
 ) -> tuple[int, int]:
     """Run a study with one worker; return the trial that it finds, and the steps trained for it.
 
-    `score` is called with trial and step once for each rung that a trial comes to; it also returns the trial's place.
+    `score` is called with trial and step once for each rung that a trial comes to; it also returns the trial's place,
+    and the inflation of its KL.
     """
     begun = trained = 0
     complete: dict[int, float] = {}
@@ -81,8 +90,8 @@ def promoted(
             continue
         step = promotion.following(rung)
         trained += step - rung
-        found, place = score(number, step)
-        promotion.learn(number, place, {step: found})
+        found, place, inflation = score(number, step)
+        promotion.learn(number, place, {step: found}, inflation)
         if step == promotion.ends[-1]:
             complete[number] = found
         else:
@@ -90,13 +99,15 @@ def promoted(
     return max(complete, key=complete.__getitem__), trained
 
 
-def by_promotion(steps: Sequence[int], share: float) -> Way:
-    """Return the way of a study that may train a share of all steps."""
+def by_promotion(steps: Sequence[int], share: float, by_kl: bool = True) -> Way:
+    """Return the way of a study that may train a share of all steps, and looks at the KL or at scores alone."""
     rungs = [round(rung * steps[-1]) for rung in RUNG_SHARES]
+    first = steps.index(rungs[0])
 
-    def way(scores: np.ndarray, places: np.ndarray) -> tuple[int, int]:
-        def score(number: int, step: int) -> tuple[float, Sequence[float]]:
-            return float(scores[number, steps.index(step)]), places[number]
+    def way(scores: np.ndarray, places: np.ndarray, inflations: np.ndarray) -> tuple[int, int]:
+        def score(number: int, step: int) -> tuple[float, Sequence[float], float]:
+            inflation = float(inflations[number, first]) if by_kl else math.nan
+            return float(scores[number, steps.index(step)]), places[number], inflation
 
         return promoted(Promotion(0, rungs, steps[-1], share=share), len(scores), score)
 
@@ -106,7 +117,7 @@ def by_promotion(steps: Sequence[int], share: float) -> Way:
 def by_halving(steps: Sequence[int], passing: Mapping[int, float]) -> Way:
     """Return the way of training all to rungs, past each of which the best share of them goes on."""
 
-    def way(scores: np.ndarray, places: np.ndarray) -> tuple[int, int]:
+    def way(scores: np.ndarray, places: np.ndarray, inflations: np.ndarray) -> tuple[int, int]:
         left, trained, before = np.arange(len(scores)), 0, 0
         for rung, share in passing.items():
             trained += len(left) * (rung - before)
@@ -126,7 +137,7 @@ def searched(runs: Runs, way: Way) -> dict[str, float]:
     for _ in range(STUDIES):
         order = rng.permutation(settings)[: round(DRAWN * settings)]
         seed = rng.integers(seeds, size=(len(order),))
-        found, trained = way(runs.scores[order, seed], runs.places[order])
+        found, trained = way(runs.scores[order, seed], runs.places[order], runs.inflations[order, seed])
         others = (np.arange(seeds) != seed[:, None]) | (seeds == 1)
         worth = runs.test[order].mean(axis=1, where=others)
         middle = float(np.median(worth))
@@ -153,6 +164,8 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
         rows.append({"step": str(step), "same run": mean(same), "its raw weights": by_own})
         if others := [pairs[a][b] for a in seeds for b in seeds if a != b]:
             rows[-1]["another seed"] = mean(others)
+        ratios = pd.DataFrame(runs.inflations[:, :, runs.steps.index(step)]).rank().to_numpy()
+        rows[-1]["KL"] = mean(float(np.corrcoef(ratios[:, seed], end[:, seed])[0, 1]) for seed in seeds)
         average = pd.Series(now.mean(axis=1), values.index)
         rows[-1] |= {str(name): float(one.corr(average, method="spearman")) for name, one in values.items()}
     return pd.DataFrame(rows)
@@ -163,13 +176,14 @@ def ways(steps: Sequence[int], settings: int) -> dict[str, Way]:
     whole = steps[-1]
 
     def random(count: int) -> Way:
-        return lambda scores, places: (int(scores[:count, -1].argmax()), count * whole)
+        return lambda scores, *_: (int(scores[:count, -1].argmax()), count * whole)
 
     def one_rung(rung: int) -> Way:
         found = steps.index(rung)
-        return lambda scores, places: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
+        return lambda scores, *_: (int(scores[:, found].argmax()), len(scores) * rung + whole - rung)
 
     named = {f"promotion, {share:.0%} of all steps": by_promotion(steps, share) for share in SHARES}
+    named[f"the same by scores alone, {SHARE:.0%}"] = by_promotion(steps, SHARE, by_kl=False)
     for passing in LADDERS:
         name = ", ".join(f"{step} ({share:.0%})" for step, share in passing.items())
         named[f"halving at {name}"] = by_halving(steps, passing)

@@ -2,12 +2,12 @@
 
     python benchmarks/samplers.py docs/horizon.csv
 
-Scores at each step, means over seeds, are interpolated between the settings by a thin-plate spline of log alpha,
-log beta and log m/KL, and the score of a trial deviates from it as seeds do. Each study draws by its sampler and
-promotes as a study does; with TPE also as trials come, so that it learns from later rungs. found: the interpolated
-score at the end of the trial that the study finds, 0 at the median of the space and 1 at the best of 4,096 points in
-it. drawn: the same of the best trial that it has drawn. Mean and standard error over 20 studies each. An interpolation
-of 32 settings is smoother than the truth, so differences count, and not the figures as such.
+Scores at each step and the inflation of the KL, means over seeds, are interpolated between the settings by thin-plate
+splines of log alpha, log beta and log m/KL, and the score of a trial deviates from its spline as seeds do. Each study
+draws by its sampler and promotes as a study does; with TPE also as trials come, so that it learns from later rungs.
+found: the interpolated score at the end of the trial that the study finds, 0 at the median of the space and 1 at the
+best of 4,096 points in it. drawn: the same of the best trial that it has drawn. Mean and standard error over 20 studies
+each. An interpolation of 32 settings is smoother than the truth, so differences count, and not the figures as such.
 """
 
 import sys
@@ -41,9 +41,15 @@ class Surface:
         self.steps = [round(rung * runs.steps[-1]) for rung in (*RUNG_SHARES, 1)]
         scores = np.stack([runs.at(step) for step in self.steps], axis=-1)  # (settings, seeds, steps)
         self.scores = RBFInterpolator(runs.places, scores.mean(axis=1), smoothing=0.01)
+        ratios = runs.inflations[:, :, runs.steps.index(self.steps[0])].mean(axis=1)
+        self.inflations = RBFInterpolator(runs.places, ratios, smoothing=0.01)
         self.deviations = (scores - scores.mean(axis=1, keepdims=True)).reshape(-1, len(self.steps))
         cube = self.scores(np.random.default_rng(0).random((POINTS, len(NAMES))))[:, -1]
         self.middle, self.best = float(np.median(cube)), float(cube.max())
+
+    def inflation(self, place: Sequence[float]) -> float:
+        """Return the logarithm of the KL of real images over a VAE's at the first rung."""
+        return float(self.inflations([place])[0])
 
     def worth(self, values: dict[str, Any]) -> float:
         """Return how good a setting is at the end: 0 is the median, 1 the best."""
@@ -58,7 +64,7 @@ def study_of(surface: Surface, sampler: str, eager: bool, seed: int) -> dict[str
     trials: list[optuna.Trial] = []
     scores: list[np.ndarray] = []
 
-    def score(number: int, step: int) -> tuple[float, list[float]]:
+    def score(number: int, step: int) -> tuple[float, list[float], float]:
         if number == len(trials):
             trials.append(study.ask(SPACE))
         place = [trials[number].params[name] for name in NAMES]
@@ -68,7 +74,7 @@ def study_of(surface: Surface, sampler: str, eager: bool, seed: int) -> dict[str
         trials[number].report(found, step)
         if step == surface.steps[-1]:
             study.tell(trials[number], found)
-        return found, place
+        return found, place, surface.inflation(place)
 
     *rungs, end = surface.steps
     found, trained = promoted(Promotion(0, rungs, end, eager), TRIALS, score)

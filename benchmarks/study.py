@@ -42,11 +42,10 @@ from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
 from sweeps.search.promotion import Promotion, rungs
-from sweeps.search.rules import FINISHED
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import open_study
 from sweeps.tasks.fence import Fence
-from sweeps.tasks.outcome import SECONDS
+from sweeps.tasks.outcome import FINISHED, SECONDS
 from sweeps.tasks.task import Result, Task, Worker
 from sweeps.view import View
 

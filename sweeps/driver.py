@@ -13,18 +13,17 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.record import RunRecord, RunState
+from sweeps.cleanup import keep_best
 from sweeps.config import StudyConfig
-from sweeps.disk import keep_best
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
-from sweeps.runner import Runner
 from sweeps.search.budget import Budget
 from sweeps.search.promotion import Promotion, rungs
-from sweeps.search.rules import FINISHED
 from sweeps.search.scales import place
 from sweeps.study import leading_trial
-from sweeps.tasks.chain import Chain
-from sweeps.tasks.outcome import has_failed, tell, write_failure
+from sweeps.supervisor import Supervisor
+from sweeps.tasks.chain import Chain, inflation_of
+from sweeps.tasks.outcome import FINISHED, has_failed, tell, write_failure
 from sweeps.tasks.task import Result
 from sweeps.view import View
 
@@ -56,7 +55,7 @@ class Driver:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.setup, self.config, self.study, self.view, self.callbacks = setup, config, study, view, callbacks
-        self.runner = Runner(engine, setup, config, view, stop, self._task_ended, self._fail)
+        self.supervisor = Supervisor(engine, setup, config, view, stop, self._task_ended, self._fail)
         known = self._known()
         self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
         self.asked = sum(trial.state != TrialState.WAITING for trial in known)
@@ -65,7 +64,8 @@ class Driver:
         passed = rungs(train) if setup.prune else ()
         self.promotion = Promotion(train.warmup_steps, passed, train.steps, eager=config.sampler == "tpe")
         for trial in filterfalse(has_failed, known):
-            self._learn(trial.number, trial.params | trial.user_attrs.get("point", {}), trial.intermediate_values)
+            values = trial.params | trial.user_attrs.get("point", {})
+            self._learn(trial.number, values, trial.intermediate_values, inflation_of(trial))
         self.resting: dict[int, Chain] = {}  # at rungs, by number
         self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
         self.warm: set[Path] = set()  # folders of warm-ups that are trained, or diverged
@@ -82,39 +82,39 @@ class Driver:
             StoppedError: If the engine cannot run tasks.
             Exception: If a task fails for a reason outside its trial; the other trials have written a checkpoint.
         """
-        runner = self.runner
+        supervisor = self.supervisor
         self._show_study(self._known())
         try:
             while self._busy():
-                runner.wait()
+                supervisor.wait()
         finally:
-            runner.engine.close()
-        if runner.error:
-            raise runner.error
-        return not runner.stopping
+            supervisor.engine.close()
+        if supervisor.error:
+            raise supervisor.error
+        return not supervisor.stopping
 
     def _known(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
     def _busy(self) -> bool:
         """Give idle workers something to do; tell whether any worker has."""
-        while self.runner.idle and not self.runner.stopping and self._begin_next():
+        while self.supervisor.idle and not self.supervisor.stopping and self._begin_next():
             pass
-        return bool(self.runner.running)
+        return bool(self.supervisor.running)
 
     def _begin_next(self) -> bool:
         """Give an idle worker what is most urgent; return False if nothing is before a task has ended."""
         if self.cut_off:
             self._begin(self.cut_off.pop(0))
             return True
-        known, running = self._known(), self.runner.running.values()
+        known, running = self._known(), self.supervisor.running.values()
         move = self.promotion.next(
             begun=self.asked,
             more=self.asked < self.config.total and not self._tired(known),
             training=any(run.training for run in running),
             spent=self._spent(known),
             complete=any(trial.state == TrialState.COMPLETE for trial in known),
-            room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.runner.pace),
+            room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.supervisor.pace),
         )
         if move is None:
             return False
@@ -130,7 +130,7 @@ class Driver:
         """Return the steps that trials have trained after their warm-ups, or are training."""
         begin = self.setup.config.warmup_steps
         reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in known}
-        for run in self.runner.running.values():
+        for run in self.supervisor.running.values():
             if run.plan and run.task:
                 reached[run.number] = run.task.until
         return sum(step - begin for step in reached.values())
@@ -144,24 +144,24 @@ class Driver:
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
-        run = Chain.begin(self.study, self.setup, self.runner.idle[0], known)
+        run = Chain.begin(self.study, self.setup, self.supervisor.idle[0], known)
         if rungs := [step for step in run.reported if step in self.promotion.ends[:-1]]:
             self._plan(run)
             self._rest(run, max(rungs))
         else:
-            self.runner.claim(run)
+            self.supervisor.claim(run)
             self._advance(run)
 
     def _advance(self, run: Chain) -> None:
         """Submit the first task of a trial, unless another trial trains its warm-up."""
         warmup = plan_warmup(self.setup, run_config(self.setup, run.number, run.values))
         if warmup is None or warmup.folder in self.warm:
-            self.runner.submit(run, self._plan(run), self.ends[0])
+            self.supervisor.submit(run, self._plan(run), self.ends[0])
         elif warmup.folder in self.waiting:
             self.waiting[warmup.folder].append(run)
         else:
             self.waiting[warmup.folder] = []
-            self.runner.submit(run, warmup, warmup.config.steps)
+            self.supervisor.submit(run, warmup, warmup.config.steps)
 
     def _plan(self, run: Chain) -> Plan:
         run.plan = plan_trial(self.setup, run.number, run.values)
@@ -176,18 +176,18 @@ class Driver:
     def _move(self, number: int, on: bool) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
         run, rung = self.resting.pop(number), self.promotion.resting.pop(number)
-        self.runner.claim(run)
+        self.supervisor.claim(run)
         assert run.plan
         if on:
-            self.runner.submit(run, run.plan, self.promotion.following(rung))
+            self.supervisor.submit(run, run.plan, self.promotion.following(rung))
         else:
             self.leaving = True
-            self.runner.submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
+            self.supervisor.submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
 
     def _task_ended(self, run: Chain, result: Result) -> None:
         """Decide what follows a task."""
         assert run.task
-        stopping, until = self.runner.stopping, run.task.until
+        stopping, until = self.supervisor.stopping, run.task.until
         if run.plan is None:
             if not stopping:
                 self.warm.add(run.task.plan.folder)
@@ -195,7 +195,7 @@ class Driver:
                 self._advance(run)
             return
         if result.score is not None:
-            self._report(run, until, result.score)
+            self._report(run, until, result.score, result.kl)
         if result.record:
             if result.step == run.plan.config.steps and result.record.state is not RunState.DIVERGED:
                 self._report(run, result.step, result.record.optimized)
@@ -204,27 +204,26 @@ class Driver:
             return
         elif result.score is not None and self.setup.prune:
             self._rest(run, until)
-            self.runner.free(run)
+            self.supervisor.free(run)
             self._show(run)
         else:
-            self.runner.submit(run, run.plan, min(end for end in self.ends if end > until and end >= result.step))
+            self.supervisor.submit(run, run.plan, min(end for end in self.ends if end > until and end >= result.step))
 
     def _leave_warmup(self, run: Chain) -> None:
         """Let the trials that wait for the warm-up of a run continue: it is trained, or the run has failed."""
         assert run.task and run.fence
         run.fence.remove()
         for waiter in self.waiting.pop(run.task.plan.folder, []):
-            if not self.runner.stopping:
+            if not self.supervisor.stopping:
                 self._advance(waiter)
 
-    def _report(self, run: Chain, step: int, score: float) -> None:
+    def _report(self, run: Chain, step: int, score: float, kl: float | None = None) -> None:
         if step not in run.reported:
-            run.trial.report(score, step)
-            run.reported[step] = score
-            self._learn(run.number, run.values, {step: score})
+            run.report(step, score, kl)
+            self._learn(run.number, run.values, {step: score}, run.inflation)
 
-    def _learn(self, number: int, values: Mapping[str, Any], scores: Mapping[int, float]) -> None:
-        self.promotion.learn(number, place(self.setup.space.distributions, values), scores)
+    def _learn(self, number: int, values: Mapping[str, Any], scores: Mapping[int, float], inflation: float) -> None:
+        self.promotion.learn(number, place(self.setup.space.distributions, values), scores, inflation)
 
     def _fail(self, run: Chain, reason: str) -> None:
         self._tell(run, write_failure(self.setup, run, reason))
@@ -238,7 +237,7 @@ class Driver:
             run.fence.remove()
         if record.state.failed:
             self.promotion.drop(run.number)
-        self.runner.free(run)
+        self.supervisor.free(run)
         if self.config.keep is not None:
             ended = self.study.get_trials(deepcopy=False, states=FINISHED)
             keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
@@ -260,4 +259,4 @@ class Driver:
         if self.leaving or (self.asked == self.config.total and all(trial.state in FINISHED for trial in known)):
             left = 0
         left = max(left, 0)
-        self.view.study(known, trained, left, self.runner.pace.lasts(left))
+        self.view.study(known, trained, left, self.supervisor.pace.lasts(left))

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from analysis.measures.spectrum import predicted_active_units, vae_kl, warmup_correction
-from introvae.commands.dry_run import aligned, setting_lines
+from introvae.commands.dry_run import in_column, setting_lines
 from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
 from introvae.training.cost import duration, epochs, measure, picture_count
@@ -35,7 +35,7 @@ def describe(config: StudyConfig) -> str:
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
     lines += [*_space(config, setup), *_points(config, setup), *_known(setup)]
     lines += [*_training(config, setup), *_cost(config, setup, images)]
-    return aligned(lines)
+    return in_column(lines)
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:

@@ -24,8 +24,8 @@ from introvae.config import differences
 from introvae.data.image_set import ImageSet
 from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
-from sweeps.search.rules import FINISHED
 from sweeps.search.samplers import NumberedSampler
+from sweeps.tasks.outcome import FINISHED
 
 DATABASE = "study.db"
 NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "fuse", "9p")  # of machines that share a disk

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from introvae.training.cost import duration
 from introvae.training.progress import LINE_EVERY, describe
-from sweeps.search.rules import FINISHED
 from sweeps.study import best_trial, leading_trial
+from sweeps.tasks.outcome import FINISHED
 
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered

@@ -19,8 +19,8 @@ LAYERS = (  # each imports only what stands before it
     "analysis.outputs", "analysis.measures", "analysis.report", "analysis.evaluate", "analysis.rescore",
     "analysis.train", "analysis.cli", "analysis",
     "sweeps.points", "sweeps.search", "sweeps.config", "sweeps.plan", "sweeps.tasks", "sweeps.engines",
-    "sweeps.study", "sweeps.disk", "sweeps.view", "sweeps.runner", "sweeps.driver", "sweeps.earlier", "sweeps.run",
-    "sweeps.dry_run", "sweeps.interrupt", "sweeps.cli", "sweeps",
+    "sweeps.study", "sweeps.cleanup", "sweeps.view", "sweeps.supervisor", "sweeps.driver", "sweeps.earlier",
+    "sweeps.run", "sweeps.dry_run", "sweeps.interrupt", "sweeps.cli", "sweeps",
 )  # fmt: skip
 MODULES = {path.relative_to(ROOT): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
 NAMES = {".".join(relative.with_suffix("").parts).removesuffix(".__init__"): path for relative, path in MODULES.items()}

@@ -13,16 +13,17 @@ from analysis.report.runs import Run, with_error
 from introvae.runs.record import PARTS, RunState, Scores
 
 PREDICTED = "m/predicted KL"  # a column of runs whose KL no warm-up has measured, beside m/KL where there are any
-SETTINGS = ("alpha", "beta", "m", "m/KL")
+SETTING_COLUMNS = ("alpha", "beta", "m", "m/KL")
 SUMMARY = (
-    "run", "validation", "validation_stderr", "test", "test_stderr", *PARTS, *SETTINGS, "kl", "step", "state", "reason",
+    "run", "validation", "validation_stderr", "test", "test_stderr", *PARTS, *SETTING_COLUMNS, "kl", "step", "state",
+    "reason",
 )  # fmt: skip
 SHOWN = tuple(name for name in SUMMARY if not name.endswith("_stderr"))  # beside their scores
 UNITS = {"m": "m nats", "kl": "KL nats"}
 SHORT = {"reconstruction": "recon", "informativeness": "info", "sharpness": "sharp", "structure": "struct",
          "diversity": "div", PREDICTED: "m/predicted"}  # fmt: skip
 WIDTH, NARROWEST, WIDEST = 100, 80, 120  # characters of a line: where there is no terminal, and in one
-LEAST_NAME = 12  # characters of a run's name, for which the parts of the score make room
+LEAST_NAME = 17  # characters of a name, for which the parts of the score make room: its end, trial-1000, is read
 NOTE = 50  # of a state and its reason, before the names of runs are shortened for its sake
 
 Row = Mapping[str, Any]
@@ -92,7 +93,7 @@ def text_table(runs: Sequence[Run], width: int | None = None) -> str:
             unreadable.append(_wrapped(f"{values['run']}: {values['reason']}", width))
         else:
             bad.append(values | {"state": ": ".join(filter(None, (values["state"], values["reason"])))})
-    scored, settings = ("run", "validation", "test"), with_predicted(runs, SETTINGS)
+    scored, settings = ("run", "validation", "test"), with_predicted(runs, SETTING_COLUMNS)
     tables = [
         aligned(good, width, (*scored, *PARTS, *settings, "state"), (*scored, *settings, "state")) if good else "",
         aligned(bad, width, ("run", *settings, "state")) if bad else "",

@@ -135,7 +135,7 @@ def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequenc
     import torch
     from PIL import Image
 
-    from introvae.data.inputs import as_images
+    from introvae.data.convert import as_images
     from introvae.data.pixels import UNREADABLE
 
     encoder = model.encoder

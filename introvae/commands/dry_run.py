@@ -37,10 +37,10 @@ def describe(config: TrainConfig, folder: Path, source: Path | None = None, devi
         raise UserError("--dry-run measures a single process; run it without torchrun")
     found = find_device(device)
     tune_process(found)
-    return aligned([("run", str(folder)), *setting_lines(config), *_cost(config, _done(folder, source), found)])
+    return in_column([("run", str(folder)), *setting_lines(config), *_cost(config, _done(folder, source), found)])
 
 
-def aligned(lines: Lines) -> str:
+def in_column(lines: Lines) -> str:
     """Return lines of names and texts with the texts in one column."""
     lines = list(lines)
     width = max(len(name) for name, _ in lines)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from introvae.config import BASE, RESIDUAL, TrainConfig
-from introvae.data.inputs import AnyImages, as_images
+from introvae.data.convert import AnyImages, as_images
 from introvae.nn.batch_norm import KINDS, Kind, choose_statistics
 from introvae.nn.blocks import LEAK, Block, Segment
 from introvae.nn.group_norm import normalization
@@ -77,7 +77,7 @@ class IntroVAE(nn.Module):
     """The encoder and the decoder, and their use once trained: in evaluation mode, without gradients.
 
     Images may be PIL images of any size, uint8 or float arrays and tensors, or lists of these; see
-    :func:`introvae.data.inputs.as_images`. Results are on the model's device.
+    :func:`introvae.data.convert.as_images`. Results are on the model's device.
 
     With batch normalization each kind of image has statistics of its own, as it had in training
     (`introvae.nn.batch_norm`); with another norm or none, `kind` changes nothing.

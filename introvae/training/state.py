@@ -94,7 +94,7 @@ class MovingAverage:
     The decay of update t, counted from 0 in the warm-up and again after it, is min(decay, (1 + t) / (10 + t)). The
     average spans a tenth of the steps trained so far, at most 1 / (1 - decay): it follows early weights closely and
     steadies late ones, whatever the length of the run. Batch statistics are not averaged, as averaged weights have
-    statistics of their own, which `introvae.training.statistics` measures.
+    statistics of their own, which `introvae.training.batch_statistics` measures.
     """
 
     def __init__(self, model: IntroVAE, decay: float) -> None:

@@ -24,13 +24,13 @@ from introvae.runs.folder import (
     write_params,
 )
 from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_picture
+from introvae.training.batch_statistics import BATCHES, measure_statistics
 from introvae.training.device import autocast, compile_networks
 from introvae.training.distributed import first_alone, is_first, share, world_size
 from introvae.training.graphs import GraphedStep
 from introvae.training.metrics import COLUMNS, MEANS, of_all_processes, summary
 from introvae.training.schedule import Weights, phase_seed, weights_at
 from introvae.training.state import State
-from introvae.training.statistics import BATCHES, measure_statistics
 from introvae.training.step import Noise, Terms, train_step
 
 OnLog = Callable[[dict[str, float]], None]

@@ -44,6 +44,7 @@ class Promotion:
         ends: The rungs, and the last step.
         scores: Scores of each trial at these steps, by its number.
         places: Where the settings of these trials lie in the space.
+        inflations: How much the game had raised the KL of real images by the first of these steps.
         resting: The rung at which each trial rests that is neither under way nor ended.
     """
 
@@ -51,14 +52,24 @@ class Promotion:
         self.begin, self.ends, self.eager, self.share = begin, (*rungs, end), eager, share
         self.scores: dict[int, dict[int, float]] = {}
         self.places: dict[int, Sequence[float]] = {}
+        self.inflations: dict[int, float] = {}
         self.resting: dict[int, int] = {}
         self._forecasts: dict[int, tuple[float, float]] = {}  # until another score is known
 
-    def learn(self, number: int, place: Sequence[float], scores: Mapping[int, float]) -> None:
-        """Note scores of a trial by step; those at other steps than rungs and the last are passed over."""
+    def learn(
+        self, number: int, place: Sequence[float], scores: Mapping[int, float], inflation: float = math.nan
+    ) -> None:
+        """Note what a trial is worth.
+
+        Args:
+            number: The trial's number.
+            place: Where its setting lies in the space, as shares of ranges.
+            scores: Scores by step; those at other steps than rungs and the last are passed over.
+            inflation: Logarithm of the KL of real images over a VAE's at the first rung; NaN if it is not known.
+        """
         known = {step: score for step, score in scores.items() if step in self.ends}
         if known:
-            self.places[number] = place
+            self.places[number], self.inflations[number] = place, inflation
             self.scores[number] = self.scores.get(number, {}) | known
             self._forecasts = {}
 
@@ -68,7 +79,7 @@ class Promotion:
 
     def drop(self, number: int) -> None:
         """Forget a trial that has failed."""
-        for known in (self.resting, self.scores, self.places):
+        for known in (self.resting, self.scores, self.places, self.inflations):
             known.pop(number, None)
         self._forecasts = {}
 
@@ -149,5 +160,6 @@ class Promotion:
         numbers = sorted(resting[:MOST] + others[:MOST])
         places = [self.places[number] for number in numbers]
         scores = [{step - self.begin: score for step, score in self.scores[number].items()} for number in numbers]
-        means, errors = forecast(places, scores, self.ends[-1] - self.begin)
+        inflations = [self.inflations[number] for number in numbers]
+        means, errors = forecast(places, scores, self.ends[-1] - self.begin, inflations)
         return dict(zip(numbers, zip(means.tolist(), errors.tolist(), strict=True), strict=True))

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 
-from optuna.trial import TrialState
-
 from analysis.measures.collapse import posterior_collapse
 from introvae.config import TrainConfig
 from introvae.runs.record import RunState
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
 RUNAWAY = 10.0  # times the margin, a VAE's KL or 10 nats
 
 

@@ -12,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.randomness import derive
-from sweeps.search.scales import value_at
+from sweeps.search.scales import at_share
 
 
 class NumberedSampler(BaseSampler):
@@ -71,7 +71,7 @@ class NumberedSampler(BaseSampler):
             return {}
         engine = torch.quasirandom.SobolEngine(len(space), scramble=True, seed=derive(self.seed, "sampler") % 2**32)
         shares = engine.fast_forward(index).draw(1, dtype=torch.float64)[0].tolist()
-        return {name: value_at(one, share) for (name, one), share in zip(space.items(), shares, strict=True)}
+        return {name: at_share(one, share) for (name, one), share in zip(space.items(), shares, strict=True)}
 
 
 class _Seen(InMemoryStorage):

@@ -10,7 +10,7 @@ APART = 0.5  # of words: as far as settings that lie 0.7 of a range apart
 OUTSIDE = 1.0  # of a range at most, for values that a point gives
 
 
-def value_at(distribution: BaseDistribution, share: float) -> Any:
+def at_share(distribution: BaseDistribution, share: float) -> Any:
     """Return the value at a share of a range, from 0 to 1, on its scale; of words the one at this share of them."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(share * len(distribution.choices)), len(distribution.choices) - 1)]

@@ -1,5 +1,6 @@
 """Chains: what the driver knows of a trial, which is a task for each rung."""
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,6 +14,13 @@ from sweeps.plan import Plan, Setup
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 
+INFLATION = "KL over a VAE's"  # the attribute of a trial
+
+
+def inflation_of(trial: FrozenTrial) -> float:
+    """Return the logarithm of the KL of real images over a VAE's at a trial's first rung; NaN if it has none."""
+    return math.log(trial.user_attrs.get(INFLATION, math.nan))
+
 
 @dataclass(eq=False, kw_only=True)
 class Chain:
@@ -23,6 +31,7 @@ class Chain:
         reported: Scores that the study knows, by step.
         constraints: Constraints that it knows from an earlier driver.
         values: The values that are searched.
+        inflation: Logarithm of the KL of real images over a VAE's at its first rung; NaN if it is not known.
         worker: The worker that runs it, or ran it last.
         plan: What it trains; None until its warm-up is trained.
         task: Its last task.
@@ -44,6 +53,7 @@ class Chain:
     constraints: Mapping[str, float]
     values: Mapping[str, Any]
     worker: int
+    inflation: float = math.nan
     plan: Plan | None = None
     task: Task | None = None
     future: Future[Result] | None = None
@@ -66,8 +76,12 @@ class Chain:
         values = setup.space.suggest(trial, point)
         if point and known is None:
             trial.set_user_attr("point", dict(point))
-        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
-        return cls(trial=trial, reported=reported, constraints=constraints, values=values, worker=worker)
+        if known is None:
+            return cls(trial=trial, reported={}, constraints={}, values=values, worker=worker)
+        return cls(
+            trial=trial, reported=dict(known.intermediate_values), constraints=known.constraints, values=values,
+            worker=worker, inflation=inflation_of(known),
+        )  # fmt: skip
 
     @property
     def number(self) -> int:
@@ -78,6 +92,14 @@ class Chain:
     def training(self) -> bool:
         """True if its task trains it, rather than ends it as pruned."""
         return self.task is not None and not self.task.pruned
+
+    def report(self, step: int, score: float, kl: float | None) -> None:
+        """Tell the study a score, and with the first one how far the KL of real images, in nats, has left a VAE's."""
+        if kl and not self.reported and self.plan and self.plan.vae_kl:
+            self.trial.set_user_attr(INFLATION, kl / self.plan.vae_kl)
+            self.inflation = math.log(kl / self.plan.vae_kl)
+        self.trial.report(score, step)
+        self.reported[step] = score
 
     def look(self, elapsed: float) -> dict[str, float] | None:
         """Look for signs of life of its run after some seconds; return the last row of the log if that is new."""

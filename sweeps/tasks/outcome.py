@@ -8,6 +8,7 @@ from sweeps.plan import Setup
 from sweeps.tasks.chain import Chain
 from sweeps.tasks.dashboard import upload_picture
 
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
 SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 

@@ -13,6 +13,7 @@ from analysis.measures.score import score_images, weighted
 from analysis.outputs import MOST_AT_RUNGS, outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_out_of_memory
+from introvae.runs.folder import last_row
 from introvae.runs.record import RUNGS, RunRecord, RunState
 from introvae.training.device import find_device, tune_process
 from introvae.training.trainer import Trainer
@@ -59,6 +60,7 @@ class Result:
     Attributes:
         step: The step that the run has reached; less than asked for if the task was told to stop.
         score: Score at a rung by which trials are compared; None where there is nothing to compare.
+        kl: KL of real images at that rung in nats, as the log has it.
         record: The run's record, once it has ended.
         reason: Why the trial is to count as failed, such as a lack of memory; "" if it is not.
         error: An exception that ends the study.
@@ -67,6 +69,7 @@ class Result:
 
     step: int = 0
     score: float | None = None
+    kl: float | None = None
     record: RunRecord | None = None
     reason: str = ""
     error: Exception | None = None
@@ -125,7 +128,9 @@ class Worker:
             if task.until < plan.config.steps:
                 score, collapse = self._compare(trainer, setup)
                 if not (collapse and setup.prune):
-                    return Result(step=trainer.step, score=score)
+                    log = last_row(plan.folder)
+                    assert log
+                    return Result(step=trainer.step, score=score, kl=log["kl_real"])
                 state, reason = RunState.COLLAPSED, f"{collapse} at step {task.until}"
         if plan.vae_kl is None:  # the runs that start from a warm-up that diverged do so as well, and show it
             return Result(step=trainer.step)

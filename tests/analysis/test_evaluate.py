@@ -16,8 +16,8 @@ from torch import Tensor
 from analysis.evaluate import finish, score_run
 from analysis.measures import collapse, reconstruction, sharpness
 from analysis.measures import novelty as diversity
-from analysis.measures.all import DIRECTIONS, PATCHES
 from analysis.measures.distance import sliced_wasserstein
+from analysis.measures.run_measures import DIRECTIONS, PATCHES
 from analysis.measures.score import score_images
 from analysis.measures.spectrum import eigenvalues, predicted_active_units, predicted_kl
 from analysis.outputs import outputs_of, scored_images

@@ -20,7 +20,8 @@ def table() -> pd.DataFrame:
         for step in STEPS:
             score = np.log(alpha) + (np.log(beta) if step >= 800 else 0.0)
             known = {"setting": setting, "seed": 0, "step": step, "alpha": alpha, "beta": beta, "m": ratio}
-            rows.append(known | {"vae_kl": 1.0, "score": score, "test": score if step == STEPS[-1] else None})
+            known |= {"vae_kl": 1.0, "kl_real": alpha}
+            rows.append(known | {"score": score, "test": score if step == STEPS[-1] else None})
     return pd.DataFrame(rows)
 
 
@@ -31,6 +32,8 @@ def test_the_surface_holds_the_scores_of_each_step() -> None:
     assert surface.scores([[1.0, 0.0, 0.5]])[0] == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0], abs=0.1)
     assert surface.scores([[0.0, 1.0, 0.5]])[0] == pytest.approx([0.0, 0.0, 0.0, 1.0, 1.0], abs=0.1)
     assert not surface.deviations.any()
+    low, high = (surface.inflation([alpha, 0.5, 0.5]) for alpha in (0.0, 1.0))
+    assert high - low == pytest.approx(1.0, abs=0.1)  # log alpha's range
 
 
 def test_a_study_finds_less_than_it_draws_where_early_scores_tell_half(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A study in which trials go on past rungs: the best ones to the end, whatever happens to the driver."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 from introvae.runs.record import RunState
 from sweeps.engines.local import InlineEngine
 from sweeps.search.budget import Budget, Pace
+from sweeps.search.promotion import Promotion
 from sweeps.search.space import Space
 from sweeps.tasks.task import Result, Task
 from sweeps.view import View
 
 SPACE = Space(alpha=(0.1, 1.0), beta=(1.0, 100.0), margin_ratio=(4.0, 4.0))
 RUNGS = (1, 4, 7, 14)
+LEARN = Promotion.learn
 
 
 class Killed(BaseException):
@@ -25,10 +28,13 @@ class Killed(BaseException):
 
 
 class Counting:
-    """Judge by alpha, that notes each task and ends the process at one of them."""
+    """Judge by alpha, that notes each task and ends the process at one of them; `kl` is a trial's, by its number."""
 
-    def __init__(self, killed_at: int = 0, failing: float = 2.0, at: int = 14) -> None:
-        self.killed_at, self.failing, self.at, self.tasks = killed_at, failing, at, list[tuple[int, int, bool]]()
+    def __init__(
+        self, killed_at: int = 0, failing: float = 2.0, at: int = 14, kl: Callable[[int], float] | None = None
+    ) -> None:
+        self.killed_at, self.failing, self.at, self.kl = killed_at, failing, at, kl
+        self.tasks: list[tuple[int, int, bool]] = []
 
     def __call__(self, task: Task) -> Result:
         self.tasks.append((int(task.plan.folder.name[-3:]), task.until, bool(task.pruned)))
@@ -39,7 +45,10 @@ class Counting:
             return complete(task, score, RunState.PRUNED)
         if task.until >= self.at and score > self.failing:
             return complete(task, 0.0, RunState.COLLAPSED)
-        return complete(task, score) if task.until == 27 else Result(step=task.until, score=score)
+        if task.until == 27:
+            return complete(task, score)
+        kl = self.kl(self.tasks[-1][0]) * task.until if self.kl else None  # the first one counts
+        return Result(step=task.until, score=score, kl=kl)
 
 
 def fill(folder: Path, trials: int, judge: Callable[[Task], Result], **limits: Any) -> optuna.Study:
@@ -83,15 +92,42 @@ def test_a_small_study_ends_with_a_complete_trial(trials: int, tmp_path: Path) -
     assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 1
 
 
+def unlike(number: int) -> float:
+    return 10.0 ** (7 * number % 5)
+
+
+def test_a_study_remembers_the_kl_at_the_first_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: dict[int, list[float]] = {}
+
+    def learn(self: Promotion, number: int, place: Any, scores: Any, inflation: float) -> None:
+        learned.setdefault(number, []).append(inflation)
+        LEARN(self, number, place, scores, inflation)
+
+    monkeypatch.setattr(Promotion, "learn", learn)
+    study = fill(tmp_path / "study", 6, Counting(kl=unlike))
+    ratios = [trial.user_attrs["KL over a VAE's"] for trial in study.trials]
+    expected = [
+        [math.log(ratio)] * len(trial.intermediate_values) for ratio, trial in zip(ratios, study.trials, strict=True)
+    ]
+    assert list(learned.values()) == expected
+    learned.clear()
+    fill(tmp_path / "study", 7, Counting())
+    assert [learned[number][0] for number in range(6)] == [math.log(ratio) for ratio in ratios]
+    assert all(math.isnan(inflation) for inflation in learned[6])
+
+    twice = fill(tmp_path / "twice", 6, Counting(kl=lambda number: 2 * unlike(number)))
+    assert [trial.user_attrs["KL over a VAE's"] for trial in twice.trials] == [2 * ratio for ratio in ratios]
+
+
 @pytest.mark.slow
 def test_a_driver_that_is_killed_decides_the_same_later(tmp_path: Path) -> None:
-    whole = Counting()
+    whole = Counting(kl=unlike)
     expected = ends(fill(tmp_path / "whole", 12, whole))
     for killed_at in range(1, len(whole.tasks) + 1, 3):
-        folder, judge = tmp_path / f"cut-{killed_at}", Counting(killed_at)
+        folder, judge = tmp_path / f"cut-{killed_at}", Counting(killed_at, kl=unlike)
         with pytest.raises(Killed):
             fill(folder, 12, judge)
-        again = Counting()
+        again = Counting(kl=unlike)
         assert ends(fill(folder, 12, again)) == expected
         assert judge.tasks + again.tasks[1:] == whole.tasks and again.tasks[0] == judge.tasks[-1]
 

@@ -61,7 +61,9 @@ def test_a_reason_leaves_room_for_names_beside_all_columns() -> None:
     run = replace(RUN, state=RunState.COLLAPSED, reason=reason, config=config, measures={"predicted_kl": 12.3})
     heading, line = text_table([replace(run, name="study/trial-000")], 80).splitlines()
     assert "m/KL" in heading and "m/predicted" in heading and len(line) <= 80
-    assert line.startswith("stu..") and "collapsed: input ignored" in line
+    assert line.startswith("study/trial-000 ") and "collapsed: input ignored" in line
+    (line,) = text_table([replace(run, name="faces-of-a-very-long-name/trial-1000")], 80).splitlines()[1:]
+    assert line.split()[0].endswith("trial-1000") and "collapsed: input ignored" in line
 
 
 def test_the_table_of_a_study(runs: list[Run]) -> None:

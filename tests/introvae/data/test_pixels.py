@@ -11,8 +11,8 @@ from helpers import save_image
 from PIL import Image
 
 from introvae.config import TrainConfig
+from introvae.data.convert import as_images
 from introvae.data.image_set import load_images
-from introvae.data.inputs import as_images
 from introvae.data.pixels import to_pixels
 from introvae.errors import UserError
 from introvae.nn.networks import build

@@ -13,10 +13,10 @@ from torch._subclasses import FakeTensorMode
 
 from introvae.config import TrainConfig
 from introvae.nn.networks import build
+from introvae.training.batch_statistics import measure_statistics
 from introvae.training.device import adam, compile_networks
 from introvae.training.metrics import summary
 from introvae.training.schedule import Weights
-from introvae.training.statistics import measure_statistics
 from introvae.training.step import Optimizers, train_step
 
 

@@ -1,5 +1,7 @@
 """Forecasts of the score at the end from scores at rungs."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,16 +12,19 @@ FAR = [(0.0, 0.0), (10.0, 0.0), (20.0, 0.0), (30.0, 0.0)]  # settings that tell 
 
 def test_the_forecast_is_a_gaussian_process_s() -> None:
     """Held against the joint normal distribution of two scores of one run, written out."""
-    means, deviations = forecast([(0.5,), (0.5,)], [{16: 0.4, 64: 0.5}, {16: 0.2}], 64)
+    means, deviations = forecast([(0.5,), (0.5,)], [{16: 0.4, 64: 0.5}, {16: 0.2}], 64, [0.3, 0.7])
+    line = 4.0 * 0.2**2  # around the median, which is 0.5
     near = np.exp(-0.5)  # two doublings of steps, of one length
     run, common = 4.0 + 2.0 + 0.1, 4.0 + 2.0
     seen = np.array([[run, run * near, common], [run * near, run, common * near], [common, common * near, run]])
     ahead = np.array([[run * near, run, common * near], [common * near, common, run * near]])
+    seen += line * np.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])
+    ahead += line * np.array([[1, 1, -1], [-1, -1, 1]])
     values = np.array([0.4, 0.5, 0.2])
     inverse = np.linalg.inv(seen + 0.05 * np.eye(3))
     scale = np.std([0.4, 0.2])
     assert means == pytest.approx(values.mean() + ahead @ inverse @ (values - values.mean()))
-    variances = run - np.einsum("ij,jk,ik->i", ahead, inverse, ahead)
+    variances = run + line - np.einsum("ij,jk,ik->i", ahead, inverse, ahead)
     assert deviations == pytest.approx(scale * np.sqrt(variances))
 
 
@@ -43,6 +48,26 @@ def test_a_setting_is_judged_by_its_neighbors_that_have_been_trained_to_the_end(
     assert means[1] > means[3] + 0.1
     alone = forecast([(0.0,), (0.1,), (1.0,), (5.0,)], scores, 1600)[1]
     assert alone[3] > 1.2 * deviations[3]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_that_scores_rise_or_fall_with_the_kl_is_learned_from_those_that_are_known(sign: int) -> None:
+    """The last two have the same score and lie far from the others; their KL tells which will be better."""
+    inflations = [0.0, 0.5, 1.0, 1.5, 0.1, 1.4]
+    places = [(10.0 * number,) for number in range(6)]
+    scores = [{50: 0.5 + sign * 0.1 * value, 1600: 0.7 + sign * 0.2 * value} for value in inflations[:4]]
+    means, _ = forecast(places, [*scores, {50: 0.5}, {50: 0.5}], 1600, inflations)
+    assert sign * (means[5] - means[4]) > 0.02
+    without, _ = forecast(places, [*scores, {50: 0.5}, {50: 0.5}], 1600)
+    assert without[5] == pytest.approx(without[4])
+
+
+def test_an_unknown_kl_counts_as_the_median() -> None:
+    scores = [{50: 0.5, 1600: 0.9}, {50: 0.4, 1600: 0.6}, {50: 0.6}, {50: 0.45}]
+    known = forecast(FAR, scores, 1600, [0.2, 0.8, 0.5, 0.5])
+    unknown = forecast(FAR, scores, 1600, [0.2, 0.8, math.nan, math.nan])
+    assert np.array_equal(known, unknown)
+    assert np.array_equal(forecast(FAR, scores, 1600), forecast(FAR, scores, 1600, [math.nan] * 4))
 
 
 def test_equal_scores_are_no_error() -> None:

@@ -50,6 +50,17 @@ def test_all_begin_before_any_goes_on_unless_a_sampler_learns_from_it() -> None:
     assert next_move(study()) is None
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_trials_with_equal_scores_the_one_goes_on_whose_kl_has_been_that_of_good_ones(sign: int) -> None:
+    found = Promotion(0, (10, 20, 40), 160)
+    for number, inflation in enumerate((0.0, 0.5, 1.0, 1.5)):
+        found.learn(number, (10.0 * number,), {10: 0.5, 160: 0.7 + sign * 0.2 * inflation}, inflation)
+    for number, inflation in ((4, 0.2), (5, 1.3)):
+        found.learn(number, (10.0 * number,), {10: 0.5}, inflation)
+        found.rest(number, 10)
+    assert found.next(100, False, False, 0, True) == ("promote", 5 if sign > 0 else 4)
+
+
 def test_an_eager_study_begins_what_the_steps_of_all_that_have_begun_do_not_pay_for() -> None:
     found = study({10: 0.5, 20: 0.5, 40: 0.5, 160: 0.5}, *({10: number / 10} for number in range(11)), eager=True)
     for step, after in ((20, 280), (40, 300)):  # of 307

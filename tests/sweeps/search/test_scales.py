@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeps.search.scales import place, value_at
+from sweeps.search.scales import at_share, place
 
 LOG, LINEAR = FloatDistribution(0.1, 10.0, log=True), FloatDistribution(0.0, 0.5)
 WORDS, WHOLE = CategoricalDistribution(("group", "none")), IntDistribution(4, 9)
@@ -26,14 +26,14 @@ WORDS, WHOLE = CategoricalDistribution(("group", "none")), IntDistribution(4, 9)
     ],
 )
 def test_values_at_shares(distribution: BaseDistribution, share: float, value: object) -> None:
-    found = value_at(distribution, share)
+    found = at_share(distribution, share)
     assert found == (pytest.approx(value) if isinstance(value, float) else value)
     assert isinstance(found, type(value))
 
 
 @pytest.mark.parametrize("log", [False, True])
 def test_each_whole_number_is_drawn(log: bool) -> None:
-    found = [value_at(IntDistribution(4, 9, log=log), (number + 0.5) / 600) for number in range(600)]
+    found = [at_share(IntDistribution(4, 9, log=log), (number + 0.5) / 600) for number in range(600)]
     counts = [found.count(number) for number in range(4, 10)]
     assert sum(counts) == 600 and min(counts) > 50
     assert all(more >= less for more, less in pairwise(counts)) if log else len(set(counts)) == 1

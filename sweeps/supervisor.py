@@ -1,4 +1,4 @@
-"""The runner: it has an engine run tasks, shows how far they are, and makes another attempt where a process is gone."""
+"""The supervisor: it has an engine run tasks, shows how far they are, and tries again where a process is gone."""
 
 import time
 from collections.abc import Callable
@@ -21,8 +21,8 @@ LOOK_EVERY = 0.1  # seconds between looks at running tasks
 LONGEST_LOOK = 1.0  # seconds that count between two looks, so that no task hangs because its driver did
 
 
-class Runner:
-    """Runner of tasks.
+class Supervisor:
+    """Supervisor of tasks.
 
     Args:
         engine: The engine.

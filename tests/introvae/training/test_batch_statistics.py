@@ -19,11 +19,11 @@ from introvae.nn.batch_norm import BatchNorm, Kind
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 from introvae.runs.folder import load_checkpoint, save_checkpoint
+from introvae.training.batch_statistics import BATCHES, measure_statistics
 from introvae.training.device import adam
 from introvae.training.losses import kl_divergence, sample_posterior
 from introvae.training.schedule import weights_at
 from introvae.training.state import MovingAverage, build_model
-from introvae.training.statistics import BATCHES, measure_statistics
 from introvae.training.step import Noise, Optimizers, train_step
 from introvae.training.trainer import Trainer
 

@@ -1,4 +1,4 @@
-"""The runner: tasks that hang are tried again, and those that wait for their turn are not."""
+"""The supervisor: tasks that hang are tried again, and those that wait for their turn are not."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -55,8 +55,8 @@ def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Frozen()
-    monkeypatch.setattr("sweeps.runner.time", engine)
-    monkeypatch.setattr("sweeps.runner.LOOK_EVERY", 0.001)
+    monkeypatch.setattr("sweeps.supervisor.time", engine)
+    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
     study = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"silence": SILENCE})
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
     assert len(engine.attempts) == 2 and engine.attempts[0].attempt != engine.attempts[1].attempt

@@ -11,8 +11,8 @@ import torch
 from helpers import save_image
 from PIL import Image
 
+from introvae.data.convert import as_images
 from introvae.data.decode import Format
-from introvae.data.inputs import as_images
 from introvae.data.pixel_cache import decoded
 
 SIZE = 16

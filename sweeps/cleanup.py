@@ -1,4 +1,4 @@
-"""Disk use of a study: the checkpoints of the best trials are kept, and the small files of all."""
+"""Cleanup of a study: the checkpoints of the best trials are kept, and the small files of all."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.folder import CHECKPOINT, PREVIOUS
-from sweeps.search.rules import FINISHED
+from sweeps.tasks.outcome import FINISHED
 
 
 def keep_best(trials: Iterable[FrozenTrial], folder: Callable[[int], Path], count: int, removed: set[int]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from sweeps.disk import keep_best
+from sweeps.cleanup import keep_best
 
 
 def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
