@@ -30,7 +30,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_part(path: Path, content: bytes | memoryview) -> Path:
     """Write the content to disk under a new name beside `path`, and return it ready to be renamed.
 
-    An OSError names `path`, and leaves nothing behind.
+    Raises:
+        OSError: If it cannot be written; the error names `path`, and nothing is left behind.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
@@ -110,7 +111,11 @@ def hold(file: BinaryIO, wait: bool) -> None:
 
 
 def open_lock(path: Path) -> BinaryIO:
-    """Open a file to lock, and create it if it is missing; a link in its place is an OSError."""
+    """Open a file to lock, and create it if it is missing.
+
+    Raises:
+        OSError: If it cannot be opened, or is a link; the error names the file.
+    """
     try:
         return open(path, "r+b", opener=lambda name, _: os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
     except OSError as error:

@@ -78,7 +78,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_range(text: str) -> Range:
-    """Read LO:HI, with 0 < LO <= HI, or lin:LO:HI, with 0 <= LO <= HI."""
+    """Read LO:HI, with 0 < LO <= HI, or lin:LO:HI, with 0 <= LO <= HI.
+
+    Raises:
+        ArgumentTypeError: If the text is no such range.
+    """
     linear = text.startswith(f"{LINEAR}:")
     try:
         low, high = (float(end) for end in text.split(":")[linear:])
@@ -101,7 +105,11 @@ def parse_search(text: str) -> dict[str, Dimension]:
 
 
 def parse_pairs(text: str, parse: Callable[[str], Any], takes: str, comma: str = ",") -> dict[str, Any]:
-    """Read NAME=VALUE,..., with a regular expression for what parts the pairs."""
+    """Read NAME=VALUE,..., with a regular expression for what parts the pairs.
+
+    Raises:
+        ArgumentTypeError: If the text holds no such pairs, or a name twice.
+    """
     pairs = [part.split("=") for part in re.split(comma, text)]
     try:
         found = {name: parse(value) for name, value in pairs}
@@ -113,7 +121,11 @@ def parse_pairs(text: str, parse: Callable[[str], Any], takes: str, comma: str =
 
 
 def parse_keep(text: str) -> int | None:
-    """Read a number of trials, or "all" as None."""
+    """Read a number of trials, or "all" as None.
+
+    Raises:
+        ArgumentTypeError: If the text is neither.
+    """
     try:
         return None if text == "all" else int(text)
     except ValueError as error:

@@ -75,6 +75,9 @@ def settings(args: argparse.Namespace) -> tuple[TrainConfig, Path | Translation 
     """Return what to train, and the run to continue or the setting to translate to another image size, if any.
 
     --from with other settings than steps starts a new run.
+
+    Raises:
+        UserError: If there is no such run, or it cannot be continued or translated.
     """
     if args.source is None:
         return config_from(args), None

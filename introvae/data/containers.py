@@ -74,7 +74,11 @@ def unpacked(path: Path) -> Path:
 
 
 def unpack_table(path: Path, folder: Path, number: int) -> None:
-    """Write each image of a table's column as the file that it is; a row without one becomes an empty file."""
+    """Write each image of a table's column as the file that it is; a row without one becomes an empty file.
+
+    Raises:
+        ValueError: If a package is missing, or no column holds images.
+    """
     try:
         from pyarrow import parquet, types  # an extra
     except ImportError as error:
@@ -100,7 +104,11 @@ def unpack_table(path: Path, folder: Path, number: int) -> None:
 
 
 def unpack_zip(path: Path, folder: Path, _: int) -> None:
-    """Unpack an archive."""
+    """Unpack an archive.
+
+    Raises:
+        ValueError: If the disk has no room for its files.
+    """
     with zipfile.ZipFile(path) as archive:
         size, free = sum(item.file_size for item in archive.infolist()), shutil.disk_usage(folder).free
         if size > free:
@@ -109,7 +117,11 @@ def unpack_zip(path: Path, folder: Path, _: int) -> None:
 
 
 def unpack_arrays(path: Path, folder: Path, _: int) -> None:
-    """Write each image of an array as a PNG."""
+    """Write each image of an array as a PNG.
+
+    Raises:
+        ValueError: If it holds no array of images.
+    """
     loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         array = loaded

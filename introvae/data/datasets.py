@@ -77,7 +77,11 @@ def cifar10(root: Path, image_size: int, channels: int) -> Split:
 
 
 def celeba(root: Path, image_size: int, channels: int) -> Split:
-    """Load CelebA as its authors split it: 162,770 images for training, 19,867 for validation, 19,962 for the test."""
+    """Load CelebA as its authors split it: 162,770 images for training, 19,867 for validation, 19,962 for the test.
+
+    Raises:
+        UserError: If its files are not there.
+    """
     from torchvision.datasets import CelebA  # slow to import
 
     names = []

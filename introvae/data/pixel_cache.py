@@ -148,6 +148,9 @@ def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callabl
         version: Number that rises when the function changes.
         parts: What the array depends on.
         compute: The function; called if the array is not kept yet. Another process waits meanwhile.
+
+    Raises:
+        UserError: If the folder cannot be written.
     """
     folder = parts[0].cache
     path = folder / f"{name}.npz"
@@ -176,7 +179,11 @@ def _cache_folder(root: Path, form: Format) -> Path:
 
 @contextmanager
 def locked(folder: Path, purpose: str) -> Iterator[None]:
-    """Lock the folder for this process; the lock ends with the process, however that ends."""
+    """Lock the folder for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = open_lock(folder / LOCK)

@@ -19,7 +19,11 @@ PARTS = {"data": ("train",), "validation": ("val", "valid", "validation"), "test
 
 
 def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
-    """Find the images below each folder, those of the data without what is below the others."""
+    """Find the images below each folder, those of the data without what is below the others.
+
+    Raises:
+        UserError: If a folder does not exist, or none of them holds images.
+    """
     for flag, root in roots.items():
         if not root.is_dir():
             takes = DATA_SETS if flag == "data" else "a folder of images"

@@ -210,7 +210,11 @@ class MetricsLog:
         write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
+        """Add a row.
+
+        Raises:
+            OSError: If it cannot be written; the error names the file.
+        """
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(self._line(row) + "\n")

@@ -24,7 +24,11 @@ class Engine(ABC):
 
     @abstractmethod
     def submit(self, worker: int, task: Task) -> "Future[Result]":
-        """Run a task for a worker that has none."""
+        """Run a task for a worker that has none.
+
+        Raises:
+            StoppedError: If the engine takes no task.
+        """
 
     @abstractmethod
     def kill(self, worker: int) -> None:

@@ -130,7 +130,11 @@ class SlurmEngine(Engine):
             raise UserError(f"--slurm cannot be used ({reason})") from None
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
-        """Submit a job that runs a task."""
+        """Submit a job that runs a task.
+
+        Raises:
+            StoppedError: If Slurm does not take the job.
+        """
         import submitit.core.utils
 
         future: Future[Result] = Future()
