@@ -33,7 +33,7 @@ from analysis.report.runs import Run
 from analysis.report.table import ranked
 from introvae.config import TrainConfig
 from introvae.runs.curves import LOG_FROM
-from introvae.runs.pictures import read_bands
+from introvae.runs.pictures import pictures, read_bands, spread, step_of
 from introvae.runs.record import PARTS, RunState
 
 ASSETS = Path(__file__).parent / "assets"
@@ -44,6 +44,7 @@ DRAWN = (  # columns of metrics.csv that the page draws
 
 MOST_PICTURED, MOST_FAILED = 50, 10  # best runs whose full-size pictures the page holds, and failed ones after them
 SHEETS = ("traversals", "interpolations", "plane")
+MOST_STEPS = 30  # of the best complete run whose samples the page holds
 MOST_BYTES = 29_500_000  # of a page: pictures fill the room that the rest leaves
 WIDEST, QUALITY = 1600, 70  # of a picture: its pixels, and its WebP quality
 DIGITS, CURVE_DIGITS = 5, 4  # significant digits of numbers
@@ -69,13 +70,16 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     library = _json(bundle.read_text(encoding="utf-8"))
     data_sets = _charts(runs)
     drawn = sum(len(panel) for _, found in data_sets for _, panels in found for panel in panels)
-    room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn
+    card = card_of_first(runs)
+    course = _json(_course(card.run) if card else [])
+    room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn - len(course)
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string((ASSETS / "template.html").read_text(encoding="utf-8")).render(
         title=title,
         runs=rows,
-        card=card_of_first(runs),
+        card=card,
+        course=course,
         states=_states(runs),
         repeats=repeated.repeats(runs),
         repeated=repeated,
@@ -163,6 +167,16 @@ def _pictures(runs: Sequence[Run], room: int) -> dict[str, dict[str, Any]]:
             if encoded:
                 found[run.name] = {kind: _digest(content) for kind, content in encoded.items()}
     return {"images": images, "pictures": found}
+
+
+def _course(run: Run) -> list[dict[str, Any]]:
+    """Encode the samples of a run at its steps, or at evenly spaced ones if there are many."""
+    course = []
+    for path in spread(pictures(run.folder), MOST_STEPS):
+        with suppress(OSError, ValueError, SyntaxError):
+            samples = Image.fromarray(read_bands(path)["samples"])
+            course.append({"step": step_of(path), "samples": _data_uri(_webp(samples), "webp")})
+    return course
 
 
 def _encoded(run: Run) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from PIL import Image
 from analysis.report.runs import Run
 from introvae.errors import UserError
 from introvae.runs.folder import read_metrics
-from introvae.runs.pictures import pictures
+from introvae.runs.pictures import pictures, step_of
 
 SUFFIX = ".introvae"  # of the files of ours
 
@@ -33,7 +33,7 @@ def write_tensorboard(runs: Sequence[Run], folder: Path) -> None:
     for run in runs:
         try:
             rows = read_metrics(run.folder) if run.curves else []
-            shown = {int(path.stem.removeprefix("step-")): _pixels(path) for path in pictures(run.folder)}
+            shown = {step_of(path): _pixels(path) for path in pictures(run.folder)}
         except Exception as error:  # Pillow raises errors of a dozen types at malformed files
             print(f"skipped {run.name} for TensorBoard: {error}", file=sys.stderr)
             continue

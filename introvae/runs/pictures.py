@@ -4,6 +4,7 @@ Pictures are stored at their native size; whatever shows them to a person enlarg
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,17 @@ def legible(pixels: np.ndarray, side: int) -> Image.Image:
 def pictures(folder: Path) -> list[Path]:
     """Return the pictures of a run in the order of their steps."""
     found = (path for path in (folder / "images").glob("step-*.png") if path.stem.removeprefix("step-").isdecimal())
-    return sorted(found, key=_step)
+    return sorted(found, key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a picture of a run."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def spread(found: Sequence[Path], most: int) -> list[Path]:
+    """Return at most so many pictures, evenly spaced, with the first and the last."""
+    return [found[int(index)] for index in np.linspace(0, len(found) - 1, min(most, len(found)))]
 
 
 def last_picture(folder: Path) -> Path | None:
@@ -101,9 +112,7 @@ def write_gif(folder: Path) -> Path | None:
     found = pictures(folder)
     if not found:
         return None
-    if len(found) > MOST_FRAMES:
-        found = [found[int(index)] for index in np.linspace(0, len(found) - 1, MOST_FRAMES)]
-    frames = [_frame(path) for path in found]
+    frames = [_frame(path) for path in spread(found, MOST_FRAMES)]
     montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colors from
     palette = Image.fromarray(montage).quantize(PALETTE)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
@@ -114,10 +123,6 @@ def write_gif(folder: Path) -> Path | None:
     return folder / "images" / GIF
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
-
-
 def _frame(path: Path) -> Image.Image:
     """Draw a picture above a white strip with its step."""
     with Image.open(path) as picture:
@@ -125,5 +130,5 @@ def _frame(path: Path) -> Image.Image:
     shown = legible(pixels, len(pixels) // len(BANDS))
     frame = Image.new("RGB", (shown.width, shown.height + STRIP), "white")
     frame.paste(shown)
-    ImageDraw.Draw(frame).text((4, shown.height + 1), f"step {_step(path)}", "black", ImageFont.load_default(13))
+    ImageDraw.Draw(frame).text((4, shown.height + 1), f"step {step_of(path)}", "black", ImageFont.load_default(13))
     return frame

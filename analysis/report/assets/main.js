@@ -43,10 +43,29 @@ function offerComparison() {
   showComparison(runs[0], byName.get(secondSelect.value));
 }
 
+// A slider below the samples of a run, over the steps of its training.
+function offerSteps(figure, course) {
+  if (course.length < 2) return;
+  const slider = element("input", { type: "range", min: 0, max: course.length - 1, value: course.length - 1, id: "course-step" });
+  const label = element("label", { for: "course-step" });
+  slider.oninput = () => {
+    const { step, samples } = course[slider.value];
+    figure.querySelector("img").src = samples;
+    label.textContent = `after step ${step}`;
+    slider.setAttribute("aria-valuetext", label.textContent);
+  };
+  figure.append(element("div", { class: "controls" }, slider, label));
+  slider.oninput();
+}
+
 function showSamples() {
   const card = document.getElementById("card");
   const best = card && byName.get(card.dataset.run);
-  if (best?.pictures.samples) card.querySelector(".samples").append(band(best, "samples", "Samples"));
+  if (best?.pictures.samples) {
+    const shown = band(best, "samples", "Samples");
+    card.querySelector(".samples").append(shown);
+    offerSteps(shown, embedded("course"));
+  }
   document.querySelector(".wall").append(...runs.filter((run) => run.thumbnail).map((run) =>
     element("figure", { "data-study": studyOf(run.name) }, thumbnail(run), element("figcaption", {},
       element("a", { href: runLink(run.name) }, ...breakable(run.name)), ` ${fixed(run.score, 3)}`))));

@@ -5,9 +5,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import torch
 from browser import one, opened, texts
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from studies import make_run, make_study
@@ -15,6 +17,7 @@ from waiting import wait_until
 
 from analysis.report.page import page_html
 from analysis.report.runs import read_runs
+from introvae.runs.pictures import write_picture
 from introvae.runs.record import RunState
 
 NASTY = "<img src=x onerror=alert(1)> 'ünï' \"q\""
@@ -70,6 +73,24 @@ def test_the_best_complete_run_and_all_samples_come_first(page: webdriver.Chrome
     assert tops == sorted(tops)
     page.find_element(By.CSS_SELECTOR, ".wall a").click()
     assert dialog(page).text.startswith("study/trial-001")
+
+
+def test_a_slider_leads_through_the_training_of_the_best_run(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs" / "alone", "complete", 0.6)
+    for step, shade in ((0, 0.0), (10, 1.0)):
+        write_picture(folder, step, (torch.full((12, 1, 16, 16), shade),) * 3)
+    (folder / "images" / "step-000015.png").write_bytes(b"broken")
+    path = tmp_path / "report.html"
+    path.write_text(page_html(read_runs(tmp_path / "runs"), "faces"), encoding="utf-8")
+    page = opened(browser, path)
+    slider, image = one(page, "#course-step"), one(page, "#card img")
+    assert slider.get_attribute("aria-valuetext") == one(page, "#card label").text == "after step 20"
+    shown = [image.get_property("src")]
+    for step in (10, 0):
+        slider.send_keys(Keys.ARROW_LEFT)
+        assert one(page, "#card label").text == f"after step {step}"
+        shown.append(image.get_property("src"))
+    assert len(set(shown)) == 3 and page.get_log("browser") == []
 
 
 def test_the_best_run_is_put_beside_the_worst(page: webdriver.Chrome) -> None:
