@@ -6,7 +6,7 @@ trial: a driver fills the study, in SQLite on this disk, as that of introvae-swe
     score for each rung and for the end, to which all trials come, attributes, a constraint, a picture for dashboards,
     checkpoints of the best, the best so far. The worker trains and scores nothing; it leaves a record, a checkpoint of
     no content and a picture. The first trial, which reads the study, is left out. Shown are medians of the others: wall
-    time, and processor time.
+    time, and processor time; and the same where the driver reads the study by Optuna's storage, without `OwnedStorage`.
 decision: which of as many trials at rest goes on, by forecasts, after another score.
 rung: a worker that holds nothing but the images runs a task whose step a checkpoint has reached already, with the
     default networks at 32 px and one thread; and the same task again, with the run in memory, so that its score alone
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import optuna
@@ -43,7 +43,7 @@ from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
 from sweeps.search.promotion import Promotion, rungs
 from sweeps.search.samplers import NumberedSampler
-from sweeps.study import open_study
+from sweeps.study import OwnedStorage, open_study
 from sweeps.tasks.fence import Fence
 from sweeps.tasks.outcome import FINISHED, SECONDS
 from sweeps.tasks.task import Result, Task, Worker
@@ -117,13 +117,17 @@ def setup_of(out: Path, before: int, trials: int) -> tuple[Setup, StudyConfig]:
     return setup, config
 
 
-def fill(out: Path, before: int, trials: int, profile: bool = False) -> list[tuple[float, float]]:
+def fill(out: Path, before: int, trials: int, profile: bool = False, owned: bool = True) -> list[tuple[float, float]]:
     """Return the seconds that each of the trials after the first took, and those of the processor."""
     setup, config = setup_of(out, before, trials + 1)
     open_study(setup.folder, {}).add_trials([earlier(setup, number) for number in range(before)])
     study = open_study(
         setup.folder, {}, NumberedSampler(0, config.sampler, setup.space.distributions)
     )  # as a new process would
+    if not owned:
+        storage = study._storage
+        assert isinstance(storage, OwnedStorage)
+        study = optuna.load_study(study_name=study.study_name, storage=storage.database, sampler=study.sampler)
     view = Times()
     with view, profiled(profile):
         Driver(setup, config, study, view, InlineEngine(Idle())).fill()
@@ -188,11 +192,13 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         medians = []
-        for before in SIZES:
-            times = fill(Path(name), before, args.trials, args.profile)
+        for before, owned in product(SIZES, (True, False)):
+            times = fill(Path(name) / str(owned), before, args.trials, args.profile, owned)
             wall, processor = (1000 * statistics.median(column) for column in zip(*times, strict=True))
-            medians.append(wall)
-            print(f"trial, {before:5d} known: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
+            by = "" if owned else " by Optuna's storage"
+            print(f"trial{by}, {before:5d} known: {wall:4.0f} ms, processor {processor:4.0f} ms", flush=True)
+            if owned:
+                medians.append(wall)
         print(f"growth: {medians[1] / medians[0]:.1f}x")
         decisions = [1000 * decision(before, args.trials) for before in SIZES]
         print(f"decision: {decisions[0]:.0f} ms among {SIZES[0]}, {decisions[1]:.0f} ms among {SIZES[1]}")
