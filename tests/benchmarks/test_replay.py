@@ -89,11 +89,12 @@ def test_the_command_prints_both_tables(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["horizon.csv", "horizon-lfw.csv"])
 def test_the_published_tables_are_those_of_the_file(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # of the few studies
-    replay.main([str(ROOT / "docs" / "horizon.csv")])
+    replay.main([str(ROOT / "docs" / name)])
     published = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for table in capsys.readouterr().out.strip().split("\n\n"):
         assert table in published
