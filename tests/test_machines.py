@@ -1,5 +1,6 @@
 """The recipes of docs/guide/machines.md work as written, as far as one machine without Slurm and Kubernetes tells."""
 
+import json
 import re
 import shlex
 import signal
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import optuna
 import pytest
 import yaml
@@ -26,11 +28,7 @@ FASTER = [
     "--steps=60", "--warmup-steps=40", "--study=study",
 ]  # fmt: skip
 
-# The fields of KubeRay's RayJob that its API v1 defines itself, and those that it requires; templates are Kubernetes's.
-JOB = {"entrypoint", "shutdownAfterJobFinishes", "backoffLimit", "rayClusterSpec", "ttlSecondsAfterFinished", "suspend"}
-CLUSTER = {"headGroupSpec", "workerGroupSpecs", "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions"}
-HEAD = {"rayStartParams", "template", "serviceType"}
-WORKERS = {"groupName", "replicas", "minReplicas", "maxReplicas", "numOfHosts", "rayStartParams", "template"}
+SCHEMA = json.loads((ROOT / "tests" / "support" / "rayjob.json").read_text(encoding="utf-8"))
 
 
 def recipe(word: str) -> list[str]:
@@ -71,22 +69,25 @@ def test_every_command_is_one_that_exists() -> None:
 
 def test_the_job_of_kuberay_has_the_fields_of_its_types() -> None:
     job = yaml.safe_load((ROOT / "docs" / "kuberay.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    jsonschema.validate(job, SCHEMA)
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
-    assert spec.keys() <= JOB and cluster.keys() <= CLUSTER
     head, workers = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
-    assert {"rayStartParams", "template"} <= head.keys() <= HEAD
     for group in workers:
-        assert {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"} <= group.keys() <= WORKERS
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     for group in (head, *workers):
-        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         (container,) = group["template"]["spec"]["containers"]
         volumes = {volume["name"] for volume in group["template"]["spec"]["volumes"]}
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
     name, *flags = shlex.split(spec["entrypoint"])
     assert name == "introvae-sweep"
     command_line().parse_args(flags)
+
+
+@pytest.mark.parametrize("wrong", ["backoffLimit: three", "backoffLimits: 3", "backoffLimit: 3.5"])
+def test_another_name_or_type_is_seen(wrong: str) -> None:
+    text = (ROOT / "docs" / "kuberay.yaml").read_text()
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text.replace("backoffLimit: 3", wrong)), SCHEMA)
 
 
 @pytest.mark.slow
