@@ -1,5 +1,6 @@
 """Commands and scripts of README and documentation work as typed: each is run, with fewer steps and smaller images."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,29 @@ def test_anchors_that_are_linked_exist() -> None:
             headings = re.findall(r"^#+ (.*)$", PAGES[(page.parent / link).resolve() if link else page], re.MULTILINE)
             slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
             assert anchor in slugs, (page, anchor)
+
+
+def said() -> Iterator[str]:
+    """Yield every string of the packages, with a 0 character for each value in it."""
+    for package in ("introvae", "analysis", "sweeps"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_messages_that_have_a_cure_are_those_of_the_code() -> None:
+    """Between the values, which are numbers and words in capitals."""
+    page = (ROOT / "docs" / "guide" / "troubleshooting.md").read_text(encoding="utf-8")
+    strings = list(said())
+    messages = [message for message in re.findall(r"^\| `(.*?)`", page, re.MULTILINE) if "attribute" not in message]
+    assert len(messages) > 12
+    for message in messages:
+        parts = re.split(r"\.\.\.|\b[A-Z]+(?::[A-Z]+)?\b|cuda:0|column image|\d+x\d+|\d+", message)
+        pattern = re.compile(".*".join(re.escape(part.strip()) for part in parts if part.strip(" '/:")))
+        assert any(pattern.search(text) for text in strings), message
 
 
 def test_the_documentation_builds(tmp_path: Path) -> None:
