@@ -12,7 +12,7 @@ from analysis import evaluate
 from analysis.measures.score import weights_of
 from analysis.measures.spectrum import eigenvalues
 from introvae.data.image_set import ImageSet
-from introvae.runs.folder import CURVES, METRICS, load_checkpoint
+from introvae.runs.folder import CURVES, METRICS, last_row, load_checkpoint
 from introvae.runs.record import SCORES
 from sweeps.plan import Setup, plan_trial
 from sweeps.search.space import Space
@@ -105,7 +105,8 @@ def test_a_worker_that_holds_the_run_goes_on_without_its_checkpoint(small_faces:
     plan = plan_trial(setup, 0, {"alpha": 0.2, "beta": 60.0, "m": 20.0})
     task = Task(setup=setup, plan=plan, until=6, attempt=Fence.claim(plan.folder).attempt, device="cpu")
     one, other = Worker(images=small_faces), Worker(images=small_faces)
-    assert one.run(task) == Result(step=6, score=one.run(task).score)
+    first, log = one.run(task), last_row(plan.folder)
+    assert log and first == Result(step=6, score=first.score, kl=log["kl_real"]) == one.run(task)
     held = one.held
     assert held and one.run(replace(task, until=8, since=6)).step == 8
     assert one.held and one.held[0] is held[0]
