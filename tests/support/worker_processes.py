@@ -70,7 +70,7 @@ def send_amid(run: Path, step: int, number: signal.Signals, driver: int | None =
                 os.kill(pids[0], signal.SIGCONT)  # without which it would get none but SIGKILL
         return amid
 
-    wait_until(sent, 120)
+    wait_until(sent, 300)
 
 
 @contextmanager
