@@ -7,7 +7,7 @@ splines of log alpha, log beta and log m/KL, and the score of a trial deviates f
 draws by its sampler and promotes as a study does; with TPE also as trials come, so that it learns from later rungs.
 found: the interpolated score at the end of the trial that the study finds, 0 at the median of the space and 1 at the
 best of 4,096 points in it. drawn: the same of the best trial that it has drawn. Mean and standard error over 20 studies
-each. An interpolation of 32 settings is smoother than the truth, so differences count, and not the figures as such.
+each. An interpolation of so few settings is smoother than the truth, so differences count, and not the figures as such.
 """
 
 import sys

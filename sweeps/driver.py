@@ -220,7 +220,7 @@ class Driver:
     def _report(self, run: Chain, step: int, score: float, kl: float | None = None) -> None:
         if step not in run.reported:
             run.report(step, score, kl)
-            self._learn(run.number, run.values, {step: score}, run.inflation)
+            self._learn(run.number, run.values, {step: score}, inflation_of(run.trial))
 
     def _learn(self, number: int, values: Mapping[str, Any], scores: Mapping[int, float], inflation: float) -> None:
         self.promotion.learn(number, place(self.setup.space.distributions, values), scores, inflation)

@@ -120,7 +120,7 @@ def unpack_arrays(path: Path, folder: Path, _: int) -> None:
     """Write each image of an array as a PNG.
 
     Raises:
-        ValueError: If it holds no array of images.
+        ValueError: If it holds no array of images or several, or values of another type or range.
     """
     loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     if isinstance(loaded, np.ndarray):

@@ -22,7 +22,7 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
     """Find the images below each folder, those of the data without what is below the others.
 
     Raises:
-        UserError: If a folder does not exist, or none of them holds images.
+        UserError: If a folder does not exist or holds no images, or if one for held-out images lies in another of them.
     """
     for flag, root in roots.items():
         if not root.is_dir():

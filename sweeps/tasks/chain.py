@@ -17,7 +17,7 @@ from sweeps.tasks.task import Result, Task
 INFLATION = "KL over a VAE's"  # the attribute of a trial
 
 
-def inflation_of(trial: FrozenTrial) -> float:
+def inflation_of(trial: optuna.Trial | FrozenTrial) -> float:
     """Return the logarithm of the KL of real images over a VAE's at a trial's first rung; NaN if it has none."""
     return math.log(trial.user_attrs.get(INFLATION, math.nan))
 
@@ -31,7 +31,6 @@ class Chain:
         reported: Scores that the study knows, by step.
         constraints: Constraints that it knows from an earlier driver.
         values: The values that are searched.
-        inflation: Logarithm of the KL of real images over a VAE's at its first rung; NaN if it is not known.
         worker: The worker that runs it, or ran it last.
         plan: What it trains; None until its warm-up is trained.
         task: Its last task.
@@ -53,7 +52,6 @@ class Chain:
     constraints: Mapping[str, float]
     values: Mapping[str, Any]
     worker: int
-    inflation: float = math.nan
     plan: Plan | None = None
     task: Task | None = None
     future: Future[Result] | None = None
@@ -76,12 +74,8 @@ class Chain:
         values = setup.space.suggest(trial, point)
         if point and known is None:
             trial.set_user_attr("point", dict(point))
-        if known is None:
-            return cls(trial=trial, reported={}, constraints={}, values=values, worker=worker)
-        return cls(
-            trial=trial, reported=dict(known.intermediate_values), constraints=known.constraints, values=values,
-            worker=worker, inflation=inflation_of(known),
-        )  # fmt: skip
+        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
+        return cls(trial=trial, reported=reported, constraints=constraints, values=values, worker=worker)
 
     @property
     def number(self) -> int:
@@ -97,7 +91,6 @@ class Chain:
         """Tell the study a score, and with the first one how far the KL of real images, in nats, has left a VAE's."""
         if kl and not self.reported and self.plan and self.plan.vae_kl:
             self.trial.set_user_attr(INFLATION, kl / self.plan.vae_kl)
-            self.inflation = math.log(kl / self.plan.vae_kl)
         self.trial.report(score, step)
         self.reported[step] = score
 
