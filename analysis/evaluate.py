@@ -46,7 +46,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
     """
     config = read_config(Path(run))
     images = load_images(**config.images)
-    check_images(Path(run), images.counts)
+    check_images(Path(run), images.facts)
     return _scored(load_run(run, device), images, on)[1]
 
 

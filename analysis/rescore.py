@@ -52,7 +52,7 @@ def _measure(run: Run, kid: bool, inception: Path | None) -> tuple[float, list[s
     record = read_record(run.folder)
     assert record is not None  # its state has ended
     images, spectrum = _images(**run.config.images)
-    check_images(run.folder, images.counts)
+    check_images(run.folder, images.facts)
     model = load_run(run.folder)
     notes: list[str] = []
     kept: dict[HeldOut, dict[str, Any]] = {"validation": _kept(record.measures), "test": _kept(record.test_measures)}

@@ -86,10 +86,10 @@ def settings_shared(config: TrainConfig, searched: Iterable[str]) -> dict[str, A
     return {name: value for name, value in config.to_dict().items() if name not in own}
 
 
-def known_trials(runs: Iterable[Run], setup: Setup, counts: Mapping[str, int]) -> list[FrozenTrial]:
+def known_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int]) -> list[FrozenTrial]:
     """Return those of the runs as trials that were trained and valued as the study's, and lie within its space.
 
-    `counts` are those of the study's images: runs that record others were trained on others.
+    `facts` are those of the study's images: runs that record others were trained on others.
     """
     distributions = setup.space.distributions
     shared = settings_shared(setup.config, distributions)
@@ -101,7 +101,7 @@ def known_trials(runs: Iterable[Run], setup: Setup, counts: Mapping[str, int]) -
         params = {name: values[name] for name in distributions}
         within = all(value is not None and _holds(distributions[name], value) for name, value in params.items())
         recorded = read_machine(run.folder)
-        same = all(recorded.get(name, count) == count for name, count in counts.items())
+        same = all(recorded.get(name, fact) == fact for name, fact in facts.items())
         same &= record.weights == setup.weights and settings_shared(run.config, distributions) == shared
         if within and same:
             rungs = {int(step): float(score) for step, score in record.measures.get(RUNGS, ())}

@@ -134,7 +134,7 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
         prune=config.pruned_by != "none",
     )  # fmt: skip
-    known = known_trials(earlier, setup, images.counts) if config.sampler == "tpe" else []
+    known = known_trials(earlier, setup, images.facts) if config.sampler == "tpe" else []
     points = [*config.points, *(() if known else points_of(earlier)[:BEST])]
     values = tuple(point.values(images.channels, train.image_size) for point in points)
     return replace(setup, points=values, known=known), images

@@ -144,7 +144,7 @@ def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequenc
         for path in part:
             try:
                 with Image.open(path) as image:
-                    read.append(as_images(image, encoder.channels, encoder.image_size, encoder.fit))
+                    read.append(as_images(image, encoder.channels, encoder.image_size, encoder.fit, encoder.white))
             except UNREADABLE as error:
                 reason = str(error).removeprefix(f"cannot identify image file {str(path)!r}") or "no image"
                 raise UserError(f"cannot read {path}: {reason}") from error

@@ -14,35 +14,36 @@ AnyImages = Image.Image | np.ndarray | Tensor | Sequence["AnyImages"]
 """One image or many: a PIL image, a NumPy array (channels last), a tensor (channels first), or a list of these."""
 
 
-def as_images(images: AnyImages, channels: int, image_size: int, fit: str = "crop") -> Tensor:
+def as_images(images: AnyImages, channels: int, image_size: int, fit: str = "crop", white: int = 0) -> Tensor:
     """Convert images to a float batch.
 
     Args:
         images: One of
 
             - a PIL image of any size, which becomes a square and is converted as training images are; one of more than
-              8 bits holds floats in [0, 1];
+              8 bits holds floats in [0, 1], or whole numbers if `white` is known;
             - an array (H, W), (H, W, C) or (N, H, W, C), uint8 or float with values in [0, 1];
             - a tensor (C, H, W) or (N, C, H, W), uint8 or float with values in [0, 1];
             - a list or tuple of any of these.
         channels: Number of channels C, 1 or 3.
         image_size: Height and width in pixels.
-        fit: The way in which PIL images become squares, as in `introvae.data.pixels.to_pixels`.
+        fit, white: The way in which PIL images become squares, and what is white in those of more than 8 bits, as in
+            `introvae.data.pixels.to_pixels`.
 
     Returns:
         Images (N, C, image_size, image_size), float32 in [0, 1], on a tensor's own device or else on the CPU.
 
     Raises:
         ValueError: If an array or tensor has another shape or type, or values outside [0, 1], or if an image holds
-            whole numbers of more than 8 bits, whose scale only a set tells.
+            whole numbers of more than 8 bits and `white` is not known or is exceeded.
         TypeError: If `images` is something else.
     """
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError(f"an empty {type(images).__name__} holds no images")
-        return torch.cat([as_images(item, channels, image_size, fit) for item in images])
+        return torch.cat([as_images(item, channels, image_size, fit, white) for item in images])
     if isinstance(images, Image.Image):
-        images = to_pixels(as_picture(images), image_size, channels, fit).transpose(1, 2, 0)
+        images = to_pixels(as_picture(images), image_size, channels, fit, white=white).transpose(1, 2, 0)
     if isinstance(images, np.ndarray):
         images = _channels_first(images, channels, image_size)
     if not isinstance(images, Tensor):

@@ -29,7 +29,7 @@ def folder(
     fit: str = "crop",
     validation: Path | None = None,
     test: Path | None = None,
-) -> Split:
+) -> tuple[Split, int]:
     """Load all images below a folder, and split them by a draw.
 
     A tenth of them is for validation and a tenth for the test. Near duplicates are on one side of the draw; those of
@@ -45,7 +45,8 @@ def folder(
         validation, test: Folders whose images are for that, instead of a draw; they are no training images then.
 
     Returns:
-        Images for training, validation and the test, uint8 (N, C, S, S).
+        Images for training, validation and the test, uint8 (N, C, S, S), and the white of whole numbers of more than
+        8 bits, or 0 if there are none.
 
     Raises:
         UserError: If more than 1% of the images are unusable, or there are too few.
@@ -72,7 +73,8 @@ def folder(
     if len(validation_images) < FEW:
         few = f"{len(validation_images)} of the images"
         print(f"warning: {few} in {root} for validation: scores will say little", file=sys.stderr, flush=True)
-    return read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
+    read = read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
+    return read, max(part.white for part in parts.values())
 
 
 def split(images: Tensor, seed: int, name: str) -> Split:

@@ -32,22 +32,25 @@ class ImageSet:
         train: Images that networks are trained on.
         validation: Images that runs are compared by.
         test: Images for the figures to quote; nothing is chosen by them.
+        white: The whole number that was white in images of more than 8 bits; 0 if there were none.
     """
 
     name: str
     train: Images
     validation: Images
     test: Images
+    white: int = 0
 
     @property
     def channels(self) -> int:
         return self.train.shape[1]
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Numbers of images, as params.toml records them."""
+    def facts(self) -> dict[str, int]:
+        """Numbers of images, and white if it is known, as params.toml records them."""
         sets = {"training": self.train, "validation": self.validation, "test": self.test}
-        return {f"{name}_images": len(images) for name, images in sets.items()}
+        counts = {f"{name}_images": len(images) for name, images in sets.items()}
+        return counts | ({"white": self.white} if self.white else {})
 
     def to(self, device: torch.device) -> "ImageSet":
         """Move the images to a device if they fit half of its free memory; otherwise batches are streamed there.
@@ -119,10 +122,10 @@ def load_images(
     packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
     folder = unpacked(place) if packed else place
     try:
-        images = folders.folder(folder, image_size, channels, seed, fit, *given)
+        images, white = folders.folder(folder, image_size, channels, seed, fit, *given)
     except UserError as error:  # of what has been unpacked nobody knows the place
         raise UserError(str(error).replace(str(folder), str(place))) from error
-    return ImageSet(name.lstrip(".") or "images", *images)  # a study of this name is to be seen
+    return ImageSet(name.lstrip(".") or "images", *images, white)  # a study of this name is to be seen
 
 
 def split_images(

@@ -177,6 +177,6 @@ def _eight_bits(image: Image.Image, white: int) -> Image.Image:
         white = 1
     elif not white:
         raise ValueError(f"has mode {image.mode}, whose white is not known; give floats in [0, 1]")
-    elif low < 0:
-        raise ValueError(f"holds values from {low} to {high}; whole numbers are 0 or more")
+    elif not (low >= 0 and high <= white):
+        raise ValueError(f"holds values from {low} to {high}; whole numbers are from 0 to white, {white} here")
     return Image.fromarray(np.rint(values / white * 255).astype(np.uint8))

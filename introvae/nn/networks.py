@@ -38,6 +38,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.channels = c.channels
         self.image_size, self.fit = c.image_size, c.fit
+        self.white = 0  # of images of more than 8 bits, if the training images tell
         self.padding = _padding(c)
         width, side = _inner(c)
         self.features = nn.Sequential(*_encoder_layers(c))
@@ -102,7 +103,8 @@ class IntroVAE(nn.Module):
             ValueError: If images have another size or number of channels than the model's, or values outside [0, 1],
                 or if there is no such kind.
         """
-        x = as_images(images, self.encoder.channels, self.encoder.image_size, self.encoder.fit)
+        encoder = self.encoder
+        x = as_images(images, encoder.channels, encoder.image_size, encoder.fit, encoder.white)
         mu, logvar = zip(*self._evaluate(self.encoder, x, kind), strict=True)
         return torch.cat(mu), torch.cat(logvar)
 

@@ -71,18 +71,24 @@ def read_machine(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def check_images(folder: Path, counts: Mapping[str, int]) -> None:
+def read_white(folder: Path) -> int:
+    """Read the whole number that was white in a run's images of more than 8 bits; 0 if that is not known."""
+    white = read_machine(folder).get("white")
+    return white if isinstance(white, int) and white > 0 else 0
+
+
+def check_images(folder: Path, facts: Mapping[str, int]) -> None:
     """Refuse a run whose images are not as many as when it began: those held out now might have been trained on then.
 
     Args:
         folder: The run folder.
-        counts: Numbers of images found now, `ImageSet.counts`. Those that the run does not record are not compared.
+        facts: What is found now, `ImageSet.facts`. What the run does not record is not compared.
 
     Raises:
-        UserError: If one is another, with both numbers.
+        UserError: If a number is another, with both.
     """
-    recorded = {name: count for name, count in read_machine(folder).items() if name in counts}
-    if found := differences(recorded, {name: counts[name] for name in recorded}):
+    recorded = {name: count for name, count in read_machine(folder).items() if name in facts}
+    if found := differences(recorded, {name: facts[name] for name in recorded}):
         raise UserError(f"{folder} was trained with other images ({'; '.join(found)}); restore them, or train it again")
 
 

@@ -13,7 +13,7 @@ from introvae.errors import OutOfMemoryError, UserError, is_out_of_memory
 from introvae.nn import networks
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import derive
-from introvae.runs.folder import load_checkpoint, read_config
+from introvae.runs.folder import load_checkpoint, read_config, read_white
 from introvae.training.device import adam, find_device
 from introvae.training.schedule import phase_seed, phase_step
 from introvae.training.step import Optimizers
@@ -163,6 +163,7 @@ def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
     """
     run = Path(run)
     model = build_model(read_config(run), find_device(device))
+    model.encoder.white = read_white(run)
     load_weights(model, run)
     return model.eval()
 

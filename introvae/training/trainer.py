@@ -73,14 +73,14 @@ class Trainer:
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
         for origin in _origins(config, start):
-            check_images(origin, images.counts)
+            check_images(origin, images.facts)
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
         with first_alone():
             if is_first():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_params(self.folder, config, _machine(device, images))
-                check_images(self.folder, images.counts)
+                check_images(self.folder, images.facts)
             self.state = State(config, device)
             self.begun_with = self._logged(self.state.begin(self.folder, start))
             self.log = MetricsLog(self.folder, COLUMNS, self.begun_with) if is_first() else None
@@ -264,4 +264,4 @@ def _machine(device: torch.device, images: ImageSet) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "torch": torch.__version__,
-    } | images.counts
+    } | images.facts

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import exit_code, save_image
+from helpers import CPU, exit_code, save_image, tiny_config
 from PIL import Image
 
 from introvae.commands.apply import main
+from introvae.data.image_set import load_images, to_float
 from introvae.training.state import load_run
 from introvae.training.trainer import Trainer
 
@@ -72,6 +73,28 @@ def test_an_interpolation_goes_from_one_reconstruction_to_the_other(
     for end, name in ((row[0], "0-0"), (row[4], "1-1")):
         assert np.abs(end - opened(Path(f"reconstruct/{name}.png"))).max() <= 1
     assert all((first != second).any() for first, second in pairwise(row))
+
+
+def test_images_of_more_than_8_bits_are_read_as_those_of_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for index in range(12):
+        values = np.random.default_rng(index).integers(0, 4000, (16, 16), dtype=np.uint16)
+        Image.fromarray(values).save(deep / f"{index:02}.tif")
+    images = load_images(deep, 16)
+    trainer = Trainer(tiny_config(steps=8), images, tmp_path / "run", CPU)
+    trainer.run()
+    assert exit_code(main, ["encode", str(tmp_path / "run"), str(deep), "--out", str(tmp_path / "made")]) == 0
+    with np.load(tmp_path / "made" / "latents.npz") as found:
+        mu = torch.from_numpy(found["mu"])
+    expected = load_run(tmp_path / "run").encode(to_float(images.train[:]))[0]
+    assert torch.cdist(expected, mu).min(1).values.max() < 1e-5  # each training image is among them
+
+    Image.fromarray(np.full((16, 16), 5000, np.uint16)).save(deep / "brighter.tif")
+    assert exit_code(main, ["encode", str(tmp_path / "run"), str(deep / "brighter.tif")]) == 2
+    assert "holds values from 5000 to 5000; whole numbers are from 0 to white, 4095 here" in capsys.readouterr().err
 
 
 def test_no_image_that_is_read_is_written_over(

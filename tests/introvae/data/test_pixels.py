@@ -56,7 +56,7 @@ def test_whole_numbers_of_32_bits_do_not_wrap(tmp_path: Path) -> None:
     brightest = of_folder(tmp_path)[-1, 0]
     assert np.abs(brightest - noise(2) * 240_000 / (2**18 - 1) * 255).max() <= 0.51
     Image.fromarray(RAMP.astype(np.int32) - 1).save(tmp_path / "0.tif")
-    with pytest.raises(UserError, match=r"0.tif holds values from -1 to 254; whole numbers are 0 or more"):
+    with pytest.raises(UserError, match=r"0.tif holds values from -1 to 254; whole numbers are from 0 to white"):
         of_folder(tmp_path)
 
 
@@ -67,6 +67,7 @@ def test_one_white_for_images_of_several_folders(tmp_path: Path) -> None:
             (tmp_path / name / "deep").mkdir(exist_ok=True)
             Image.fromarray(np.full((SIDE, SIDE), white, np.uint16)).save(tmp_path / name / "deep" / f"{index}.tif")
     images = load_images(tmp_path / "train", SIDE, validation=tmp_path / "validation", test=tmp_path / "test")
+    assert images.white == images.facts["white"] == 4095
     for part, white in ((images.train, 4000), (images.validation, 1000), (images.test, 250)):
         flat = [image.unique().tolist() for image in part[:] if len(image.unique()) == 1]
         assert flat == [[round(white / 4095 * 255)]] * 3
