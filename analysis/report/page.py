@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from analysis.measures.glossary import GLOSSARY
 from analysis.report import repeats as repeated
 from analysis.report.card import card_of_first
 from analysis.report.charts.all import charts
-from analysis.report.charts.chart import Chart, data_set, is_finite, numbers
+from analysis.report.charts.chart import Chart, data_set, is_finite, numbers, study
 from analysis.report.runs import Run
 from analysis.report.table import ranked
 from introvae.config import TrainConfig
@@ -68,8 +67,8 @@ def page_html(runs: Sequence[Run], title: str) -> str:
                   "logFrom": LOG_FROM})  # fmt: skip
     bundle = Path(itables.options.dt_bundle)
     library = _json(bundle.read_text(encoding="utf-8"))
-    data_sets = _charts(runs)
-    drawn = sum(len(panel) for _, found in data_sets for _, panels in found for panel in panels)
+    studies = _charts(runs)
+    drawn = sum(len(panel) for _, found in studies for _, panels in found for panel in panels)
     card = card_of_first(runs)
     course = _json(_course(card.run) if card else [])
     room = MOST_BYTES - len(data.encode(errors="replace")) - len(library) - drawn - len(course)
@@ -83,7 +82,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
         states=_states(runs),
         repeats=repeated.repeats(runs),
         repeated=repeated,
-        data_sets=data_sets,
+        studies=studies,
         data=data,
         pictures=_json(_pictures(runs, room)),
         library=library,
@@ -100,15 +99,18 @@ def _states(runs: Sequence[Run]) -> list[tuple[RunState, int]]:
 
 
 def _charts(runs: Sequence[Run]) -> list[tuple[str, list[tuple[Chart, list[Markup]]]]]:
-    """Return the charts of each data set with their panels as JSON, the data set with the most runs first."""
-    groups = [(name, list(group)) for name, group in groupby(sorted(runs, key=data_set), data_set)]
-    groups.sort(key=lambda pair: -len(pair[1]))
-    drawn = [(name, charts(group)) for name, group in groups]
-    return [
-        (name, [(chart, [_json(_plain(panel)) for panel in chart.panels]) for chart in found])
-        for name, found in drawn
-        if found
-    ]
+    """Return the charts of each study with their panels as JSON, that of the most or else of the best runs first."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(study(run), []).append(run)
+    several = Counter(data for data, _ in groups)
+    found = []
+    for (data, _), group in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+        folder = group[0].name.rpartition("/")[0] or "single runs"
+        name = f"{folder}: {data}" if several[data] > 1 else data
+        drawn = [(chart, [_json(_plain(panel)) for panel in chart.panels]) for chart in charts(group)]
+        found += [(name, drawn)] if drawn else []
+    return found
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from statistics import mean, stdev
 from typing import Self
 
-from analysis.report.charts.chart import data_set
+from analysis.report.charts.chart import study
 from analysis.report.runs import Run
 from analysis.report.table import UNITS, aligned, cell, escaped, terminal_width
 from introvae.runs.record import RunState, Scores
@@ -87,7 +87,7 @@ class Repeats:
 
 
 def repeats(runs: Iterable[Run]) -> list[Repeats]:
-    """Return the settings that runs of one folder repeat with other seeds, study by study, sorted by mean.
+    """Return the settings that runs of one study repeat with other seeds, study by study, sorted by mean.
 
     Settings are the same if all but the seeds and m is, and either m or the margin ratio: where a study is given margin
     ratios, m follows from the warm-up of each seed.
@@ -97,7 +97,7 @@ def repeats(runs: Iterable[Run]) -> list[Repeats]:
         if run.config is None or not run.state.ended:
             continue
         same = {name: value for name, value in run.config.to_dict().items() if name not in (*SEEDS, "m")}
-        key = (*_study(run), json.dumps(same, sort_keys=True))
+        key = (*study(run), json.dumps(same, sort_keys=True))
         keys = [(*key, f"m {run.config.m}"), (*key, f"ratio {_ratio(run) or run.name}")]
         group = next((groups[key] for key in keys if key in groups), [])
         group.append(run)
@@ -106,8 +106,8 @@ def repeats(runs: Iterable[Run]) -> list[Repeats]:
         id(group): group for group in groups.values() if len({run.config and run.config.seed for run in group}) > 1
     }
     found = [_repeats(group) for group in several.values()]
-    found.sort(key=lambda one: (_study(one.runs[0]), -one.validation.mean if one.validation.count else math.inf))
-    studies = [list(study) for _, study in groupby(found, lambda one: _study(one.runs[0]))]
+    found.sort(key=lambda one: (study(one.runs[0]), -one.validation.mean if one.validation.count else math.inf))
+    studies = [list(group) for _, group in groupby(found, lambda one: study(one.runs[0]))]
     return [one for best, *others in studies for one in (best, *(_compared(other, best) for other in others))]
 
 
@@ -124,10 +124,6 @@ def _worth(run: Run, scores: Scores) -> float:
 
 def _compared(one: Repeats, best: Repeats) -> Repeats:
     return one if one.validation.is_below(best.validation) else replace(one, note=MARK)
-
-
-def _study(run: Run) -> tuple[str, str]:
-    return str(run.folder.parent), data_set(run)
 
 
 def _ratio(run: Run) -> float | None:

@@ -22,7 +22,7 @@ function followAddress() {
   document.getElementById("side-by-side").scrollIntoView();
 }
 
-// The charts of data sets, whose panels' arguments the page holds as JSON.
+// The charts of studies, whose panels' arguments the page holds as JSON.
 function drawCharts() {
   for (const script of document.querySelectorAll(".panels > script")) {
     const title = script.closest("figure").querySelector("h3").textContent;

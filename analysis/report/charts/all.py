@@ -1,4 +1,4 @@
-"""All charts that the runs of one data set have the numbers for."""
+"""All charts that the runs of one study have the numbers for."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from analysis.report.runs import Run
 
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
-    """Return the charts that the runs of one data set have the numbers for.
+    """Return the charts that the runs of one study have the numbers for.
 
     The first of the runs are drawn on top of the others.
     """

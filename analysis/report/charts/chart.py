@@ -24,7 +24,7 @@ class Chart:
     """A chart of the page.
 
     Attributes:
-        name: Its kind; a data set has one chart of each kind at most.
+        name: Its kind; a study has one chart of each kind at most.
         title: Its heading.
         caption: An explanation to read below it.
         panels: For each of its panels the argument of `panel` in assets/chart.js: plain values, as JSON holds them.
@@ -37,8 +37,13 @@ class Chart:
 
 
 def data_set(run: Run) -> str:
-    """Return the name and size of the images that a run was trained on; charts compare runs of the same images."""
+    """Return the name and size of the images that a run was trained on."""
     return f"{run.config.data}, {run.config.image_size} px" if run.config else "unknown data"
+
+
+def study(run: Run) -> tuple[str, str]:
+    """Return the data set of a run and the folder that it lies in: charts and repeats compare runs of the same."""
+    return data_set(run), str(run.folder.parent)
 
 
 def numbers(run: Run) -> dict[str, float]:

@@ -101,6 +101,17 @@ def test_each_data_set_has_its_charts_with_captions(tmp_path: Path) -> None:
     assert "Below beta 0.05, 1 over the largest eigenvalue of the data" in text and "that is left" in text
 
 
+def test_studies_of_the_same_images_have_charts_of_their_own(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b", "b", "c", "c", ".")):
+        make_run(tmp_path / folder / f"trial-{number:03}", score=number / 10, beta=10.0 + number, m=20.0)
+    titles = re.findall(r"What the runs show <small>(.*?)</small>", page(tmp_path))
+    assert titles == [f"{name}: orl-faces, 16 px" for name in ("c", "b", "single runs", "a")]
+    map_of_each = r'<figure class="chart map".*?<script type="application/json">(.*?)</script>'
+    maps = re.findall(map_of_each, page(tmp_path), re.DOTALL)
+    drawn = [sorted(run for series in json.loads(panel)["points"] for run in series["run"]) for panel in maps]
+    assert drawn == [["c/trial-003", "c/trial-004"], ["b/trial-001", "b/trial-002"], ["trial-005"], ["a/trial-000"]]
+
+
 def test_pictures_of_failed_runs_follow_those_of_the_best(tmp_path: Path) -> None:
     for index in range(MOST_PICTURED + 1):
         make_run(tmp_path / f"good-{index:02d}", score=1 - index / 100)
