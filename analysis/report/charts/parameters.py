@@ -116,7 +116,7 @@ def importance(points: Points) -> Chart | None:
         return None
     if len(used) < FEW_TRIALS:
         caption = (
-            f"Left out: shares of {len(used)} complete runs would be mostly chance. The method (PED-ANOVA) needs 5 in "
+            f"Left out: shares of {len(used)} final scores would be mostly chance. The method (PED-ANOVA) needs 5 in "
             f"the best tenth, that is {FEW_TRIALS} in all; pruned runs do not count, as their scores are early ones."
         )
         return Chart(name="importance", title=IMPORTANCE, caption=caption, panels=[])

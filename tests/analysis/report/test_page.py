@@ -97,7 +97,7 @@ def test_each_data_set_has_its_charts_with_captions(tmp_path: Path) -> None:
         expected = {f"run-{number}" for number in (range(4) if index < len(kinds) else range(4, 6))}
         assert drawn == (set() if name == "importance" else expected)
     importance = next(content for name, _, content in figures if name == "importance")
-    assert "Left out: shares of 4 complete runs would be mostly chance" in importance
+    assert "Left out: shares of 4 final scores would be mostly chance" in importance
     assert "Below beta 0.05, 1 over the largest eigenvalue of the data" in text and "that is left" in text
 
 
