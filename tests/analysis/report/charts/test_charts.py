@@ -116,7 +116,7 @@ def test_scores_have_their_standard_errors() -> None:
 
 def test_importance_is_that_of_final_scores(runs: list[Run]) -> None:
     few = find(runs, "importance")
-    assert few.panels == [] and few.caption.startswith("Left out: shares of 2 complete runs")
+    assert few.panels == [] and few.caption.startswith("Left out: shares of 2 final scores")
     many = [
         make(str(index), score=index / 60, alpha=0.01 * 1.05**index, beta=1.0 + index % 7, m=1.0 + index % 5)
         for index in range(FEW_TRIALS + 10)
