@@ -20,16 +20,16 @@ from introvae.training.step import Noise, Optimizers
 
 
 class UncheckedAdam(torch.optim.Adam):
-    """Unfused Adam whose updates autograd does not see.
+    """Adam whose updates autograd does not see.
 
     The authors' order backpropagates through weights that have been updated since. PyTorch 0.4 allowed that, and so
     their code ran; PyTorch 1.5 and later refuse it.
     """
 
-    def __init__(self, network: nn.Module, lr: float) -> None:
+    def __init__(self, network: nn.Module, lr: float, fused: bool = False) -> None:
         self.seen = list(network.parameters())
         self.unseen = [p.data for p in self.seen]  # the same memory, with a version counter of its own
-        super().__init__(self.unseen, lr)
+        super().__init__(self.unseen, lr, fused=fused)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for unseen, seen in zip(self.unseen, self.seen, strict=True):

@@ -3,7 +3,8 @@
     python benchmarks/step.py [--image-size 64] [--norm group] [--device cpu] [--rounds 10]
 
 Networks, batch and mathematics are the same, in float32. Theirs run as published, in contiguous layout with unfused
-Adam; ours as introvae-train runs them. Each has a process of its own, and one works at a time: a round is a step or
+Adam; ours as introvae-train runs them; and the authors' order once more as ours is run, which leaves the order of
+passes as the only difference. Each has a process of its own, and one works at a time: a round is a step or
 more of each in turn, and the ratio is that of the medians over all rounds. Memory is the peak of what one step saves
 for its backward passes, counted by hooks. On CUDA ours is shown with each kernel launched, too.
 """
@@ -13,8 +14,9 @@ import statistics
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from introvae.config import TrainConfig
-from introvae.nn.networks import build
+from introvae.nn.networks import IntroVAE, build
 from introvae.training.device import adam, tune_process
 from introvae.training.graphs import GraphedStep
 from introvae.training.schedule import Weights
@@ -40,17 +42,19 @@ class Contender:
     name: str
     step: Callable[..., Any]
     soft: bool = False
-    ours: bool = True
+    as_published: bool = False
     recompute: bool = False
+    change: Callable[[IntroVAE], None] | None = None
     graphed: bool = False
 
 
 CONTENDERS = (
-    Contender("the authors' order", authors_step, ours=False),
-    Contender("Soft-IntroVAE's order", soft_introvae_step, soft=True, ours=False),
+    Contender("the authors' order", authors_step, as_published=True),
+    Contender("Soft-IntroVAE's order", soft_introvae_step, soft=True, as_published=True),
     Contender("ours", train_step),
     Contender("ours, soft", train_step, soft=True),
     Contender("ours, checkpointing", train_step, recompute=True),
+    Contender("the authors', tuned", authors_step),
 )
 GRAPHED = (
     Contender("ours, replayed", train_step, graphed=True),
@@ -62,6 +66,8 @@ def prepare(contender: Contender, config: TrainConfig, device: torch.device) -> 
     """Return a function that takes one step, on one batch of random images and noise."""
     torch.manual_seed(0)
     model = build(replace(config, activation_checkpointing=contender.recompute)).to(device)
+    if contender.change:
+        contender.change(model)
     x = torch.rand(config.batch_size, config.channels, config.image_size, config.image_size, device=device)
     noise = torch.randn(4, config.batch_size, config.latent, device=device)
     weights = INTROVAE
@@ -70,16 +76,16 @@ def prepare(contender: Contender, config: TrainConfig, device: torch.device) -> 
         weights = Weights(
             alpha=0.5, alpha_decoder=0.5, beta=2.0, kl_weight=1.0, m=0.0, objective="soft", scale=scale, beta_neg=256.0
         )
-    if contender.ours:
+    tuned, draws = not contender.as_published, Noise(noise[0], noise[1], noise[2:])
+    if tuned:
         tune_process(device)
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
-        optimizers = Optimizers(adam(model.encoder, LR), adam(model.decoder, LR))
-        if contender.graphed:
-            graphed, draws = GraphedStep(model, optimizers), Noise(noise[0], noise[1], noise[2:])
-            return lambda: graphed(x, draws, weights)
-    else:
-        optimizers = Optimizers(UncheckedAdam(model.encoder, LR), UncheckedAdam(model.decoder, LR))
-    return lambda: contender.step(model, optimizers, x, Noise(noise[0], noise[1], noise[2:]), weights)
+    optimizer = adam if contender.step is train_step else partial(UncheckedAdam, fused=tuned)
+    optimizers = Optimizers(optimizer(model.encoder, LR), optimizer(model.decoder, LR))
+    if contender.graphed:
+        graphed = GraphedStep(model, optimizers)
+        return lambda: graphed(x, draws, weights)
+    return lambda: contender.step(model, optimizers, x, draws, weights)
 
 
 @dataclass
@@ -156,6 +162,28 @@ def serve(contender: Contender, config: TrainConfig, device: torch.device, conne
             connection.send((time.perf_counter() - start) / request)
 
 
+def started(contenders: Sequence[Contender], config: TrainConfig, device: torch.device) -> list[Any]:
+    """Start a process for each contender, and return the connections to them."""
+    context = mp.get_context("spawn")
+    lines = []
+    for contender in contenders:
+        here, there = context.Pipe()
+        context.Process(target=serve, args=(contender, config, device, there), daemon=True).start()
+        lines.append(here)
+    return lines
+
+
+def ask(line: Any, request: Any) -> Any:
+    line.send(request)
+    return line.recv()
+
+
+def seconds_of_steps(lines: Sequence[Any], rounds: int, steps: int) -> list[float]:
+    """Return the median over rounds of each contender's seconds for a step, after a round that warms up."""
+    seconds = [[ask(line, steps) for line in lines] for _ in range(rounds + 1)][1:]
+    return [statistics.median(column) for column in zip(*seconds, strict=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image-size", type=int, default=64)
@@ -170,20 +198,9 @@ def main() -> None:
     contenders = CONTENDERS + GRAPHED * (device.type == "cuda")
     config = TrainConfig(channels=3, **arguments)
 
-    context = mp.get_context("spawn")
-    lines = []
-    for contender in contenders:
-        here, there = context.Pipe()
-        context.Process(target=serve, args=(contender, config, device, there), daemon=True).start()
-        lines.append(here)
-
-    def ask(line: Any, request: Any) -> Any:
-        line.send(request)
-        return line.recv()
-
+    lines = started(contenders, config, device)
     memory = [ask(line, "memory") for line in lines]
-    seconds = [[ask(line, steps) for line in lines] for _ in range(rounds + 1)][1:]  # the first round warms up
-    medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
+    medians = seconds_of_steps(lines, rounds, steps)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{where}, {config.image_size} px, widths {config.widths}, z {config.latent}, "
           f"batch {config.batch_size}, norm {config.norm}, {rounds} rounds")  # fmt: skip

@@ -2,12 +2,14 @@
 
 import math
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 import torch
+from attempts import CONTENDERS as ATTEMPTS
 from lessons import LESSONS
 from lessons import main as lessons
 from orders import UncheckedAdam, authors_step, soft_introvae_step
@@ -36,6 +38,22 @@ def test_the_authors_order_is_the_same_update(norm: str) -> None:
         authors_step(theirs, their_optimizers, *draws(step), INTROVAE)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("change", [contender.change for contender in ATTEMPTS if contender.change])
+def test_attempts_at_a_faster_step_are_the_same_update(change: Callable[[IntroVAE], None]) -> None:
+    ours, optimizers = make("group")
+    other, other_optimizers = make("group")
+    names = [type(module) for module in other.modules()]
+    change(other)
+    assert [type(module) for module in other.modules()] != names
+    for model in (ours, other):
+        model.to(memory_format=torch.channels_last)
+    for step in range(3):
+        train_step(ours, optimizers, *draws(step), INTROVAE)
+        train_step(other, other_optimizers, *draws(step), INTROVAE)
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=1e-12, msg=name)
 
 
 def test_soft_introvaes_order_is_the_same_update() -> None:
