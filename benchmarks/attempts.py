@@ -9,8 +9,7 @@ All take the same update in residual networks with group norm, in float32 on a C
 - folded upsampling: the 3x3 convolution of an enlarged map as four 2x2 convolutions of the small one, whose results
   are interleaved, for less than half of its multiplications.
 
-Each has several processes, as the same step is faster in one process than in another, and one works at a time. A
-ratio is that of the medians over all rounds; shown are mean and standard deviation over the processes.
+Each has several processes, as those of `benchmarks/step.py`, and ratios are meant as there.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from step import Contender, seconds_of_steps, started
+from step import Contender, ratio, seconds_of_steps, started
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -148,13 +147,10 @@ def main() -> None:
     processes, rounds, widths = (arguments.pop(name) for name in ("processes", "rounds", "widths"))
     config = TrainConfig(widths=tuple(widths), **arguments)
     lines = started(CONTENDERS * processes, config, torch.device("cpu"))
-    medians = torch.tensor(seconds_of_steps(lines, rounds, steps=1)).view(processes, len(CONTENDERS))
+    seconds = seconds_of_steps(lines, rounds, steps=1).view(processes, len(CONTENDERS))
     print(f"{torch.get_num_threads()} threads, {config.image_size} px, {processes} processes, {rounds} rounds")
-    for contender, seconds in zip(CONTENDERS, medians.T, strict=True):
-        faster = medians[:, 0].mean() / seconds
-        print(
-            f"{contender.name:20} {1000 * seconds.mean():7.1f} ms, faster by {faster.mean():.3f} ± {faster.std():.3f}"
-        )
+    for contender, own in zip(CONTENDERS, seconds.T, strict=True):
+        print(f"{contender.name:20} {1000 * own.mean():7.1f} ms, faster by {ratio(seconds[:, 0], own)}")
     for line in lines:
         line.send(None)
 

@@ -1,16 +1,16 @@
 """Cost of a training step against the orders of passes in the authors' and Soft-IntroVAE's code.
 
-    python benchmarks/step.py [--image-size 64] [--norm group] [--device cpu] [--rounds 10]
+    python benchmarks/step.py [--image-size 64] [--norm group] [--device cpu] [--processes 5]
 
 Networks, batch and mathematics are the same, in float32. Theirs run as published, in contiguous layout with unfused
 Adam; ours as introvae-train runs them; and the authors' order once more as ours is run, which leaves the order of
-passes as the only difference. Each has a process of its own, and one works at a time: a round is a step or
-more of each in turn, and the ratio is that of the medians over all rounds. Memory is the peak of what one step saves
+passes as the only difference. Each has several processes, as the same step is faster in one process than in another,
+and one works at a time: a round is a step or more of each in turn. A process counts by its median over all rounds; a
+ratio is that of the means over processes, with its standard error. Memory is the peak of what one step saves
 for its backward passes, counted by hooks. On CUDA ours is shown with each kernel launched, too.
 """
 
 import argparse
-import statistics
 import time
 import weakref
 from collections import Counter
@@ -178,10 +178,19 @@ def ask(line: Any, request: Any) -> Any:
     return line.recv()
 
 
-def seconds_of_steps(lines: Sequence[Any], rounds: int, steps: int) -> list[float]:
-    """Return the median over rounds of each contender's seconds for a step, after a round that warms up."""
+def seconds_of_steps(lines: Sequence[Any], rounds: int, steps: int) -> Tensor:
+    """Return the median over rounds of each process's seconds for a step, after a round that warms up."""
     seconds = [[ask(line, steps) for line in lines] for _ in range(rounds + 1)][1:]
-    return [statistics.median(column) for column in zip(*seconds, strict=True)]
+    return torch.tensor(seconds).quantile(0.5, dim=0)
+
+
+def ratio(theirs: Tensor, ours: Tensor) -> str:
+    """Format the ratio of mean seconds, with its standard error over the processes if there are several."""
+    value = theirs.mean() / ours.mean()
+    if len(ours) == 1 or theirs.equal(ours):
+        return f"{value:.2f}"
+    errors = [(seconds.std() / seconds.mean()) ** 2 / len(seconds) for seconds in (theirs, ours)]
+    return f"{value:.2f} ± {value * sum(errors) ** 0.5:.2f}"
 
 
 def main() -> None:
@@ -191,25 +200,27 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--norm", default="group", choices=["group", "batch", "none"])
     parser.add_argument("--device", default="cpu", type=torch.device)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=2, help="steps of each contender in a round")
+    parser.add_argument("--processes", type=int, default=5, help="processes of each contender")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1, help="steps of each process in a round")
     arguments = vars(parser.parse_args())
-    rounds, steps, device = (arguments.pop(name) for name in ("rounds", "steps", "device"))
+    processes, rounds, steps, device = (arguments.pop(name) for name in ("processes", "rounds", "steps", "device"))
     contenders = CONTENDERS + GRAPHED * (device.type == "cuda")
     config = TrainConfig(channels=3, **arguments)
 
-    lines = started(contenders, config, device)
-    memory = [ask(line, "memory") for line in lines]
-    medians = seconds_of_steps(lines, rounds, steps)
+    lines = started(contenders * processes, config, device)
+    memory = [ask(line, "memory") for line in lines[: len(contenders)]]
+    seconds = seconds_of_steps(lines, rounds, steps).view(processes, len(contenders))
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{where}, {config.image_size} px, widths {config.widths}, z {config.latent}, "
-          f"batch {config.batch_size}, norm {config.norm}, {rounds} rounds")  # fmt: skip
+    print(f"{where}, {config.image_size} px, widths {config.widths}, z {config.latent}, batch {config.batch_size}, "
+          f"norm {config.norm}, {processes} processes, {rounds} rounds")  # fmt: skip
     print(f"{'':22} {'ms a step':>9} {'ours is faster by':>18} {'saved MiB':>10} {'ours saves less by':>19}")
-    for contender, median, saved in zip(contenders, medians, memory, strict=True):
+    for index, (contender, saved) in enumerate(zip(contenders, memory, strict=True)):
         own = 3 if contender.soft else 2
-        print(f"{contender.name:22} {1000 * median:9.1f} {median / medians[own]:17.2f}x {saved / 2**20:10.1f} "
+        faster = ratio(seconds[:, index], seconds[:, own])
+        print(f"{contender.name:22} {1000 * seconds[:, index].mean():9.1f} {faster:>18} {saved / 2**20:10.1f} "
               f"{1 - memory[own] / saved:18.0%}")  # fmt: skip
-    print(f"ours against Soft-IntroVAE's order: {medians[1] / medians[2]:.2f}x")
+    print(f"ours against Soft-IntroVAE's order: {ratio(seconds[:, 1], seconds[:, 2])}")
     print(f"convolutions in ours: {ask(lines[2], 'share'):.0%} of the operators' time")
     for line in lines:
         line.send(None)
