@@ -20,7 +20,7 @@ from introvae.commands.options import (
 )
 from introvae.errors import StoppedError
 from sweeps.config import ENGINES, FIELDS, PRUNERS, SAMPLERS, SET_BY_STUDY, StudyConfig
-from sweeps.points import read_points, settings_of
+from sweeps.points import read_points, settings_of, shipped_names
 from sweeps.search.dimensions import LINEAR, SEARCHABLE, Dimension, Linear, Range, problem
 
 DESCRIPTION = "Search alpha, beta and m of an IntroVAE with Optuna. The same command resumes."
@@ -153,7 +153,7 @@ def sweep(args: argparse.Namespace) -> int:
     asked = {name: value for name, value in vars(args).items() if name in FIELDS}
     trained = argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in NO_FLAG})
     base: dict[str, Any] = {}
-    of_a_study = args.points and Path(args.points).is_dir()
+    of_a_study = args.points and args.points not in shipped_names() and Path(args.points).is_dir()
     if args.like or of_a_study:
         from sweeps.earlier import base_of, points_of, runs_of
     asked["points"] = ()

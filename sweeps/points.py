@@ -61,6 +61,11 @@ class Point:
         return given
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the shipped lists of points."""
+    return sorted(file.stem for file in SHIPPED.glob("*.csv"))
+
+
 POINT_FIELDS = tuple(field.name for field in dataclasses.fields(Point))
 
 
@@ -78,10 +83,9 @@ def read_points(name: str) -> tuple[Point, ...]:
     Raises:
         UserError: If there are no points or a line is none, with the file and the line.
     """
-    shipped = SHIPPED / f"{name}.csv"
-    path = shipped if shipped in SHIPPED.glob("*.csv") else Path(name)
+    path = SHIPPED / f"{name}.csv" if name in shipped_names() else Path(name)
     if not path.exists():
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.csv")))
+        names = ", ".join(shipped_names())
         raise UserError(f"there is no file {name}; --points takes a CSV file, a study's folder or one of {names}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

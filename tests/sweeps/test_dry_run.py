@@ -122,8 +122,10 @@ def test_warm_ups_of_all_words_correct_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_shipped_points_name_their_study_and_show_the_published_values(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "beta-comparison").mkdir()  # as an earlier study of this name would be, if its folder were given
+    monkeypatch.chdir(tmp_path)
     flags = [*tiny_flags("beta", "m"), "--device", "cpu", "--out", str(tmp_path), "--points", "beta-comparison"]
     assert main([*flags, "--dry-run"]) == 0
     shown = capsys.readouterr().out.splitlines()
