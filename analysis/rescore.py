@@ -20,7 +20,7 @@ from introvae.runs.folder import CHECKPOINT, check_images
 from introvae.runs.record import RUNGS, RunState, read_record
 from introvae.training.state import load_run
 
-KEPT = ("fid", "kid", "lite0_kid", RUNGS)  # beginnings of the names of measures that are not computed each time
+KEPT = ("fid", "kid", RUNGS)  # beginnings of the names of measures that are not computed each time
 
 
 def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:
@@ -87,7 +87,7 @@ def _distances(
     """
     measures: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {}
     if kid:
-        measures["KID"] = _lite0_kid
+        measures["KID"] = _kid
     if inception:
         measures["FID"] = partial(distance.inception_distances, weights=inception)
     found: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def _distances(
     return found
 
 
-def _lite0_kid(real: Tensor, samples: Tensor) -> dict[str, Any]:
+def _kid(real: Tensor, samples: Tensor) -> dict[str, Any]:
     value, deviation = distance.kid_efficientnet_lite0(real, samples)
     return {"kid_efficientnet_lite0": value, "kid_efficientnet_lite0_deviation": deviation}
 

@@ -3,6 +3,7 @@
     pip install --no-deps face_recognition_models==0.3.0 facenet-pytorch==2.6.0
     python benchmarks/judges.py SNAPSHOTS --data orl-faces --image-size 32 --out judged
     python benchmarks/judges.py ORL LFW --data orl-faces FOLDER --image-size 32 64 --out again --judged judged.csv
+    python benchmarks/judges.py docs/judged.csv                         # the tables again, without snapshots
 
 Snapshots of faces as `benchmarks/snapshots.py` makes them are judged in the features of two networks: `recognition` is
 the residual network by which dlib tells people apart, and `detection` the last stage of MTCNN, which tells faces from
@@ -16,7 +17,8 @@ other things. Both packages hold their weights. For each network:
 
 OUT.csv has a row for each snapshot; --judged takes what judges said from such files, which no network is needed for.
 Then Spearman's correlation of the score with each judge is printed, ranks being taken within a data set, and for the
-last column within a step of training, too; 95% intervals are from a bootstrap over settings. OUT.png shows both judges.
+last column within a step of training, too; 95% intervals are from a bootstrap over settings. A second table has the
+same of each part of the score. OUT.png shows both judges.
 
 A snapshot folder may hold the validation images of its runs in real.npy, in case data have been split again since.
 """
@@ -191,19 +193,19 @@ def judge_folder(folder: Path, data: str, image_size: int, judged: pd.DataFrame)
     return table
 
 
-def agreements(table: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of the score with each judge, for each data set and pooled."""
-    columns = ["score", *JUDGES]
+def agreements(table: pd.DataFrame, score: str = "score") -> pd.DataFrame:
+    """Return Spearman's correlation of the score, or a part, with each judge, for each data set and pooled."""
+    columns = [score, *JUDGES]
     signed = table[columns] * [-1 if column.endswith("_kid") else 1 for column in columns]
 
     def ranks(*by: str) -> pd.DataFrame:
         groups = signed.groupby([table[column] for column in by])
-        return groups.rank().sub(0.5).div(groups["score"].transform("size"), axis=0) - 0.5
+        return groups.rank().sub(0.5).div(groups[score].transform("size"), axis=0) - 0.5
 
     overall, in_step = ranks("data"), ranks("data", "step")
     parts = {str(name): overall[table["data"] == name] for name in sorted(table["data"].unique())}
     parts |= {"pooled": overall, "same step": in_step}
-    return pd.DataFrame({name: part[list(JUDGES)].corrwith(part["score"]) for name, part in parts.items()})
+    return pd.DataFrame({name: part[list(JUDGES)].corrwith(part[score]) for name, part in parts.items()})
 
 
 def resampled(table: pd.DataFrame, g: np.random.Generator) -> pd.DataFrame:
@@ -217,19 +219,22 @@ def resampled(table: pd.DataFrame, g: np.random.Generator) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+", help="snapshots of one data set each")
+    parser.add_argument("folders", type=Path, nargs="+", help="snapshots of one data set each, or the table of such")
     parser.add_argument("--data", nargs="+", default=["orl-faces"], help="of each folder, as introvae-train takes it")
     parser.add_argument("--image-size", type=int, nargs="+", default=[32], metavar="N", help="of each folder, pixels")
     parser.add_argument("--judged", type=Path, nargs="*", default=[], help="tables of this script to take judges from")
     parser.add_argument("--out", type=Path, default=Path("judges"), help="name of both files, without suffix [judges]")
     args = parser.parse_args()
-    if not len(args.folders) == len(args.data) == len(args.image_size):
+    if args.folders[0].suffix == ".csv":
+        table = pd.read_csv(args.folders[0])
+    elif not len(args.folders) == len(args.data) == len(args.image_size):
         parser.error("each folder has its --data and its --image-size")
-    old = [pd.read_csv(path) for path in args.judged]
-    judged = pd.concat([pd.DataFrame(columns=["crc"]), *old]).drop_duplicates("crc", keep="last").set_index("crc")
-    folders = zip(args.folders, args.data, args.image_size, strict=True)
-    table = pd.concat([judge_folder(*folder, judged) for folder in folders], ignore_index=True)
-    table.to_csv(args.out.with_suffix(".csv"), index=False)
+    else:
+        old = [pd.read_csv(path) for path in args.judged]
+        judged = pd.concat([pd.DataFrame(columns=["crc"]), *old]).drop_duplicates("crc", keep="last").set_index("crc")
+        folders = zip(args.folders, args.data, args.image_size, strict=True)
+        table = pd.concat([judge_folder(*folder, judged) for folder in folders], ignore_index=True)
+        table.to_csv(args.out.with_suffix(".csv"), index=False)
 
     g = np.random.default_rng(0)
     found = agreements(table)
@@ -239,6 +244,11 @@ def main() -> None:
     for i, (name, row) in enumerate(found.iterrows()):
         cells = (f"{value:.2f} [{low[i, j]:.2f}, {high[i, j]:.2f}]" for j, value in enumerate(row))
         print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\n| pooled | {' | '.join(NETWORKS)} |\n|---|---|---|")
+    for part in ("score", *PARTS):
+        print(
+            f"| {part} | {' | '.join(f'{value:.2f}' for value in agreements(table, part)['pooled'][list(NETWORKS)])} |"
+        )
 
     mpl.use("agg")
     long = table.melt(["data", "score"], NETWORKS, "judge", "verdict")

@@ -138,7 +138,11 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
     steps = ", ".join(map(str, rungs(train)))
-    goes = f"{SHARE:.0%} of all steps go to those that promise most" if setup.prune else "all trials go on"
+    goes = (
+        f"{SHARE:.0%} of all steps go to those that promise most"
+        if setup.prune
+        else "all trials are trained to the end"
+    )
     yield "rungs", f"at steps {steps}; {goes}" if steps else "none"
     yield from setting_lines(config.train, differences(_choices(StudyConfig()), _choices(config)))
 
@@ -149,7 +153,7 @@ def _choices(config: StudyConfig) -> Mapping[str, Any]:
 
 
 def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple[str, str]]:
-    """Show steps, images, time and disk: at most, and if all trials that go on past a rung reach the next."""
+    """Show steps, images, time and disk: at most, and if all that are promoted past a rung reach the next."""
     train, device, repeats = _middle(setup), find_device(config.device), config.seeds or 0
     workers = worker_count(config, device)
     tune_process(device)  # as workers do

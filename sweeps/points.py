@@ -11,6 +11,7 @@ from typing import Any
 
 from introvae.config import NUMBERS_AT_256, load_toml
 from introvae.errors import UserError
+from introvae.runs.record import RunState
 
 SHIPPED = Path(__file__).parent / "points"
 
@@ -112,7 +113,7 @@ def _of_summary(rows: Iterable[dict[str | Any, str | Any]]) -> Iterator[dict[str
     for row in rows:
         ratio = row.get("m/KL")
         point = {"alpha": row["alpha"], "beta": row["beta"], "m": "" if ratio else row["m"], "margin_ratio": ratio}
-        if row.get("state") in ("complete", "pruned") and point not in seen:
+        if row.get("state") in {state.value for state in RunState if state.ranked} and point not in seen:
             seen.append(point)
             yield point
 

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from introvae.errors import StoppedError
-from introvae.runs.folder import log_stamp
+from introvae.runs.folder import checkpoint_time, log_stamp
 from sweeps.config import StudyConfig
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup
@@ -16,7 +16,7 @@ from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 from sweeps.view import View
 
-DEATHS = 3  # of a trial's processes, before it counts as failed
+DEATHS = 3  # of a trial's processes without a further checkpoint, before it counts as failed
 LOOK_EVERY = 0.1  # seconds between looks at running tasks
 LONGEST_LOOK = 1.0  # seconds that count between two looks, so that no task hangs because its driver did
 
@@ -159,9 +159,11 @@ class Supervisor:
             self.ended(run, result)
 
     def _try_again(self, run: Chain, reason: str, crashed: bool = False) -> None:
-        """Begin another attempt at a task whose process is gone, unless this has happened too often."""
+        """Begin another attempt at a task whose process is gone, unless this has happened too often in one place."""
         assert run.task
-        run.deaths += 1
+        saved = checkpoint_time(run.task.plan.folder)
+        run.deaths = run.deaths + 1 if saved == run.saved else 1
+        run.saved = saved
         if crashed or run.deaths >= DEATHS:
             self.failed(run, reason)
         elif not self.stopping:

@@ -19,14 +19,14 @@ LEAST_RETRIEVED = 0.05  # share of reconstructions that find their input, beyond
 LEAST_VARIANCE = 0.05  # of the samples, as a share of the real images'
 
 
-def active_units(mu: Tensor, thresholds: tuple[float, ...] = THRESHOLDS) -> dict[str, int]:
+def active_units(mu: Tensor) -> dict[str, int]:
     """Count the dimensions whose posterior mean varies over images by more than a threshold (Burda et al. 2016).
 
     Returns:
         The number of dimensions by the threshold, written as text such as "0.01".
     """
     variance = mu.var(0) if len(mu) > 1 else torch.zeros_like(mu[0])
-    return {f"{threshold:g}": int((variance > threshold).sum()) for threshold in thresholds}
+    return {f"{threshold:g}": int((variance > threshold).sum()) for threshold in THRESHOLDS}
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:

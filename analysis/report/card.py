@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.report.repeats import repeats
-from analysis.report.runs import Run
+from analysis.report.runs import Run, with_error
 from analysis.report.table import cell
 from introvae.runs.record import RunState, best_run
 
@@ -32,7 +32,8 @@ class Card:
 
     def __str__(self) -> str:
         lines = [f"winner: {self.run.name}, {self.setting}", f"  test score {self.test}"]
-        return "\n".join([*lines, f"  pictures: {self.run.pictures['last']}", f"  longer: {self.longer}"])
+        lines += [f"  pictures: {self.run.pictures['last']}"] if "last" in self.run.pictures else []
+        return "\n".join([*lines, f"  longer: {self.longer}"])
 
 
 def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched: Sequence[str] = ()) -> Card | None:
@@ -65,7 +66,7 @@ def _card(
     if "m" in best.parameters:
         setting += f" nats (m/KL {cell('m/KL', best.margin_ratio)})" if best.margin_ratio else " nats"
     setting += "".join(f", {name} {cell(name, getattr(best.config, name))}" for name in searched)
-    test = "unknown" if math.isnan(best.test.score) else f"{best.test.score:.3f} ± {best.test.stderr:.3f}"
+    test = "unknown" if math.isnan(best.test.score) else with_error(best.test)
     if found := repeats(seeds):
         test += f"; over {len(seeds)} new seeds {found[0].test}"
     words = ["--from", *source, "--steps", str(LONGER * best.config.steps)]

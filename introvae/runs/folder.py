@@ -197,6 +197,14 @@ def last_row(folder: Path) -> dict[str, float] | None:
         return None
 
 
+def checkpoint_time(folder: Path) -> int:
+    """Return when checkpoint.pt was written, in nanoseconds; 0 where there is none yet."""
+    try:
+        return (folder / CHECKPOINT).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def log_stamp(folder: Path) -> tuple[int, float] | None:
     """Return size and time of a metrics.csv, which tell whether it has grown; None where there is none yet."""
     try:

@@ -61,7 +61,7 @@ class RunState(StrEnum):
     )
     DIVERGED = (
         "diverged",
-        "reached a value that is not finite",
+        "a loss was not finite, or the energies ran away",
         "▲",
         TRIANGLE,
         "bad",

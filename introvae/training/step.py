@@ -95,7 +95,10 @@ def _vae_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Tensor,
     _update(model.encoder, optimizers.encoder)
     _update(model.decoder, optimizers.decoder)
     loss, error, kl, mu, logvar = (term.detach() for term in (loss, error, kl, mu, logvar))
-    return Terms(loss, loss, error, kl, None, None, mu, logvar)
+    return Terms(
+        loss_encoder=loss, loss_decoder=loss, reconstruction=error, kl_real=kl, kl_reconstruction=None, kl_sample=None,
+        mu=mu, logvar=logvar,
+    )  # fmt: skip
 
 
 def _introspective_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, noise: Noise, w: Weights) -> Terms:
@@ -146,7 +149,10 @@ def _introspective_step(model: IntroVAE, optimizers: Optimizers, x: Tensor, nois
     torch.autograd.backward([x_r, x_p], [grads[0] + grad_error, grads[1]])
     _update(decoder, optimizers.decoder)
     kl_real, mu, logvar = kl_real.detach(), mu.detach(), logvar.detach()
-    return Terms(loss_encoder, loss_decoder, error, kl_real, kls[0], kls[1], mu, logvar)
+    return Terms(
+        loss_encoder=loss_encoder, loss_decoder=loss_decoder, reconstruction=error, kl_real=kl_real,
+        kl_reconstruction=kls[0], kl_sample=kls[1], mu=mu, logvar=logvar,
+    )  # fmt: skip
 
 
 def _push(model: IntroVAE, image: Tensor, noise: Tensor | None, w: Weights) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class Promotion:
         begin: The step at which trials begin.
         rungs: The rungs in their order; without any, all trials are trained to the end.
         end: The last step.
-        eager: Trials go on while others have not begun, so that a sampler learns from it.
+        eager: Promote trials while others have not begun, so that a sampler learns from it.
         share: Share of the steps of training all trials to their end that a study may train.
 
     Attributes:

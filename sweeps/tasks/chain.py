@@ -37,7 +37,8 @@ class Chain:
         future: The result of that task.
         fence: The fence of the current attempt.
         reached: The step of the current attempt.
-        deaths: How often a process that ran it has died.
+        deaths: How often a process that ran it has died since its last checkpoint.
+        saved: When that checkpoint was written.
         since: When its task began.
         seconds: Seconds that its tasks took, but for a warm-up.
         begun: The task is known to run.
@@ -58,6 +59,7 @@ class Chain:
     fence: Fence | None = None
     reached: int = 0
     deaths: int = 0
+    saved: int = 0
     since: float = 0.0
     seconds: float = 0.0
     begun: bool = False

@@ -10,7 +10,7 @@ from sweeps.tasks.dashboard import upload_picture
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
 SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
-FAILED = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
+INFEASIBLE = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 
 
 def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> None:
@@ -19,15 +19,15 @@ def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> No
     trial.set_user_attr(SECONDS, round(run.seconds, 4))
     trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
     upload_picture(trial, setup.run_folder(run.number))
-    if FAILED not in run.constraints:
-        trial.set_constraint(FAILED, 1.0 if record.state.failed else -1.0)
+    if INFEASIBLE not in run.constraints:
+        trial.set_constraint(INFEASIBLE, 1.0 if record.state.failed else -1.0)
     complete = record.state is RunState.COMPLETE
     study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
 
 
 def has_failed(trial: FrozenTrial) -> bool:
     """Tell whether a trial has ended as collapsed, diverged or failed."""
-    return trial.constraints.get(FAILED, -1.0) > 0
+    return trial.constraints.get(INFEASIBLE, -1.0) > 0
 
 
 def write_failure(setup: Setup, run: Chain, reason: str) -> RunRecord:

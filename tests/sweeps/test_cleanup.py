@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import optuna
+from driven import Drawing, alpha_of, complete, drawn_study
 from optuna.trial import TrialState
 
+from introvae.runs.folder import CHECKPOINT
 from sweeps.cleanup import keep_best
+from sweeps.engines.local import InlineEngine
+from sweeps.search.space import Space
+from sweeps.tasks.task import Result, Task
 
 
 def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
@@ -21,3 +26,15 @@ def test_the_checkpoints_of_the_best_trials_are_kept(tmp_path: Path) -> None:
     keep_best(study.trials, lambda number: tmp_path / str(number), 2, set())
     assert {path.parent.name for path in tmp_path.glob("*/checkpoint*.pt")} == {"2", "3"}
     assert len(list(tmp_path.glob("*/metrics.csv"))) == 4
+
+
+def test_a_driver_keeps_the_checkpoints_of_the_best_trials_alone(tmp_path: Path) -> None:
+    def saved(task: Task) -> Result:
+        (task.plan.folder / CHECKPOINT).touch()
+        return complete(task, alpha_of(task))
+
+    space = Space(alpha=(0.1, 0.9), beta=(1.0, 2.0), margin_ratio=(1.0, 2.0))
+    study = drawn_study(tmp_path / "study", space, 6, InlineEngine(Drawing(saved)), limits={"keep": 2})
+    best = sorted(study.trials, key=lambda trial: -(trial.value or 0.0))[:2]
+    kept = {path.parent.name for path in tmp_path.glob(f"study/*/{CHECKPOINT}")}
+    assert kept == {f"trial-{trial.number:03}" for trial in best}

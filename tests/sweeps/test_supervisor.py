@@ -7,6 +7,7 @@ import pytest
 from driven import Drawing, complete, drawn_study
 from optuna.trial import TrialState
 
+from introvae.runs.folder import CHECKPOINT
 from sweeps.engines.base import Engine
 from sweeps.engines.local import InlineEngine
 from sweeps.search.space import Space
@@ -65,19 +66,21 @@ def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_
 
 
 class Dying(InlineEngine):
-    """Engine whose processes die in some of its tasks."""
+    """Engine whose processes die in some of its tasks, before or after they have saved a checkpoint."""
 
     capacity = 4
 
-    def __init__(self, deaths: set[int]) -> None:
+    def __init__(self, deaths: set[int], saves: bool = False) -> None:
         super().__init__(Drawing())
-        self.deaths, self.submitted, self.died_in = deaths, 0, set[str]()
+        self.deaths, self.saves, self.submitted, self.died_in = deaths, saves, 0, set[str]()
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
         self.submitted += 1
         if self.submitted not in self.deaths:
             return super().submit(worker, task)
         self.died_in.add(task.plan.folder.name)
+        if self.saves:
+            (task.plan.folder / CHECKPOINT).write_text(str(self.submitted))
         future: Future[Result] = Future()
         future.set_exception(ConnectionError())
         return future
@@ -100,3 +103,8 @@ def test_trials_whose_processes_die_are_tried_again_none_twice_and_none_lost(tmp
 def test_a_trial_whose_processes_die_three_times_fails_with_the_reason(tmp_path: Path) -> None:
     study = drawn_study(tmp_path / "study", SPACE, 2, Dying({1, 3, 4}))
     assert [trial.user_attrs["outcome"] for trial in study.trials] == ["failed: its process died (SIGKILL)", "complete"]
+
+
+def test_deaths_are_counted_from_the_last_checkpoint(tmp_path: Path) -> None:
+    study = drawn_study(tmp_path / "study", SPACE, 2, Dying({1, 3, 4, 5}, saves=True))
+    assert [trial.user_attrs["outcome"] for trial in study.trials] == ["complete", "complete"]

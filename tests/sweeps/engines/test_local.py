@@ -29,13 +29,19 @@ LENGTH: dict[str, Any] = {"steps": 160, "warmup_steps": 40, "checkpoint_every": 
 STUDY = "orl-faces-16px"
 
 
-def sweep(out: Path, stop: Any = lambda: False, steps: int | None = None, **values: Any) -> optuna.Study:
+def sweep(
+    out: Path,
+    stop: Any = lambda: False,
+    steps: int | None = None,
+    checkpoint_every: int = LENGTH["checkpoint_every"],
+    **values: Any,
+) -> optuna.Study:
     """Run a study of two trials with one worker, in a process of its own, as it may have to be killed.
 
     Trials are of `LENGTH`, or else of so many steps without a warm-up.
     """
     given: dict[str, Any] = {"trials": 2, "workers": 1, "trial_timeout": 600, "pruner": "none", "quiet": True}
-    length = LENGTH | ({"steps": steps, "warmup_steps": 0} if steps else {})
+    length = LENGTH | {"checkpoint_every": checkpoint_every} | ({"steps": steps, "warmup_steps": 0} if steps else {})
     return run_study(study_config(out, length, **given | values), stop)
 
 
@@ -84,7 +90,7 @@ def test_a_trial_whose_processes_are_killed_again_and_again_fails(tmp_path: Path
             send_amid(tmp_path / STUDY / "trial-000", step, signal.SIGKILL)
 
     with beside(kill):
-        study = sweep(tmp_path, trials=1)
+        study = sweep(tmp_path, trials=1, checkpoint_every=1000)
     assert outcomes(study) == ["its process died (SIGKILL, out of memory?)"]
 
 
