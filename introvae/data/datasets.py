@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,6 +85,9 @@ def celeba(root: Path, image_size: int, channels: int) -> Split:
     """
     from torchvision.datasets import CelebA  # slow to import
 
+    if image_size > CELEBA_CROP:
+        shown = f"the central {CELEBA_CROP} px of CelebA's pictures are enlarged to {image_size} px"
+        print(f"warning: {shown}; a folder of CelebA-HQ needs no enlarging", file=sys.stderr, flush=True)
     names = []
     for split_name in ("train", "valid", "test"):
         try:

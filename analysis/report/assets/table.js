@@ -72,9 +72,9 @@ function columns(onChoice) {
     number("alpha", "alpha", "weight of the adversarial terms"),
     number("beta", "beta", "weight of the reconstruction"),
     number("m", "m [nats]", "margin"),
-    number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta, as the warm-up measured it"),
+    number("ratio", "m/KL", "margin over the KL of a plain VAE with the same beta, predicted from the data and corrected by the warm-up"),
     ...(runs.some((run) => run.predictedRatio != null)
-      ? [number("predictedRatio", "m/predicted KL", "margin over the KL that the data predict of a VAE with the same beta; no warm-up measured it")] : []),
+      ? [number("predictedRatio", "m/predicted KL", "margin over the KL that the data predict of a VAE with the same beta; no warm-up corrects it")] : []),
     number("kl", "KL [nats]", meaning.get("kl")),
     { data: "data", name: "data", title: "Data", type: "string", render: shown((run) => document.createTextNode(run.data)) },
   ];

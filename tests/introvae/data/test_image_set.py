@@ -54,6 +54,14 @@ def test_celeba_keeps_the_official_split(tmp_path: Path, monkeypatch: pytest.Mon
     assert np.abs(expected.astype(int) - images.train[:][0].numpy()).max() <= 1
 
 
+def test_celeba_is_enlarged_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_celeba(tmp_path, 12)
+    load_images(f"celeba:{tmp_path}", 148)
+    assert "warning" not in capsys.readouterr().err
+    load_images(f"celeba:{tmp_path}", 160)
+    assert "the central 148 px of CelebA's pictures are enlarged to 160 px" in capsys.readouterr().err
+
+
 def test_celeba_without_its_files_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no CelebA .* wants ROOT/celeba/ .*list_eval_partition.txt"):
         load_images(f"celeba:{tmp_path}", 32)
