@@ -30,7 +30,7 @@ from sweeps.plan import Setup
 from sweeps.search.dimensions import shown
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
-from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study
+from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study, quiet_optuna
 from sweeps.tasks.task import Worker
 from sweeps.view import View
 
@@ -89,7 +89,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
 def _fill(config: StudyConfig, stop: Stop, callbacks: Sequence[Callback]) -> tuple[optuna.Study, Setup, bool]:
     """Run the trials of a study, and write its report if all have ended; return whether they have."""
     setup, images = prepare(config)
-    with lock(setup.folder), database_errors(setup.folder):
+    with lock(setup.folder), database_errors(setup.folder), quiet_optuna():
         space = setup.space.distributions
         sampler = NumberedSampler(setup.config.seed, config.sampler, space, setup.points, setup.known)
         study = open_study(setup.folder, settings(setup, config, images), sampler)

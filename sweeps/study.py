@@ -31,6 +31,17 @@ DATABASE = "study.db"
 NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "fuse", "9p")  # of machines that share a disk
 
 
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna log errors alone meanwhile."""
+    usual = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(usual)
+
+
 def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | None = None) -> optuna.Study:
     """Open the study in a folder, whatever it was called when it began, or create it with these plain settings.
 
@@ -38,7 +49,6 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
         UserError: If the study has other settings, with the differences; if an earlier version made it; if the folder
             holds runs without their database, as in a repository; and if its database holds several studies.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / DATABASE
     runs = any(folder.glob(f"trial-*/{PARAMS}"))
     alone = UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")

@@ -18,6 +18,7 @@ from sweeps.engines.base import Engine
 from sweeps.tasks.task import Result, Task, Worker, prepare_process, run_task
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
+THREADS = "OMP_NUM_THREADS"
 STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
 
 
@@ -98,11 +99,16 @@ class _Pool:
     """Pool of one process, which is told at once what it will be needed for."""
 
     def __init__(self, task: Task) -> None:
+        usual = os.environ.get(THREADS)
         if task.threads:
-            os.environ["OMP_NUM_THREADS"] = str(task.threads)
+            os.environ[THREADS] = str(task.threads)  # which the process inherits
         self.context = _Context()
         self.executor = ProcessPoolExecutor(1, self.context, _leave_with_parent)
         self.ready = self.executor.submit(prepare_process, task.setup, task.device, task.threads)
+        if usual is None:
+            os.environ.pop(THREADS, None)
+        else:
+            os.environ[THREADS] = usual
 
     def started(self) -> bool:
         return self.ready.done() and not self.ready.exception()

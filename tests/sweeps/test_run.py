@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from helpers import CPU
@@ -28,6 +29,12 @@ def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
     again = sweeps.run_study(study_config(tmp_path, trials=2, pruner="none", quiet=True))
     known, read = ([vars(copy_without_times(trial)) for trial in one.trials] for one in (study, again))
     assert read == known
+
+
+def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path) -> None:
+    usual = optuna.logging.get_verbosity()
+    sweeps.run_study(study_config(tmp_path, trials=1, workers=1, pruner="none", quiet=True))
+    assert optuna.logging.get_verbosity() == usual
 
 
 def copy_without_times(trial: FrozenTrial) -> FrozenTrial:

@@ -41,7 +41,11 @@ def sweep(
     Trials are of `LENGTH`, or else of so many steps without a warm-up.
     """
     given: dict[str, Any] = {"trials": 2, "workers": 1, "trial_timeout": 600, "pruner": "none", "quiet": True}
-    length = LENGTH | {"checkpoint_every": checkpoint_every} | ({"steps": steps, "warmup_steps": 0} if steps else {})
+    length = (
+        LENGTH
+        | {"checkpoint_every": checkpoint_every, "picture_every": checkpoint_every}
+        | ({"steps": steps, "warmup_steps": 0} if steps else {})
+    )
     return run_study(study_config(out, length, **given | values), stop)
 
 
@@ -86,11 +90,11 @@ def test_a_trial_that_crashes_its_process_fails_and_the_study_goes_on(tmp_path: 
 @pytest.mark.slow
 def test_a_trial_whose_processes_are_killed_again_and_again_fails(tmp_path: Path) -> None:
     def kill() -> None:
-        for step in (62, 90, 120):
+        for step in (122, 130, 140):  # past the last rung
             send_amid(tmp_path / STUDY / "trial-000", step, signal.SIGKILL)
 
     with beside(kill):
-        study = sweep(tmp_path, trials=1, checkpoint_every=1000)
+        study = sweep(tmp_path, trials=1, checkpoint_every=160)
     assert outcomes(study) == ["its process died (SIGKILL, out of memory?)"]
 
 
@@ -115,12 +119,14 @@ def test_a_worker_that_dies_between_two_tasks_is_replaced(tmp_path: Path) -> Non
         setup=setup, plan=plan_trial(setup, 0, {"alpha": 1, "beta": 1, "m": 1}), until=1, attempt="none", device=""
     )
     engine = LocalEngine(["cpu"], 1)
+    environment = dict(os.environ)
     try:
         assert isinstance(engine.submit(0, task).result().error, Superseded)
         (pid,) = worker_pids()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: all(type(thread).__name__ != "_ExecutorManagerThread" for thread in threading.enumerate()))
         assert isinstance(engine.submit(0, task).result().error, Superseded)
+        assert dict(os.environ) == environment
     finally:
         engine.close()
 
