@@ -82,7 +82,7 @@ class TrainConfig:
     gamma_r: float = option(0.0, "soft: weight of fakes' own reconstruction in the decoder's loss")
     steps: int = option(3600, "updates of both networks, warm-up included")
     warmup_steps: int = option(2000, "first steps, as a plain VAE")
-    warmup_beta: float | None = option(None, "beta of the warm-up [beta; of a study the middle of its range]")
+    warmup_beta: float | None = option(None, "beta of the warm-up [beta; in a study mid-range]")
     batch_size: int = option(16, "images per step")
     lr: float = option(1e-3, "learning rate of both Adam optimizers")
     ema_decay: float = option(0.998, "highest decay of the average; 0: none")
