@@ -155,7 +155,7 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     points = (Point(seed=1), Point(seed=1, m=3.0), Point(alpha=0.5))
     shown = lines(study_config(tmp_path, TRAIN, points=points, trials=None, seeds=2, keep=None))
     assert shown["steps"] == " 532 at most, 532 expected, 32 of them in 4 warm-ups"
-    assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("all trials go on")
+    assert shown["trial 1"] == " m 3, seed 1" and shown["rungs"].endswith("all trials are trained to the end")
     assert " 18 checkpoints of " in shown["disk"]
     shown = lines(study_config(tmp_path, TRAIN, search={"batch_size": (4, 8)}, pruner="forecast"))
     assert shown["steps"].endswith(" 24 of them in 3 warm-ups") and shown["rungs"].endswith(
