@@ -33,8 +33,8 @@ def parts(out: Path, data: str | None, smoke: bool) -> dict[str, list[str]]:
     sizes = [16] if smoke else [64, 128, 256]
     for size in sizes:
         rounds = ["--rounds", "1", "--latent", "8"] if smoke else ["--rounds", "4", "--steps", "2"]
+        rounds += ["--processes", "1"]  # each has a share of the card's memory
         found[f"step-{size}px"] = [sys.executable, str(HERE / "step.py"), "--image-size", str(size), *device, *rounds]
-        found[f"step-{size}px"] += ["--processes", "1"]  # each has a share of the card's memory
         if size > 64 and not data:
             continue
         for mode, flags in list(MODES.items())[: 1 if smoke else None]:
