@@ -111,7 +111,7 @@ class Driver:
         move = self.promotion.next(
             begun=self.asked,
             more=self.asked < self.config.total and not self._tired(known),
-            training=any(run.training for run in running),
+            training=any(chain.training for chain in running),
             spent=self._spent(known),
             complete=any(trial.state == TrialState.COMPLETE for trial in known),
             room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.supervisor.pace),
@@ -130,9 +130,9 @@ class Driver:
         """Return the steps that trials have trained after their warm-ups, or are training."""
         begin = self.setup.config.warmup_steps
         reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in known}
-        for run in self.supervisor.running.values():
-            if run.plan and run.task:
-                reached[run.number] = run.task.until
+        for chain in self.supervisor.running.values():
+            if chain.plan and chain.task:
+                reached[chain.number] = chain.task.until
         return sum(step - begin for step in reached.values())
 
     def _tired(self, known: list[FrozenTrial]) -> bool:
@@ -144,112 +144,113 @@ class Driver:
 
     def _begin(self, known: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
-        run = Chain.begin(self.study, self.setup, self.supervisor.idle[0], known)
-        if rungs := [step for step in run.reported if step in self.promotion.ends[:-1]]:
-            self._plan(run)
-            self._rest(run, max(rungs))
+        chain = Chain.begin(self.study, self.setup, self.supervisor.idle[0], known)
+        if rungs := [step for step in chain.reported if step in self.promotion.ends[:-1]]:
+            self._plan(chain)
+            self._rest(chain, max(rungs))
         else:
-            self.supervisor.claim(run)
-            self._advance(run)
+            self.supervisor.claim(chain)
+            self._advance(chain)
 
-    def _advance(self, run: Chain) -> None:
+    def _advance(self, chain: Chain) -> None:
         """Submit the first task of a trial, unless another trial trains its warm-up."""
-        warmup = plan_warmup(self.setup, run_config(self.setup, run.number, run.values))
+        warmup = plan_warmup(self.setup, run_config(self.setup, chain.number, chain.values))
         if warmup is None or warmup.folder in self.warm:
-            self.supervisor.submit(run, self._plan(run), self.ends[0])
+            self.supervisor.submit(chain, self._plan(chain), self.ends[0])
         elif warmup.folder in self.waiting:
-            self.waiting[warmup.folder].append(run)
+            self.waiting[warmup.folder].append(chain)
         else:
             self.waiting[warmup.folder] = []
-            self.supervisor.submit(run, warmup, warmup.config.steps)
+            self.supervisor.submit(chain, warmup, warmup.config.steps)
 
-    def _plan(self, run: Chain) -> Plan:
-        run.plan = plan_trial(self.setup, run.number, run.values)
-        if not run.reported:
-            run.trial.set_user_attr("m", run.plan.config.m)
-        return run.plan
+    def _plan(self, chain: Chain) -> Plan:
+        chain.plan = plan_trial(self.setup, chain.number, chain.values)
+        if not chain.reported:
+            chain.trial.set_user_attr("m", chain.plan.config.m)
+        return chain.plan
 
-    def _rest(self, run: Chain, rung: int) -> None:
-        self.resting[run.number] = run
-        self.promotion.rest(run.number, rung)
+    def _rest(self, chain: Chain, rung: int) -> None:
+        self.resting[chain.number] = chain
+        self.promotion.rest(chain.number, rung)
 
     def _move(self, number: int, on: bool) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
-        run, rung = self.resting.pop(number), self.promotion.resting.pop(number)
-        self.supervisor.claim(run)
-        assert run.plan
+        chain, rung = self.resting.pop(number), self.promotion.resting.pop(number)
+        self.supervisor.claim(chain)
+        assert chain.plan
         if on:
-            self.supervisor.submit(run, run.plan, self.promotion.following(rung))
+            self.supervisor.submit(chain, chain.plan, self.promotion.following(rung))
         else:
             self.leaving = True
-            self.supervisor.submit(run, run.plan, rung, f"score {run.reported[rung]:.3f} at step {rung}")
+            self.supervisor.submit(chain, chain.plan, rung, f"score {chain.reported[rung]:.3f} at step {rung}")
 
-    def _task_ended(self, run: Chain, result: Result) -> None:
+    def _task_ended(self, chain: Chain, result: Result) -> None:
         """Decide what follows a task."""
-        assert run.task
-        stopping, until = self.supervisor.stopping, run.task.until
-        if run.plan is None:
+        assert chain.task
+        stopping, until = self.supervisor.stopping, chain.task.until
+        if chain.plan is None:
             if not stopping:
-                self.warm.add(run.task.plan.folder)
-                self._leave_warmup(run)
-                self._advance(run)
+                self.warm.add(chain.task.plan.folder)
+                self._leave_warmup(chain)
+                self._advance(chain)
             return
         if result.score is not None:
-            self._report(run, until, result.score, result.kl)
+            self._report(chain, until, result.score, result.kl)
         if result.record:
-            if result.step == run.plan.config.steps and result.record.state is not RunState.DIVERGED:
-                self._report(run, result.step, result.record.optimized)
-            self._tell(run, result.record)
+            if result.step == chain.plan.config.steps and result.record.state is not RunState.DIVERGED:
+                self._report(chain, result.step, result.record.optimized)
+            self._tell(chain, result.record)
         elif stopping:
             return
         elif result.score is not None and self.setup.prune:
-            self._rest(run, until)
-            self.supervisor.free(run)
-            self._show(run)
+            self._rest(chain, until)
+            self.supervisor.free(chain)
+            self._show(chain)
         else:
-            self.supervisor.submit(run, run.plan, min(end for end in self.ends if end > until and end >= result.step))
+            following = min(end for end in self.ends if end > until and end >= result.step)
+            self.supervisor.submit(chain, chain.plan, following)
 
-    def _leave_warmup(self, run: Chain) -> None:
+    def _leave_warmup(self, chain: Chain) -> None:
         """Let the trials that wait for the warm-up of a run continue: it is trained, or the run has failed."""
-        assert run.task and run.fence
-        run.fence.remove()
-        for waiter in self.waiting.pop(run.task.plan.folder, []):
+        assert chain.task and chain.fence
+        chain.fence.remove()
+        for waiter in self.waiting.pop(chain.task.plan.folder, []):
             if not self.supervisor.stopping:
                 self._advance(waiter)
 
-    def _report(self, run: Chain, step: int, score: float, kl: float | None = None) -> None:
-        if step not in run.reported:
-            run.report(step, score, kl)
-            self._learn(run.number, run.values, {step: score}, inflation_of(run.trial))
+    def _report(self, chain: Chain, step: int, score: float, kl: float | None = None) -> None:
+        if step not in chain.reported:
+            chain.report(step, score, kl)
+            self._learn(chain.number, chain.values, {step: score}, inflation_of(chain.trial))
 
     def _learn(self, number: int, values: Mapping[str, Any], scores: Mapping[int, float], inflation: float) -> None:
         self.promotion.learn(number, place(self.setup.space.distributions, values), scores, inflation)
 
-    def _fail(self, run: Chain, reason: str) -> None:
-        self._tell(run, write_failure(self.setup, run, reason))
+    def _fail(self, chain: Chain, reason: str) -> None:
+        self._tell(chain, write_failure(self.setup, chain, reason))
 
-    def _tell(self, run: Chain, record: RunRecord) -> None:
+    def _tell(self, chain: Chain, record: RunRecord) -> None:
         """Tell the study how a trial ended, and free its worker."""
-        tell(self.study, self.setup, run, record)
-        if run.plan is None:
-            self._leave_warmup(run)
-        elif run.fence:
-            run.fence.remove()
+        tell(self.study, self.setup, chain, record)
+        if chain.plan is None:
+            self._leave_warmup(chain)
+        elif chain.fence:
+            chain.fence.remove()
         if record.state.failed:
-            self.promotion.drop(run.number)
-        self.supervisor.free(run)
+            self.promotion.drop(chain.number)
+        self.supervisor.free(chain)
         if self.config.keep is not None:
             ended = self.study.get_trials(deepcopy=False, states=FINISHED)
             keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
-        self._show(run)
+        self._show(chain)
         for callback in self.callbacks:
-            callback(self.study, self._known()[run.number])
+            callback(self.study, self._known()[chain.number])
 
-    def _show(self, run: Chain) -> None:
+    def _show(self, chain: Chain) -> None:
         """Show a trial that has ended or come to a rung."""
         known = self._known()
         self._show_study(known)
-        self.view.trial(run.worker, known[run.number])
+        self.view.trial(chain.worker, known[chain.number])
 
     def _show_study(self, known: list[FrozenTrial]) -> None:
         trained = self._spent(known)

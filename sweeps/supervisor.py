@@ -66,36 +66,36 @@ class Supervisor:
         """True once no further task is to begin."""
         return self.told or self.error is not None or self.stop()
 
-    def submit(self, run: Chain, plan: Plan, until: int, pruned: str = "") -> None:
+    def submit(self, chain: Chain, plan: Plan, until: int, pruned: str = "") -> None:
         """Have the worker of a trial begin its next task."""
-        if run.fence is None or run.fence.path.parent != plan.folder:
-            run.fence, run.reached = Fence.claim(plan.folder), 0
-        run.task = Task(
-            setup=self.shared, plan=plan, until=until, attempt=run.fence.attempt, device=self.config.device,
-            processes=self.config.processes_per_trial, since=run.reached, reported=dict(run.reported),
+        if chain.fence is None or chain.fence.path.parent != plan.folder:
+            chain.fence, chain.reached = Fence.claim(plan.folder), 0
+        chain.task = Task(
+            setup=self.shared, plan=plan, until=until, attempt=chain.fence.attempt, device=self.config.device,
+            processes=self.config.processes_per_trial, since=chain.reached, reported=dict(chain.reported),
             pruned=pruned,
         )  # fmt: skip
-        run.log, run.sign = log_stamp(plan.folder), run.fence.sign()
-        run.silent, run.since = 0.0, time.monotonic()
-        run.begun = not self.engine.queues
-        self.running[run.worker] = run
-        run.future = self.engine.submit(run.worker, run.task)
+        chain.log, chain.sign = log_stamp(plan.folder), chain.fence.sign()
+        chain.silent, chain.since = 0.0, time.monotonic()
+        chain.begun = not self.engine.queues
+        self.running[chain.worker] = chain
+        chain.future = self.engine.submit(chain.worker, chain.task)
 
-    def claim(self, run: Chain) -> None:
+    def claim(self, chain: Chain) -> None:
         """Give a trial that has none a worker, the one that ran it last if that is idle: it may hold the run."""
-        if run.worker not in self.idle:
-            run.worker = self.idle[0]
-        self.idle.remove(run.worker)
+        if chain.worker not in self.idle:
+            chain.worker = self.idle[0]
+        self.idle.remove(chain.worker)
 
-    def free(self, run: Chain) -> None:
+    def free(self, chain: Chain) -> None:
         """Make a trial's worker available to other trials."""
         if self.config.isolate:
-            self.engine.kill(run.worker)
-        self.idle.append(run.worker)
+            self.engine.kill(chain.worker)
+        self.idle.append(chain.worker)
 
     def wait(self) -> None:
         """Wait for a moment, or until tasks have ended, and pass on what they return."""
-        futures = {run.future: run for run in self.running.values() if run.future}
+        futures = {chain.future: chain for chain in self.running.values() if chain.future}
         for future in wait(futures, LOOK_EVERY, FIRST_COMPLETED).done:
             self._task_ended(futures[future], future)
         self.look()
@@ -104,68 +104,68 @@ class Supervisor:
         """Ask tasks to stop if that is due, show how far they are, and end those that hang. Call it often."""
         if self.stopping and not self.told:
             self.told = True
-            for run in self.running.values():
-                if run.fence:
-                    run.fence.stop()
+            for chain in self.running.values():
+                if chain.fence:
+                    chain.fence.stop()
         now = time.monotonic()
         if now - self.looked < LOOK_EVERY:
             return
         elapsed, self.looked = min(now - self.looked, LONGEST_LOOK), now
-        for run in list(self.running.values()):
-            self._look_at(run, elapsed)
-            late = self.config.trial_timeout is not None and run.lasted > self.config.trial_timeout
-            if late or run.silent > self.config.silence:
-                del self.running[run.worker]
-                self.engine.kill(run.worker)
+        for chain in list(self.running.values()):
+            self._look_at(chain, elapsed)
+            late = self.config.trial_timeout is not None and chain.lasted > self.config.trial_timeout
+            if late or chain.silent > self.config.silence:
+                del self.running[chain.worker]
+                self.engine.kill(chain.worker)
                 if late:
-                    self.failed(run, f"not done after {self.config.trial_timeout:g} s")
+                    self.failed(chain, f"not done after {self.config.trial_timeout:g} s")
                 else:
-                    self._try_again(run, f"its log did not grow for {self.config.silence:g} s")
+                    self._try_again(chain, f"its log did not grow for {self.config.silence:g} s")
 
-    def _look_at(self, run: Chain, elapsed: float) -> None:
-        if row := run.look(elapsed):
-            assert run.task
-            label = "warm-up" if run.plan is None else run.task.plan.folder.name
-            self.view.progress(run.worker, label, run.task.plan.config.steps, row)
+    def _look_at(self, chain: Chain, elapsed: float) -> None:
+        if row := chain.look(elapsed):
+            assert chain.task
+            label = "warm-up" if chain.plan is None else chain.task.plan.folder.name
+            self.view.progress(chain.worker, label, chain.task.plan.config.steps, row)
 
-    def _task_ended(self, run: Chain, future: Future[Result]) -> None:
-        del self.running[run.worker]
-        assert run.task
-        self._look_at(run, 0.0)
+    def _task_ended(self, chain: Chain, future: Future[Result]) -> None:
+        del self.running[chain.worker]
+        assert chain.task
+        self._look_at(chain, 0.0)
         try:
             result = future.result()
         except Exception as error:
             try:
-                reason, crashed = self.engine.died(run.worker, error)
-                self._try_again(run, f"its process died ({reason})", crashed)
+                reason, crashed = self.engine.died(chain.worker, error)
+                self._try_again(chain, f"its process died ({reason})", crashed)
             except StoppedError as stopped:
                 self.error = self.error or stopped
             return
-        if run.plan:
-            seconds = time.monotonic() - run.since
-            run.seconds += seconds
-            if run.training:
-                begin = max(run.reported, default=self.setup.config.warmup_steps)
+        if chain.plan:
+            seconds = time.monotonic() - chain.since
+            chain.seconds += seconds
+            if chain.training:
+                begin = max(chain.reported, default=self.setup.config.warmup_steps)
                 self.pace.trained(max(0, result.step - begin), seconds)
-        run.reached = result.step
+        chain.reached = result.step
         self.view.say(result.said)
         if result.error:
             self.error = self.error or result.error
         elif result.reason:
-            self.engine.kill(run.worker)  # after an error of CUDA its process is of no further use
+            self.engine.kill(chain.worker)  # after an error of CUDA its process is of no further use
             if not self.stopping:  # by which its processes may have been hit
-                self.failed(run, result.reason)
+                self.failed(chain, result.reason)
         else:
-            self.ended(run, result)
+            self.ended(chain, result)
 
-    def _try_again(self, run: Chain, reason: str, crashed: bool = False) -> None:
+    def _try_again(self, chain: Chain, reason: str, crashed: bool = False) -> None:
         """Begin another attempt at a task whose process is gone, unless this has happened too often in one place."""
-        assert run.task
-        saved = checkpoint_time(run.task.plan.folder)
-        run.deaths = run.deaths + 1 if saved == run.saved else 1
-        run.saved = saved
-        if crashed or run.deaths >= DEATHS:
-            self.failed(run, reason)
+        assert chain.task
+        saved = checkpoint_time(chain.task.plan.folder)
+        chain.deaths = chain.deaths + 1 if saved == chain.saved else 1
+        chain.saved = saved
+        if crashed or chain.deaths >= DEATHS:
+            self.failed(chain, reason)
         elif not self.stopping:
-            run.fence = None
-            self.submit(run, run.task.plan, run.task.until, run.task.pruned)
+            chain.fence = None
+            self.submit(chain, chain.task.plan, chain.task.until, chain.task.pruned)

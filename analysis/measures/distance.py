@@ -27,7 +27,7 @@ LEAST_IMAGES = 16
 COARSEST = 16  # least pixels of the pyramid's last level
 PATCH = 7
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-FLAT = 1e-8  # stands for the deviation of a level that does not vary
+NO_DEVIATION = 1e-8  # stands for the deviation of a level that does not vary
 MAPS = 32  # channels of images at once: more would leave the processor's cache
 SLICES = 16  # directions at once
 BATCH = 64  # images that a network sees at once
@@ -124,7 +124,7 @@ def descriptors(level: Tensor, places: Tensor) -> Tensor:
 def normalized(patches: Tensor, reference: Tensor) -> Tensor:
     """Normalize patches (N, P, C, 7, 7) by the mean and deviation of `reference` in each channel."""
     deviation, mean = torch.std_mean(reference, (0, 1, 3, 4), correction=0, keepdim=True)
-    return (patches - mean) / deviation.clamp(min=FLAT)
+    return (patches - mean) / deviation.clamp(min=NO_DEVIATION)
 
 
 def _distances(sets: list[Tensor], directions: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 from introvae.training.schedule import weights_at
 
-FLAT = 1e-12  # the sharpness that stands for images without any edge
+NO_EDGES = 1e-12  # the sharpness that stands for images without any edge
 MOST_FAKES = 250  # reconstructions, and samples, that are encoded again
 MOVED = 2  # images that each latent dimension is moved in
 MOST_THOROUGH = 500  # evenly spaced images for blur_effect, power spectra and distances, which take longest
@@ -78,8 +78,8 @@ def _reconstruction(real: Tensor, reconstructions: Tensor) -> Measures:
 
 def _sharpness(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Measures:
     """Compute ratios to the real images."""
-    edges = max(sharpness.laplacian_variance(real), FLAT)
-    high = max(sharpness.high_frequency_share(real), FLAT)
+    edges = max(sharpness.laplacian_variance(real), NO_EDGES)
+    high = max(sharpness.high_frequency_share(real), NO_EDGES)
     return {
         "sharpness_reconstructions": sharpness.laplacian_variance(reconstructions) / edges,
         "sharpness_samples": sharpness.laplacian_variance(samples) / edges,

@@ -13,7 +13,7 @@ from analysis.report.sheets import Row, write_rows
 from introvae.runs.pictures import read_bands
 from introvae.runs.record import RunState
 
-SHOWN = 8  # tiles of the reconstructions, and of the samples
+TILES = 8  # tiles of the reconstructions, and of the samples
 CAPTIONS = ("originals, and below each its reconstructions", "samples from the same noise")
 
 
@@ -46,4 +46,4 @@ def _rows(pictures: Sequence[tuple[str, Path]]) -> list[Row]:
 
 
 def _first(band: np.ndarray) -> np.ndarray:
-    return band[:, : SHOWN * band.shape[0]]
+    return band[:, : TILES * band.shape[0]]

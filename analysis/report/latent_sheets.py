@@ -14,7 +14,7 @@ from introvae.data.pixel_cache import Images
 from introvae.nn.networks import IntroVAE
 from introvae.runs.pictures import fixed_images, to_pixels
 
-SHOWN = 2  # every second point of a walk that is measured is drawn
+STRIDE = 2  # every second point of a walk that is measured is drawn
 PAIRS = 6
 PLANE_POINTS = 7
 
@@ -39,7 +39,7 @@ def _write_traversals(model: IntroVAE, outputs: Outputs, path: Path) -> None:
         Row(
             f"dimension {int(dimension)}\n{lowest:.2g} to {highest:.2g}\nKL {kl:.2g} nats\n"
             f"smoothness {smoothness(walk[None]):.2f}",
-            [_band(walk[::SHOWN])],
+            [_band(walk[::STRIDE])],
         )
         for dimension, kl, lowest, highest, walk in numbers
     ]
@@ -50,7 +50,7 @@ def _write_interpolations(model: IntroVAE, originals: Tensor, mu: Tensor, path: 
     first, second = pairs(len(mu), PAIRS)
     walks = decoded(model, interpolation(mu[first], mu[second]))
     rows = [
-        Row(f"pair {index}\nsmoothness {smoothness(walk[None]):.2f}", [_band(a), _band(walk[::SHOWN]), _band(b)])
+        Row(f"pair {index}\nsmoothness {smoothness(walk[None]):.2f}", [_band(a), _band(walk[::STRIDE]), _band(b)])
         for index, (a, walk, b) in enumerate(
             zip(originals[first].split(1), walks, originals[second].split(1), strict=True), 1
         )

@@ -9,7 +9,7 @@ from introvae.runs.pictures import last_picture
 from introvae.runs.record import PARTS, RunRecord, Scores
 
 CARD = "README.md"
-SHOWN = ("score", *PARTS)
+LISTED = ("score", *PARTS)
 KINDS = {
     "intro": "An introspective variational autoencoder (IntroVAE, Huang et al. 2018, arXiv 1807.06358)",
     "soft": "A soft introspective variational autoencoder (Soft-IntroVAE, Daniel and Tamar 2021, arXiv 2012.13253)",
@@ -45,7 +45,7 @@ def _scores(record: RunRecord | None) -> list[str]:
         return []
     found = {name: scores for name, scores in (("validation", record.scores), ("test", record.test)) if scores}
     head = ["## Scores", "", f"State: {record.state.value}. Scores are in [0, 1], 1 is best."]
-    rows = [f"| {part} | {' | '.join(_number(scores, part) for scores in found.values())} |" for part in SHOWN]
+    rows = [f"| {part} | {' | '.join(_number(scores, part) for scores in found.values())} |" for part in LISTED]
     return [*head, "", f"| | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|", *rows, ""]
 
 

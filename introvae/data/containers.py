@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 
 from introvae.data.pixel_cache import locked, unwritable
-from introvae.data.search import PARTS, tables
+from introvae.data.search import SPLIT_NAMES, tables
 from introvae.errors import UserError
 from introvae.files import cache_root
 
 UNPACKED, PART = "images", "images.part"
 COLUMN = "image"  # of a table; another name is taken if no other column holds bytes
-PART_NAMES = {name for names in PARTS.values() for name in names}
+PART_NAMES = {name for names in SPLIT_NAMES.values() for name in names}
 ROWS = 256  # of a table, read at once
 REMEDIES = {
     (".mdb", ".lmdb"): "a database; write its values to image files",

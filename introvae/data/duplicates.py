@@ -27,7 +27,7 @@ CANDIDATE = 0.95  # least share in the span
 DUPLICATE = (0.97, 0.98, 0.985, 0.99, 0.995)  # least correlation once aligned; the next for groups that are too large
 LARGEST, LARGEST_SHARE = 50, 0.01  # images in a group, of whichever is more; a larger one is a kind of picture
 ALIGNMENTS, LARGEST_MOVE = 3, 0.08  # steps of Gauss and Newton, and what they find at most, as a share of a side
-FLAT = 1.0  # gray levels of contrast; less is noise
+FLAT_CONTRAST = 1.0  # gray levels of contrast; less is noise
 ROWS, OTHERS, PAIRS = 512, 2048, 1024  # at once
 QUIET = 5.0  # seconds before people are told what takes long
 
@@ -160,4 +160,4 @@ def _weights(centers: Tensor, side: int, width: float) -> tuple[Tensor, Tensor]:
 def _direction(features: Tensor) -> Tensor:
     """Scale features (N, D) to length 1; those of flat images, which have no direction, to 0."""
     length = features.norm(dim=1, keepdim=True)
-    return torch.where(length > FLAT * features.shape[1] ** 0.5, features / length, 0)
+    return torch.where(length > FLAT_CONTRAST * features.shape[1] ** 0.5, features / length, 0)

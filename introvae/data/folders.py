@@ -37,7 +37,7 @@ def folder(
     files and folders, `__MACOSX` and the folders of runs, studies and reports are not.
 
     Args:
-        root: The folder. If it holds folders of the names in PARTS, they are taken as such.
+        root: The folder. If it holds folders of the names in SPLIT_NAMES, they are taken as such.
         image_size: Height and width in pixels; images that `fit` would enlarge are unusable.
         channels: 1 for gray, 3 for RGB, or 0 for gray if all files are gray.
         seed: Seed of the draw.

@@ -15,7 +15,11 @@ SUFFIXES = {
 }  # fmt: skip
 OTHERS = {"__MACOSX"}  # folders of what is not data, beside hidden ones
 OURS = {"params.toml", "study.db", "report.html"}  # a folder with one of these holds our own pictures
-PARTS = {"data": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}  # names of their folders
+SPLIT_NAMES = {
+    "data": ("train",),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test",),
+}  # names of their folders
 
 
 def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
@@ -60,8 +64,8 @@ def tables(root: Path) -> list[Path]:
 
 
 def named_parts(root: Path) -> dict[str, Path]:
-    """Find the folders of PARTS right below a folder: one of training images, and another."""
-    folders = {part: [root / name for name in names if (root / name).is_dir()] for part, names in PARTS.items()}
+    """Find the folders of SPLIT_NAMES right below a folder: one of training images, and another."""
+    folders = {part: [root / name for name in names if (root / name).is_dir()] for part, names in SPLIT_NAMES.items()}
     found = {part: paths[0] for part, paths in folders.items() if paths}
     if "data" not in found or len(found) == 1:
         return {}

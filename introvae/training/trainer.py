@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,23 @@ class Trainer:
     """One training run in one folder. `run()` trains to the end, `run(until)` to a step.
 
     Args:
-        config: The run's settings; `channels` must be that of the images.
+        config: The run's settings; `image_size` must be that of the images, and `channels` as well, or 0.
         images: The images to train and validate on.
         folder: The run folder. A run in it that was cut off is continued from its last checkpoint.
         device: The device to train on.
         start: A run folder whose last checkpoint a new run starts from, such as a warm-up's.
 
     Raises:
-        UserError: If the folder holds a run with another configuration, or if this run, or the one that it starts from,
-            was trained when there were more or fewer of its images.
+        UserError: If the configuration is for images of another shape, if the folder holds a run with another
+            configuration, or if this run, or the one that it starts from, was trained when there were more or fewer of
+            its images.
         OutOfMemoryError: If the networks do not fit the device.
 
     Examples:
         >>> import torch
         >>> from introvae import TrainConfig, Trainer, load_images
         >>> images = load_images("orl-faces", image_size=16)
-        >>> config = TrainConfig(image_size=16, channels=1, steps=20, warmup_steps=10)
+        >>> config = TrainConfig(image_size=16, steps=20, warmup_steps=10)
         >>> trainer = Trainer(config, images, "predictions/example", torch.device("cpu"))
         >>> trainer.run()
         >>> trainer.evaluated.sample(4).shape
@@ -70,6 +72,7 @@ class Trainer:
         device: torch.device,
         start: Path | None = None,
     ) -> None:
+        config = _for_images(config, images)
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
         for origin in _origins(config, start):
@@ -238,6 +241,17 @@ class Trainer:
                 f"of this version; remove {source} to start over"
             )
         return rows
+
+
+def _for_images(config: TrainConfig, images: ImageSet) -> TrainConfig:
+    """Return the configuration with the images' channels, if it leaves them open."""
+    channels, size = images.channels, images.train.shape[-1]
+    if config.image_size != size or config.channels not in (0, channels):
+        raise UserError(
+            f"image_size is {config.image_size} and channels {config.channels}; allowed: {size}, as the images have, "
+            f"and {channels} or 0"
+        )
+    return replace(config, channels=channels)
 
 
 def _check_processes(config: TrainConfig) -> None:

@@ -13,13 +13,13 @@ SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 INFEASIBLE = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 
 
-def tell(study: optuna.Study, setup: Setup, run: Chain, record: RunRecord) -> None:
+def tell(study: optuna.Study, setup: Setup, chain: Chain, record: RunRecord) -> None:
     """Tell the study how a trial has ended."""
-    trial = run.trial
-    trial.set_user_attr(SECONDS, round(run.seconds, 4))
+    trial = chain.trial
+    trial.set_user_attr(SECONDS, round(chain.seconds, 4))
     trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
-    upload_picture(trial, setup.run_folder(run.number))
-    if INFEASIBLE not in run.constraints:
+    upload_picture(trial, setup.run_folder(chain.number))
+    if INFEASIBLE not in chain.constraints:
         trial.set_constraint(INFEASIBLE, 1.0 if record.state.failed else -1.0)
     complete = record.state is RunState.COMPLETE
     study.tell(trial, record.optimized if complete else None, None if complete else TrialState.PRUNED)
@@ -30,14 +30,14 @@ def has_failed(trial: FrozenTrial) -> bool:
     return trial.constraints.get(INFEASIBLE, -1.0) > 0
 
 
-def write_failure(setup: Setup, run: Chain, reason: str) -> RunRecord:
+def write_failure(setup: Setup, chain: Chain, reason: str) -> RunRecord:
     """Write the record of a run that has failed, and return it."""
-    measures = {"vae_kl": run.plan.vae_kl} if run.plan and run.plan.warmup else {}
+    measures = {"vae_kl": chain.plan.vae_kl} if chain.plan and chain.plan.warmup else {}
     record = RunRecord(
         state=RunState.FAILED, reason=reason, scores=Scores(score=0.0), weights=setup.weights, optimized=0.0,
         measures=measures,
     )  # fmt: skip
-    folder = setup.run_folder(run.number)
+    folder = setup.run_folder(chain.number)
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder, record)
     return record

@@ -7,14 +7,14 @@ import torch
 from PIL import Image
 from studies import make_run
 
-from analysis.report.grids import SHOWN, comparison_grid, run_label
+from analysis.report.grids import TILES, comparison_grid, run_label
 from analysis.report.runs import Run, read_runs
 from analysis.report.sheets import BELOW, GAP, LINE, MARGIN
 from introvae.runs.pictures import read_bands, write_picture
 from introvae.runs.record import RunState
 
 SIDE = 64  # of a tile in the grid
-START = MARGIN + 2 * SHOWN * SIDE + GAP  # of the tiles, from the right
+START = MARGIN + 2 * TILES * SIDE + GAP  # of the tiles, from the right
 
 
 def picture(folder: Path, seed: int, originals: int = 0, size: int = 32) -> Path:
@@ -35,8 +35,8 @@ def drawn(pictures: list[tuple[str, Path]], path: Path) -> np.ndarray:
 def tops(grid: np.ndarray, band: np.ndarray, right: int) -> list[int]:
     """Find the rows where the first SHOWN tiles of a band stand, enlarged, their right edge `right` from the grid's."""
     factor = SIDE // band.shape[0]
-    tiles = band[:, : SHOWN * band.shape[0]].repeat(factor, 0).repeat(factor, 1)
-    area = grid[:, -right - SHOWN * SIDE : -right]
+    tiles = band[:, : TILES * band.shape[0]].repeat(factor, 0).repeat(factor, 1)
+    area = grid[:, -right - TILES * SIDE : -right]
     return [top for top in range(len(area) - SIDE + 1) if np.array_equal(area[top : top + SIDE], tiles)]
 
 
@@ -44,11 +44,11 @@ def test_a_run_is_one_row_below_the_originals(tmp_path: Path) -> None:
     paths = [picture(tmp_path / str(seed), seed) for seed in (1, 2)]
     grid = drawn([("one\nscore 0.5", paths[0]), ("two", paths[1])], tmp_path / "grid.png")
     originals, *_ = read_bands(paths[0]).values()
-    above = tops(grid, originals, MARGIN + SHOWN * SIDE + GAP)
+    above = tops(grid, originals, MARGIN + TILES * SIDE + GAP)
     assert len(above) == 1  # they share them
     for path in paths:
         _, reconstructions, samples = read_bands(path).values()
-        left, right = tops(grid, reconstructions, MARGIN + SHOWN * SIDE + GAP), tops(grid, samples, MARGIN)
+        left, right = tops(grid, reconstructions, MARGIN + TILES * SIDE + GAP), tops(grid, samples, MARGIN)
         assert len(left) == 1 and left == right and left > above
         above = left
 
@@ -57,7 +57,7 @@ def test_other_originals_are_drawn_again(tmp_path: Path) -> None:
     paths = [picture(tmp_path / str(seed), seed, originals) for seed, originals in ((1, 0), (2, 0), (3, 7))]
     grid = drawn([(path.parts[-3], path) for path in paths], tmp_path / "grid.png")
     for path in paths:
-        assert len(tops(grid, read_bands(path)["originals"], MARGIN + SHOWN * SIDE + GAP)) == 1
+        assert len(tops(grid, read_bands(path)["originals"], MARGIN + TILES * SIDE + GAP)) == 1
 
 
 def test_no_name_reaches_the_tiles(tmp_path: Path) -> None:

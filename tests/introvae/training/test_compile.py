@@ -90,6 +90,22 @@ def test_compiled_networks_train_alike_and_are_compiled_once(norm: str) -> None:
 
 
 @pytest.mark.slow
+def test_networks_of_the_same_shapes_use_what_is_compiled() -> None:
+    """A process that trains one trial after another, or takes one up again, compiles once."""
+    model, optimizers, backend = compiled()
+    train_step(model, optimizers, *draws(0, torch.float32), INTROVAE)
+    assert backend.graphs == 3
+    other, its_optimizers = make("group", torch.float32)
+    compile_networks((other.encoder, other.decoder), backend)
+    train_step(other, its_optimizers, *draws(1, torch.float32), replace(INTROVAE, alpha=0.1))
+    assert backend.graphs == 3
+    unlike, its_optimizers = make("none", torch.float32)
+    compile_networks((unlike.encoder, unlike.decoder), backend)
+    train_step(unlike, its_optimizers, *draws(2, torch.float32), INTROVAE)
+    assert backend.graphs == 6
+
+
+@pytest.mark.slow
 def test_passes_of_a_compiled_soft_step() -> None:
     model, optimizers, backend = compiled()
     train_step(model, optimizers, *draws(0, torch.float32), SOFT)

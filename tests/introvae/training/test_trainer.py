@@ -2,6 +2,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -124,6 +125,18 @@ def test_parameters_that_are_not_finite_are_never_saved(small_faces: ImageSet, t
 def test_another_configuration_in_the_folder_is_refused(small_faces: ImageSet, trained: Trainer) -> None:
     with pytest.raises(UserError, match=r"holds another run \(beta: 20.0 -> 30.0\)"):
         Trainer(tiny_config(beta=30.0), small_faces, trained.folder, CPU)
+
+
+def test_channels_left_open_are_those_of_the_images(small_faces: ImageSet, trained: Trainer) -> None:
+    again = Trainer(tiny_config(channels=0), small_faces, trained.folder, CPU)
+    assert again.config == trained.config and again.step == trained.step
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 3}, {"image_size": 32, "widths": (8, 8, 8)}])
+def test_images_of_another_shape_are_refused(small_faces: ImageSet, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"^image_size is .*; allowed: 16, as the images have, and 1 or 0$"):
+        Trainer(tiny_config(**wrong), small_faces, tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
