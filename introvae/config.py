@@ -121,7 +121,11 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Create settings from `to_dict`'s form; raises UserError, with a suggestion, for a key that is no field."""
+        """Create settings from `to_dict`'s form.
+
+        Raises:
+            UserError: If a key is no field, with the nearest one as a suggestion, or a value is not allowed.
+        """
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in names:
@@ -142,7 +146,11 @@ def rounded(value: float) -> float:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises UserError if it is missing or damaged."""
+    """Read a TOML file.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors

@@ -124,7 +124,11 @@ def open_lock(path: Path) -> BinaryIO:
 
 
 def expanded(path: Path | str) -> Path:
-    """Return a path with its ~ replaced; raises UserError if nobody has that home."""
+    """Return a path with its ~ replaced.
+
+    Raises:
+        UserError: If nobody has that home.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -25,7 +25,11 @@ def presets() -> dict[str, str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """Return the settings of a preset; raises UserError, with a suggestion, for an unknown name."""
+    """Return the settings of a preset.
+
+    Raises:
+        UserError: If there is none of this name, with the nearest one as a suggestion.
+    """
     path = PRESETS / f"{name}.toml"
     if path not in PRESETS.glob("*.toml"):
         near = difflib.get_close_matches(name, presets(), 1)

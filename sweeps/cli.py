@@ -138,7 +138,11 @@ def parse_option(text: str) -> str | int:
 
 
 def until_the_disk_is_full(args: argparse.Namespace) -> int:
-    """Sweep; raise StoppedError for a full disk, which says what to do."""
+    """Sweep, and return the exit code.
+
+    Raises:
+        StoppedError: If the disk is full, with what to do.
+    """
     try:
         return sweep(args)
     except OSError as error:

@@ -1,6 +1,6 @@
 """Image sets by name: uint8 tensors, or rows of a memory-mapped file if they are large."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,14 @@ def load_images(
         _check_named(data, validation, test, fit)
         found = ROOTED[kind](expanded(root), image_size, channels) if colon else SHIPPED[data](image_size, channels)
         return ImageSet(kind, *found)
-    place = expanded(data)
     given = [expanded(place) if place else None for place in (validation, test)]
+    return _from_files(expanded(data), image_size, channels, seed, fit, given)
+
+
+def _from_files(
+    place: Path, image_size: int, channels: int, seed: int, fit: str, given: Sequence[Path | None]
+) -> ImageSet:
+    """Load a folder, or what is unpacked to one, with the folders that are given for validation and test."""
     name = place.resolve().stem if place.is_file() else place.resolve().name
     packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
     folder = unpacked(place) if packed else place

@@ -66,7 +66,11 @@ class State:
         return state | {name: optimizer.state_dict() for name, optimizer in self.optimizers._asdict().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over the content of a checkpoint; raise an exception if it does not belong to this configuration."""
+        """Take over the content of a checkpoint.
+
+        Raises:
+            Exception: Of some kind, as files are anything, if it does not belong to this configuration.
+        """
         if not 0 < state["step"] <= self.config.steps:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
         if holds_weights_alone(state):
