@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from introvae.data.image_set import ImageSet, to_float
+from introvae.data.pixel_cache import evenly
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 
@@ -49,13 +49,7 @@ def scored_images(images: ImageSet, most: int = MOST_SCORED, on: HeldOut = "vali
         Float (N, C, S, S) in [0, 1] on the CPU.
     """
     held_out = images.validation if on == "validation" else images.test
-    rows = torch.linspace(0, len(held_out) - 1, min(most, len(held_out))).long()
-    return to_float(held_out[rows].cpu())
-
-
-def evenly(x: Tensor, most: int) -> Tensor:
-    """Return at most `most` evenly spaced rows of x."""
-    return x[torch.linspace(0, len(x) - 1, min(most, len(x))).long()]
+    return to_float(evenly(held_out, most).cpu())
 
 
 def outputs_of(model: IntroVAE, real: Tensor, on: HeldOut = "validation") -> Outputs:

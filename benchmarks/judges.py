@@ -42,8 +42,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from analysis.measures.score import score_images
-from analysis.outputs import evenly
 from introvae.data.image_set import load_images, to_float
+from introvae.data.pixel_cache import evenly
 from introvae.runs.record import PARTS
 
 Embed = Callable[[Tensor], Tensor]  # uint8 images (N, C, S, S) to features (N, D)

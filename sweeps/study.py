@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
@@ -22,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from introvae.config import differences
 from introvae.data.image_set import ImageSet
+from introvae.data.pixel_cache import evenly
 from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
 from sweeps.search.samplers import NumberedSampler
@@ -191,7 +191,7 @@ def fingerprint(images: ImageSet) -> str:
     digest = hashlib.sha256()
     for part in (images.train, images.validation):
         digest.update(repr(tuple(part.shape)).encode())
-        digest.update(part[torch.linspace(0, len(part) - 1, min(len(part), 1000)).long()].numpy().tobytes())
+        digest.update(evenly(part, 1000).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis.measures.features import network
+from introvae.data.pixel_cache import evenly
 from introvae.errors import UserError
 from introvae.randomness import generator
 
@@ -71,7 +72,7 @@ def sliced_wasserstein(
     """
     _check(real, samples)
     count = min(len(real), len(samples))
-    real, samples = (x[torch.linspace(0, len(x) - 1, count).long()] for x in (real, samples))
+    real, samples = evenly(real, count), evenly(samples, count)
     rows = []
     for level, (x, y) in enumerate(zip(laplacian_pyramid(real), laplacian_pyramid(samples), strict=True)):
         draws = generator(0, "distance", level)

@@ -10,9 +10,9 @@ from analysis.measures.copies import copied_samples
 from analysis.measures.distance import LEAST_IMAGES, sliced_wasserstein
 from analysis.measures.latents import latent_smoothness
 from analysis.measures.spectrum import predicted_active_units, predicted_kl
-from analysis.outputs import Outputs, evenly
+from analysis.outputs import Outputs
 from introvae.config import TrainConfig
-from introvae.data.pixel_cache import Images
+from introvae.data.pixel_cache import Images, evenly
 from introvae.nn.batch_norm import Kind
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal

@@ -33,7 +33,7 @@ from analysis.measures.copies import distinct
 from analysis.measures.features import local_features, standardized
 from analysis.measures.neighbors import Pairs
 from analysis.measures.sharpness import plane_power, spectral_divergence
-from analysis.outputs import evenly
+from introvae.data.pixel_cache import evenly
 from introvae.errors import UserError
 from introvae.runs.record import PARTS, Scores
 

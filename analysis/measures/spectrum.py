@@ -38,8 +38,10 @@ def eigenvalues(images: "Images") -> "Tensor":
     """
     import torch
 
+    from introvae.data.pixel_cache import evenly
+
     count = min(len(images), MOST_IMAGES, max(2, MOST_BYTES // images.shape[1:].numel()))
-    x = images[torch.linspace(0, len(images) - 1, count).long()].cpu().flatten(1)
+    x = evenly(images, count).cpu().flatten(1)
     if count < x.shape[1]:
         gram = torch.zeros(count, count, dtype=torch.float64)
         for pixels in x.split(MOST_IMAGES, dim=1):  # a float64 copy of all would be eight times as large

@@ -83,6 +83,11 @@ Images = Tensor | ImageRows
 """uint8 images (N, C, S, S) in memory or in a file."""
 
 
+def evenly(x: Images, most: int) -> Tensor:
+    """Return at most `most` evenly spaced rows of x, the first and the last among them."""
+    return x[torch.linspace(0, len(x) - 1, min(most, len(x))).long()]
+
+
 def read_if_small(images: ImageRows) -> Images:
     """Read images into a tensor if their whole file takes at most a quarter of the memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

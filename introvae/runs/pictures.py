@@ -32,9 +32,9 @@ FRAME_MS, LAST_FRAME_MS = 600, 3000
 
 def fixed_images(images: "Images") -> "Tensor":
     """Return at most TILES evenly spaced images, so that neighbors, which often show one person, are left out."""
-    import torch
+    from introvae.data.pixel_cache import evenly
 
-    return images[torch.linspace(0, len(images) - 1, min(TILES, len(images))).long()]
+    return evenly(images, TILES)
 
 
 def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]") -> None:
