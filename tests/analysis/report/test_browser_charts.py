@@ -1,6 +1,7 @@
 """Tests that a real browser draws the charts of report.html to scale and legibly."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,23 @@ def test_parallel_lines_lead_through_the_values_to_the_run(browser: webdriver.Ch
     assert best[1] > middle[1] > worst[1] and best[3] < middle[3] < worst[3]  # pixels are counted from the top
     assert middle[3] - best[3] == pytest.approx(worst[3] - middle[3], abs=0.2)
     assert drawn["complete"][1] > drawn["pruned"][1]
+
+
+@pytest.mark.parametrize("width", [400, 500, 1400])
+def test_names_of_parallel_axes_stand_apart(browser: webdriver.Chrome, tmp_path: Path, width: int) -> None:
+    """Seven axes: three further settings differ between the runs."""
+    for scale, score in enumerate((0.4, 0.5), start=1):
+        settings = {"batch_size": 8 * scale, "lr": 1e-3 * scale, "checkpoint_every": 2 * scale}
+        make_run(tmp_path / f"{scale}", RunState.COMPLETE, score, **settings)
+    path = tmp_path / "report.html"
+    path.write_text(page_html(read_runs(tmp_path), "axes"), encoding="utf-8")
+    page = opened(browser, path, width=width)
+    script = """return [...document.querySelectorAll(".chart.parallel svg > text:not(.tick)")].map((text) => {
+        const {left, right, top, bottom} = text.getBoundingClientRect(); return [left, right, top, bottom]})"""
+    boxes = page.execute_script(script)
+    assert len(boxes) == 7
+    for (_, right, top, bottom), (left, _, other_top, other_bottom) in combinations(boxes, 2):
+        assert right < left or bottom <= other_top or other_bottom <= top
 
 
 @pytest.mark.parametrize(("scores", "first"), [((0.5, 0.52, 0.54), 0.5), ((0.1, 0.52, 0.54), 0.0)])
