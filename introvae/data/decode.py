@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from introvae.data.pixels import UNREADABLE, refuse_cut, refuse_small, to_pixels
+from introvae.data.formats import open_image, refuse_changed
+from introvae.data.pixels import UNREADABLE, refuse_small, to_pixels
 
 CHUNK = 16  # images a thread takes at once
 QUIET = 2.0  # seconds of decoding before progress is shown
@@ -94,6 +95,8 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
                 reason = str(error) or type(error).__name__
                 if isinstance(error, UnidentifiedImageError):
                     reason = "is no image that Pillow can read"
+                elif isinstance(error, OSError) and error.strerror:
+                    reason = f"cannot be read: {error.strerror}"
                 unusable.append((index, f"{path} {reason}"))
                 continue
             file.seek(index * pixels.nbytes)
@@ -102,8 +105,8 @@ def _decode_chunk(paths: Sequence[Path], first: int, out: Path, form: Format, st
 
 
 def _read(path: Path, form: Format) -> np.ndarray:
-    with Image.open(path) as file:
-        refuse_cut(file)
+    with open_image(path) as file:
+        refuse_changed(file)
         if not form.crop:
             refuse_small(file, form.image_size, form.fit)
         return to_pixels(file, form.image_size, form.channels, form.fit, form.crop, form.white)

@@ -4,7 +4,7 @@
 - What is transparent lies on white, and so does what is padded.
 - Whole numbers of more than 8 bits are scaled by the bits that the set uses: white is the least 2^n - 1 that no image
   of the set exceeds, 4,095 for a camera's 12 bits and 255 for 8 bits that were saved as 16. Floats are in [0, 1].
-- What Pillow would cut to 8 bits unseen, or cannot convert, is refused.
+- What Pillow would cut to 8 bits, invert or wrap unseen, or cannot convert, is refused.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from introvae.data.formats import is_deep, open_image, refuse_changed
 
 GRAY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and those of 16 bits, which begin with I;16
 ORIENTATION = 0x0112  # EXIF's tag
@@ -46,7 +48,7 @@ def read_headers(paths: Sequence[Path]) -> Headers:
     gray, stacks, deep = True, 0, []
     for path in paths:
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 gray = gray and (file.mode in GRAY_MODES or file.mode.startswith("I;16"))
                 stacks += getattr(file, "n_frames", 1) > 1 and file.format != "MPO"  # a photograph and its preview
                 if is_deep(file):
@@ -56,19 +58,15 @@ def read_headers(paths: Sequence[Path]) -> Headers:
     return Headers(gray, deep, stacks)
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Tell whether an image has one value of more than 8 bits for each pixel."""
-    return image.mode.startswith(("I", "F"))
-
-
 def white_of(paths: Sequence[Path]) -> int:
     """Return the least 2^n - 1, from 255 on, that no whole number in these files exceeds."""
     largest = DARKEST_WHITE
     for path in paths:
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 if file.mode != "F":
-                    largest = max(largest, int(np.asarray(file).max()))
+                    values = np.asarray(file)
+                    largest = max(largest, int(values[~_hidden(file, values)].max(initial=0)))
         except UNREADABLE:
             continue
     return 2 ** largest.bit_length() - 1
@@ -125,7 +123,7 @@ def as_picture(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         if not all(image.size):
             raise ValueError(f"an image of {image.width}x{image.height} pixels holds nothing")
-        refuse_cut(image)
+        refuse_changed(image)
         return image
     if not isinstance(image, np.ndarray):
         raise TypeError(f"images are PIL images, arrays or tensors, not {type(image).__name__}")
@@ -143,15 +141,8 @@ def as_picture(image: Any) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values))
 
 
-def refuse_cut(image: Image.Image) -> None:
-    """Raise ValueError if Pillow would cut colors of 16 bits to 8; the image has just been opened."""
-    for tile in getattr(image, "tile", ()):
-        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-        if not is_deep(image) and any(";16" in argument for argument in arguments if isinstance(argument, str)):
-            raise ValueError(f"has 16 bits for each of its {len(image.getbands())} channels; convert it to 8 bits")
-
-
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # at which Pillow itself turns a TIFF, and removes its orientation
     try:
         orientation = image.getexif().get(ORIENTATION)
     except UNREADABLE:  # damaged EXIF leaves the pixels as they are
@@ -168,8 +159,16 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
+def _hidden(image: Image.Image, values: np.ndarray) -> np.ndarray:
+    """Tell which values of an image of more than 8 bits are transparent."""
+    transparent = image.info.get("transparency")
+    return values == transparent if isinstance(transparent, int) else np.zeros(values.shape, bool)
+
+
 def _eight_bits(image: Image.Image, white: int) -> Image.Image:
     values = np.asarray(image)
+    hidden = _hidden(image, values)
+    values = np.where(hidden, 0, values)
     low, high = values.min(), values.max()
     if image.mode == "F":
         if not (low >= 0 and high <= 1):  # true of NaN, too
@@ -179,4 +178,4 @@ def _eight_bits(image: Image.Image, white: int) -> Image.Image:
         raise ValueError(f"has mode {image.mode}, whose white is not known; give floats in [0, 1]")
     elif not (low >= 0 and high <= white):
         raise ValueError(f"holds values from {low} to {high}; whole numbers are from 0 to white, {white} here")
-    return Image.fromarray(np.rint(values / white * 255).astype(np.uint8))
+    return Image.fromarray(np.where(hidden, 255, np.rint(values / white * 255)).astype(np.uint8))

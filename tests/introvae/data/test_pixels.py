@@ -1,28 +1,28 @@
 """Every mode of image comes to the pixels that a person sees, or is refused with its reason."""
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from crafted import SIDE, png
 from helpers import save_image
 from PIL import Image
 
 from introvae.config import TrainConfig
 from introvae.data.convert import as_images
+from introvae.data.formats import open_image
 from introvae.data.image_set import load_images
-from introvae.data.pixels import to_pixels
+from introvae.data.pixels import to_pixels, white_of
 from introvae.errors import UserError
 from introvae.nn.networks import build
 
-SIDE = 16
 RAMP = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)  # 0 to 255
 
 
 def read(path: Path, channels: int = 1, white: int = 0) -> np.ndarray:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return to_pixels(image, SIDE, channels, white=white)
 
 
@@ -85,18 +85,22 @@ def test_floats_are_in_0_to_1_or_refused(tmp_path: Path) -> None:
 
 def test_colors_of_16_bits_are_refused(tmp_path: Path) -> None:
     """Pillow cuts them to their upper 8 bits, which makes 12 bits in 16 nearly black."""
-    png = bytes.fromhex("89504e470d0a1a0a") + b"".join(_chunks())
     for index in range(3):
-        (tmp_path / f"{index}.png").write_bytes(png)
+        (tmp_path / f"{index}.png").write_bytes(png(np.full((SIDE, SIDE, 3), 4095), 16, color=2))
     with pytest.raises(UserError, match=r"0.png has 16 bits for each of its 3 channels; convert it to 8 bits; .*1.png"):
         load_images(tmp_path, SIDE)
 
 
-def _chunks() -> list[bytes]:
-    row = b"\0" + np.full((SIDE, 3), 4095, ">u2").tobytes()
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(row * SIDE)), (b"IEND", b""))
-    return [struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in parts]
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_gray_lies_on_white(tmp_path: Path, bits: int) -> None:
+    """It is not what tells the white of more than 8 bits, either: values here have 12."""
+    most = {16: 4095}.get(bits, 2**bits - 1)
+    values = np.round(RAMP / 255 * most).astype(int)
+    hidden = 65535 if bits == 16 else 0 if bits == 1 else 1
+    values[:, :3] = hidden
+    (tmp_path / "a.png").write_bytes(png(values, bits, transparent=hidden))
+    expected = np.where(values == hidden, 255, np.round(values / most * 255))
+    assert np.array_equal(read(tmp_path / "a.png", white=white_of([tmp_path / "a.png"]))[0], expected)
 
 
 def half_hidden(mode: str) -> Image.Image:
@@ -126,6 +130,32 @@ def test_what_is_transparent_lies_on_white(tmp_path: Path, kind: str) -> None:
     assert np.abs(found - np.asarray(image.convert("RGB")).astype(int))[:, : SIDE // 2].max() <= tolerance
 
 
+FILES: dict[str, dict[str, str]] = {
+    "png": {}, "jpeg": {}, "webp": {}, "tiff": {}, "lzw": {"format": "TIFF", "compression": "tiff_lzw"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_of_every_format_are_turned_upright(tmp_path: Path, orientation: int, kind: str) -> None:
+    corner = np.zeros((SIDE, SIDE), np.uint8)
+    corner[: SIDE // 2, :8] = 200  # whole blocks of JPEG's
+    corner[: SIDE // 4, :8] = 90
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(corner).save(path, **({"format": kind.upper()} | FILES[kind]), exif=exif)
+    assert np.abs(read(path)[0].astype(int) - turned(corner)[orientation]).max() <= 12
+
+
+def turned(image: np.ndarray) -> dict[int, np.ndarray]:
+    """An image as each orientation shows it upright."""
+    return {
+        1: image, 2: image[:, ::-1], 3: image[::-1, ::-1], 4: image[::-1], 5: image.T, 6: np.rot90(image, -1),
+        7: image[::-1, ::-1].T, 8: np.rot90(image),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_are_turned_upright_though_their_exif_is_odd(tmp_path: Path, orientation: int) -> None:
     corner = np.zeros((SIDE, SIDE), np.uint8)
@@ -133,11 +163,7 @@ def test_images_are_turned_upright_though_their_exif_is_odd(tmp_path: Path, orie
     entries = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack("<HHI4s", 0x011A, 2, 4, b"odd")
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)  # a resolution that is a text
     Image.fromarray(corner).save(tmp_path / "a.png", exif=exif)
-    expected = {
-        1: corner, 2: corner[:, ::-1], 3: corner[::-1, ::-1], 4: corner[::-1], 5: corner.T, 6: np.rot90(corner, -1),
-        7: corner[::-1, ::-1].T, 8: np.rot90(corner),
-    }  # fmt: skip
-    assert np.array_equal(read(tmp_path / "a.png")[0], expected[orientation])
+    assert np.array_equal(read(tmp_path / "a.png")[0], turned(corner)[orientation])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV"])
