@@ -20,12 +20,13 @@ from PIL import Image
 from analysis.report.run_cache import Entry, RunCache
 from introvae.config import NUMBERS_AT_256, TrainConfig
 from introvae.errors import UserError
+from introvae.runs.curves import DRAWN
 from introvae.runs.folder import CURVES, METRICS, PARAMS, read_config, read_metrics
 from introvae.runs.pictures import GIF, last_picture, read_bands
-from introvae.runs.record import SCORES, RunRecord, RunState, Scores, read_record
+from introvae.runs.record import RUNGS, SCORES, RunRecord, RunState, Scores, read_record
 from introvae.training.schedule import value_at
 
-FORMAT = 5  # of the cache's entries, increased when `_read` gives something else
+FORMAT = 6  # of the cache's entries, increased when `_read` gives something else
 CURVE_POINTS = 200
 PICTURES = {"traversals": "images/traversals.png", "interpolations": "images/interpolations.png",
             "plane": "images/plane.png", "gif": f"images/{GIF}", "curves": CURVES}  # fmt: skip
@@ -66,14 +67,13 @@ class Run:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """The measures that are one number each, those by threshold as NAME_THRESHOLD; some may be NaN."""
-        return {name: value for name, value in _flat(self.measures) if _is_number(value)}
+        """The measures that are one number each, those by threshold as NAME_THRESHOLD."""
+        return {name: value for name, value in _flat(self.measures) if isinstance(value, int | float)}
 
     @cached_property
     def lists(self) -> dict[str, list[float]]:
         """The measures that are lists of numbers, named in the same way."""
-        lists = ((name, value) for name, value in _flat(self.measures) if isinstance(value, list))
-        return {name: value for name, value in lists if all(map(_is_number, value))}
+        return {name: value for name, value in _flat(self.measures) if isinstance(value, list) and name != RUNGS}
 
     @cached_property
     def parameters(self) -> dict[str, float]:
@@ -111,7 +111,8 @@ class Run:
 
     def _margin_over(self, name: str) -> float | None:
         m, kl = self.parameters.get("m"), self.numbers.get(name)
-        return m / kl if m is not None and kl else None
+        ratio = m / kl if m is not None and kl else math.inf
+        return ratio if math.isfinite(ratio) else None
 
 
 def with_error(scores: Scores) -> str:
@@ -256,16 +257,12 @@ def _stamp(files: Sequence[Path]) -> str:
 
 def _read(folder: Path) -> dict[str, Any]:
     """Read the plain values that the cache holds of a run; raise an exception if a file is none of this package's."""
-    config, record, rows = read_config(folder), read_record(folder), read_metrics(folder, CURVE_POINTS)
+    config, record, rows = read_config(folder), read_record(folder), read_metrics(folder, CURVE_POINTS, DRAWN)
     step = int(rows[-1]["step"]) if rows else 0
     reason = record.reason if record else f"step {step} of {config.steps}"
     curves = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
     return {"reason": _utf8(reason), "step": step, "config": config.to_dict(),
             "record": record.to_dict() if record else None, "curves": curves}  # fmt: skip
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < 2**1023)
 
 
 def _flat(measures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

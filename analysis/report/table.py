@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.report.runs import Run, with_error
 from introvae.runs.record import PARTS, RunState, Scores
+from introvae.runs.schema import printable
 
 PREDICTED = "m/predicted KL"  # a column of runs whose KL no warm-up has measured, beside m/KL where there are any
 SETTING_COLUMNS = ("alpha", "beta", "m", "m/KL")
@@ -153,7 +154,7 @@ def _cut(text: str, width: int, place: float) -> str:
 def cell(name: str, value: Any) -> str:
     """Format a value: three digits for a number, whole from 100 to a million, and two decimals for a part."""
     if isinstance(value, str):
-        return "".join(character if character.isprintable() else " " for character in value)
+        return printable(value)
     if value is None or not math.isfinite(value):
         return "-"
     if name in ("validation", "test", *PARTS):

@@ -11,6 +11,7 @@ from PIL import Image
 from introvae.config import TrainConfig
 from introvae.files import write_atomically
 from introvae.runs.folder import CURVES
+from introvae.runs.schema import LEAST, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,12 @@ LABELS = (
     "latent mean, prior N(0, 1)", "latent standard deviation",
 )  # fmt: skip
 
+DRAWN = (  # columns of metrics.csv
+    "step", "alpha", "beta", "kl_weight", "loss_encoder", "loss_decoder", "reconstruction",
+    "kl_real", "kl_real_p95", "kl_reconstruction", "kl_sample",
+    "mu_mean", "mu_lowest", "mu_highest", "sigma_mean", "sigma_lowest", "sigma_highest",
+)  # fmt: skip
+
 Rows = Sequence[Mapping[str, float]]
 
 
@@ -31,7 +38,7 @@ def write_curves(folder: Path, rows: Rows, config: TrainConfig) -> None:
     """Draw the rows of a run's metrics.csv to curves.png in its folder."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(draw_curves(rows, config, folder.resolve().name))
+    canvas = FigureCanvasAgg(draw_curves(rows, config, printable(folder.resolve().name)))
     canvas.draw()
     buffer = io.BytesIO()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -58,7 +65,8 @@ def draw_curves(rows: Rows, config: TrainConfig, title: str) -> "Figure":
             _log_scale(axes, axes.dataLim.minposy)
         _log_scale(means, 1.0)  # the prior's standard deviation
         peaks = (_values(rows, name).max(initial=0) for name in ("kl_weight", "alpha", "beta"))
-        _log_scale(weights, min(filter(None, peaks), default=1.0))  # a weight that rises from 0 rises in a line
+        visible = (peak for peak in peaks if peak >= LEAST)
+        _log_scale(weights, min(visible, default=1.0))  # a weight that rises from 0 rises in a line
         last = _values(rows, "step").max(initial=1)
         for axes, label in zip(figure.axes, LABELS, strict=True):
             axes.set_ylabel(label)
@@ -116,9 +124,10 @@ def _fill(axes: "Axes", rows: Rows, low: str, high: str, label: str | None = Non
 def _log_scale(axes: "Axes", least: float) -> None:
     """Make an axis logarithmic if values span decades from `least`; linear up to there if some are zero or negative."""
     lowest, highest = axes.dataLim.intervaly
+    least = max(least, LEAST)
     if not LOG_FROM * least <= max(-lowest, highest) < np.inf:
         return
-    if lowest > 0:
+    if lowest >= LEAST:
         axes.set_yscale("log")
     else:
         axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)))

@@ -23,6 +23,7 @@ from typing import Any
 from introvae.config import TrainConfig, differences, dump_toml, load_toml
 from introvae.errors import UserError, is_out_of_memory
 from introvae.files import sync, write_atomically, write_part
+from introvae.runs.schema import is_step
 
 PARAMS, METRICS, CURVES = "params.toml", "metrics.csv", "curves.png"
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -160,27 +161,34 @@ def _reason(error: Exception) -> str:
     return textwrap.shorten(f"{type(error).__name__}: {error}", 160)
 
 
-def read_metrics(folder: Path, most: int | None = None) -> list[dict[str, float]]:
+def read_metrics(folder: Path, most: int | None = None, columns: Sequence[str] = ("step",)) -> list[dict[str, float]]:
     """Read the rows of metrics.csv, at most `most` (2 or more) evenly spaced ones with the first and the last.
 
     An empty cell is NaN, and a last line that was cut off is left out.
 
     Raises:
-        UserError: If the file is no table of numbers with a column "step".
+        UserError: If the file is no table of numbers with these columns, names one twice, or has an odd step.
     """
     path = folder / METRICS
     if not path.exists():
         return []
     try:
+        if not path.is_file():
+            raise ValueError("it is not a file")  # a pipe would be waited for
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-        if "step" not in header:
-            raise ValueError("it has no column step")
+        if missing := [name for name in columns if name not in header]:
+            raise ValueError(f"it has no column {missing[0]}")
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise ValueError(f"it has two columns {twice[0]}")
         if most and len(lines) > most:
             lines = [lines[index * (len(lines) - 1) // (most - 1)] for index in range(most)]
-        return [
+        rows = [
             {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)} for line in lines
         ]
+        if odd := [row["step"] for row in rows if not is_step(row["step"])]:
+            raise ValueError(f"step is {odd[0]}")
+        return rows
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}; remove {folder} to start over") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from introvae.errors import UserError
 from introvae.files import write_atomically
+from introvae.runs.schema import is_share, known_measures, printable, shown
 
 SCORES = "scores.json"
 PARTS = ("reconstruction", "sharpness", "structure", "diversity", "informativeness")
@@ -137,25 +139,24 @@ class RunRecord:
         """Build a record from the content of scores.json.
 
         Raises:
-            UserError: If the state is unknown, a score is no number in [0, 1], or what should be a table is none.
+            UserError: If it is not what `to_dict` returns: a state is unknown, a score is no number in [0, 1], or a
+                measure is not of its kind (`introvae.runs.schema`).
         """
-        state = values.get("state")
+        state, reason = values.get("state"), values.get("reason") or ""
         ended = [known.value for known in RunState if known.ended]
         if state not in ended:
-            raise UserError(f"state is {state!r} in {SCORES}; known: {', '.join(ended)}")
-        tables = {name: values.get(name, {}) for name in ("measures", "weights", "test")}
-        if isinstance(tables["test"], dict):
-            tables["test.measures"] = tables["test"].get("measures", {})
-        for name, table in tables.items():
-            if not isinstance(table, dict):
-                raise UserError(f"{name} is {table!r} in {SCORES}; it takes a table")
-        known = _shares(values, (*SCORE_NAMES, "optimized"))
+            raise UserError(f"state is {shown(state)}; known: {', '.join(ended)}")
+        if not isinstance(reason, str):
+            raise UserError(f"reason is {shown(reason)}; it takes a text")
+        known, test, weights = _shares(values, (*SCORE_NAMES, "optimized")), _table(values, "test"), _weights(values)
         optimized = known.pop("optimized", math.nan)
+        if weights and math.isnan(optimized):
+            raise UserError("weights are given without optimized, the value that they gave; give both")
         return cls(
-            state=RunState[state.upper()], reason=str(values.get("reason") or ""), scores=Scores(**known),
-            test=Scores(**_shares(tables["test"], SCORE_NAMES, "test.")) if tables["test"] else None,
-            weights=tables["weights"], optimized=optimized, measures=tables["measures"],
-            test_measures=tables["test.measures"],
+            state=RunState[state.upper()], reason=printable(reason), scores=Scores(**known),
+            test=Scores(**_shares(test, SCORE_NAMES, "test.")) if test else None,
+            weights=weights, optimized=optimized, measures=known_measures(_table(values, "measures"), "measures"),
+            test_measures=known_measures(_table(test, "measures", "test."), "test.measures", "test_"),
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,13 +174,28 @@ def _known(numbers: Mapping[str, float]) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 
+def _table(values: Mapping[str, Any], name: str, place: str = "") -> dict[str, Any]:
+    table = values.get(name, {})
+    if not isinstance(table, dict):
+        raise UserError(f"{place}{name} is {shown(table)}; it takes a table")
+    return table
+
+
+def _weights(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the weights of the parts in what a study maximized."""
+    weights = _table(values, "weights")
+    for part, weight in weights.items():
+        if part not in PARTS or type(weight) not in (int, float) or not 0 < weight <= sys.float_info.max:
+            raise UserError(f"weights has {shown({part: weight})}; it takes numbers above 0 for {', '.join(PARTS)}")
+    return weights
+
+
 def _shares(values: Mapping[str, Any], names: Sequence[str], place: str = "") -> dict[str, float]:
     """Return those numbers in [0, 1] that a table has, the score being one of them."""
     known = {name: values[name] for name in names if name in values}
     for name in ("score", *known):
-        value = known.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise UserError(f"{place}{name} is {value!r} in {SCORES}; it takes a number from 0 to 1")
+        if not is_share(known.get(name)):
+            raise UserError(f"{place}{name} is {shown(known.get(name))}; it takes a number from 0 to 1")
     return known
 
 
@@ -194,31 +210,38 @@ def read_record(folder: Path) -> RunRecord | None:
     Raises:
         UserError: If the file cannot be read, or holds what no version of this package wrote.
     """
+    path = folder / SCORES
     try:
-        values = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+        if not path.is_file() and path.exists():
+            raise UserError("it is not a file")  # a pipe would be waited for
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise UserError("it holds no table")
+        return RunRecord.from_dict(values)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {folder / SCORES}: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"cannot read {folder / SCORES}: it holds no table")
-    return RunRecord.from_dict(values)
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UserError(f"cannot read {path}: {reason}; restore or remove the file") from error
 
 
 def best_run(study: Path) -> Path:
     """Return the complete run below `study` with the highest score, or with the best of what its study maximized.
 
-    These are of validation images.
+    These are of validation images. Runs whose scores.json cannot be read are named on stderr, and passed over.
 
     Raises:
-        UserError: If `study` holds no complete run, or a scores.json in it cannot be read.
+        UserError: If `study` holds no complete run.
     """
-    records = {path.parent: read_record(path.parent) for path in sorted(study.glob(f"*/{SCORES}"))}
-    complete = {
-        folder: record.scores.score if math.isnan(record.optimized) else record.optimized
-        for folder, record in records.items()
-        if record and record.state is RunState.COMPLETE
-    }
+    complete: dict[Path, float] = {}
+    for path in sorted(study.glob(f"*/{SCORES}")):
+        try:
+            record = read_record(path.parent)
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        if record and record.state is RunState.COMPLETE:
+            complete[path.parent] = record.scores.score if math.isnan(record.optimized) else record.optimized
     if not complete:
         raise UserError(f"{study} holds no complete run; --best takes a folder of runs with {SCORES}")
     return max(complete, key=complete.__getitem__)

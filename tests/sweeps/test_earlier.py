@@ -89,6 +89,26 @@ def test_trials_trained_in_the_same_way_are_known_to_the_sampler(earlier: Path, 
     assert not prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))[0].known  # of other images
 
 
+@pytest.mark.parametrize("measures", [
+    {"vae_kl": -5}, *({"rungs": rungs} for rungs in (5, [1], "x", [["a", "b"]], [[10**400, 0.5]])),
+])  # fmt: skip
+def test_runs_whose_measures_do_not_fit_are_not_followed(
+    measures: dict[str, Any], earlier: Path, tmp_path: Path
+) -> None:
+    best = earlier / "trial-001"
+    write_scores(best, read_scores(best) | {"measures": {"vae_kl": 10.0} | measures})
+    train = tiny_config(warmup_beta=20.0)
+    setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))
+    assert [trial.params["alpha"] for trial in setup.known] == [0.25, 0.2, 0.5]
+
+
+def test_rungs_are_known_to_the_sampler(earlier: Path, tmp_path: Path) -> None:
+    best = earlier / "trial-001"
+    write_scores(best, read_scores(best) | {"measures": {"vae_kl": 10.0, "rungs": [[10, 0.25], [14.0, 0.5]]}})
+    setup, _ = prepare(StudyConfig(train=tiny_config(warmup_beta=20.0), like=earlier, sampler="tpe", out=tmp_path))
+    assert setup.known[0].intermediate_values == {10: 0.25, 14: 0.5}
+
+
 def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None:
     folder = tmp_path / "earlier"
     for number in range(24):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.runs import Run
+from introvae.runs.schema import LARGEST, LEAST
 
 PARAMETERS = {
     "alpha": "alpha, weight of the adversarial terms",
@@ -64,11 +65,11 @@ def is_finite(value: Any) -> bool:
 
 
 def with_numbers(points: Points, log: Sequence[str] = (), linear: Sequence[str] = ()) -> Points:
-    """Return the points that have the numbers for these axes, those for logarithmic ones above 0."""
+    """Return the points that have the numbers for these axes, those for logarithmic ones above 0 and of a size."""
     return [
         (run, known)
         for run, known in points
-        if all(known.get(name, 0) > 0 for name in log) and all(name in known for name in linear)
+        if all(LEAST <= known.get(name, 0) <= LARGEST for name in log) and all(name in known for name in linear)
     ]
 
 

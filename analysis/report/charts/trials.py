@@ -36,11 +36,9 @@ def scores_at_rungs(runs: Sequence[Run]) -> Chart | None:
 
 def _scores_by_step(run: Run) -> list[tuple[float, float]]:
     """Return the scores of a run by its steps after the warm-up, the last one that of its end; none without rungs."""
-    rungs, warmup = run.measures.get(RUNGS), run.config.warmup_steps if run.config else 0
-    if not isinstance(rungs, list) or not rungs:
-        return []
-    known = [tuple(pair) for pair in rungs if isinstance(pair, list) and len(pair) == 2 and all(map(is_finite, pair))]
-    if run.state is RunState.COMPLETE and is_finite(run.scores.score):
+    known = [(step, score) for step, score in run.measures.get(RUNGS, ())]
+    warmup = run.config.warmup_steps if run.config else 0
+    if known and run.state is RunState.COMPLETE and is_finite(run.scores.score):
         known.append((run.step, run.scores.score))
     return sorted((step - warmup, score) for step, score in known if step > warmup)
 

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from studies import make_run, make_study
+from studies import make_run, make_study, write_scores
 from waiting import wait_until
 
 from analysis.report.page import page_html
@@ -153,6 +153,29 @@ def test_an_unreadable_run_says_why_and_has_no_empty_table(page: webdriver.Chrom
     run = open_run(page, "bad")
     assert "? unreadable: unknown setting 'betta'" in run.text and "/bad/images" in run.text
     assert texts(page, "dialog caption") == ["Score"]
+
+
+def test_runs_whose_files_do_not_fit_are_named_and_leave_the_page_whole(
+    browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "runs")
+    log = root / "alone" / "metrics.csv"
+    log.write_text(log.read_text().replace("loss_encoder", "loss_decoder"))
+    for number, measures in enumerate(({"kl_per_dimension": "x"}, {"power_spectrum_real": "x"})):
+        scores = {"state": "complete", "score": 0.5, "measures": measures}
+        write_scores(root / "study" / f"trial-00{number}", scores)
+    (root / "report.html").write_text(page_html(read_runs(root), "faces"), encoding="utf-8")
+    page = opened(browser, root / "report.html")
+    assert len(names(page)) == 7 and names(page)[0] == "study/trial-002"
+    for name, reason in (
+        ("alone", "it has no column loss_encoder"),
+        ("study/trial-000", "measures.kl_per_dimension is 'x'; it takes a list of numbers"),
+        ("study/trial-001", "measures.power_spectrum_real is 'x'; it takes a list of numbers"),
+    ):
+        run = open_run(page, name)
+        assert "? unreadable: cannot read" in run.text and reason in run.text
+        one(page, "dialog button.close").click()
+    assert page.get_log("browser") == []
 
 
 def test_a_single_run_has_a_page(browser: webdriver.Chrome, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_parallel_lines_lead_through_the_values_to_the_run(browser: webdriver.Ch
 def test_names_of_parallel_axes_stand_apart(browser: webdriver.Chrome, tmp_path: Path, width: int) -> None:
     """Seven axes: three further settings differ between the runs."""
     for scale, score in enumerate((0.4, 0.5), start=1):
-        settings = {"batch_size": 8 * scale, "lr": 1e-3 * scale, "checkpoint_every": 2 * scale}
+        settings: dict[str, Any] = {"batch_size": 8 * scale, "lr": 1e-3 * scale, "checkpoint_every": 2 * scale}
         make_run(tmp_path / f"{scale}", RunState.COMPLETE, score, **settings)
     path = tmp_path / "report.html"
     path.write_text(page_html(read_runs(tmp_path), "axes"), encoding="utf-8")

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from studies import MEASURES, make_run, make_study, write_scores
 from analysis.report import runs
 from analysis.report.runs import CURVE_POINTS, Run, read_runs, thumbnail
 from introvae.errors import UserError
+from introvae.runs.curves import DRAWN
 from introvae.runs.folder import METRICS, PARAMS, MetricsLog
 from introvae.runs.pictures import last_picture, read_bands
 from introvae.runs.record import SCORES
@@ -146,6 +147,10 @@ def score(**values: object) -> Callable[[Path], None]:
     return lambda run: write_scores(run, {"state": "complete", "score": 0.5} | values)
 
 
+def log(columns: Sequence[str], *rows: str) -> Callable[[Path], None]:
+    return text(METRICS, "".join(f"{row}\n" for row in (",".join(columns), *rows)))
+
+
 BROKEN = {
     "no parameters": (lambda run: (run / PARAMS).unlink(), "is no run: it has no params.toml"),
     "foreign parameters": (text(PARAMS, "title = 'x'"), "no table \\[config\\]"),
@@ -157,7 +162,7 @@ BROKEN = {
     "scores a list": (text(SCORES, "[1]"), "it holds no table"),
     "scores without end": (text(SCORES, "[" * 100_000), "cannot read .*scores.json"),
     "scores a folder": (folder_instead(SCORES), "scores.json is not a file"),
-    "score in words": (score(score="0.5"), "score is '0.5' in scores.json; it takes a number from 0 to 1"),
+    "score in words": (score(score="0.5"), "score is '0.5'; it takes a number from 0 to 1"),
     "score missing": (text(SCORES, '{"state": "complete"}'), "score is None"),
     "score not a number": (score(score=float("nan")), "score is nan"),
     "score beyond": (score(score=1.5), "score is 1.5"),
@@ -166,10 +171,20 @@ BROKEN = {
     "unknown state": (score(state="finished"), "state is 'finished'.*complete, pruned"),
     "state a list": (score(state=[]), "state is \\[\\]"),
     "measures a list": (score(measures=[1]), "measures is \\[1\\]"),
-    "log torn": (text(METRICS, "step,beta\n1,2\n3"  "\n5,6\n"), "cannot read .*metrics.csv"),
+    "error a list": (score(stderr=[]), "stderr is \\[\\]"),
+    "error below zero": (score(stderr=-1), "stderr is -1; it takes a number from 0 to 1"),
+    "measure of words": (score(measures={"kl_per_dimension": "x"}), "kl_per_dimension is 'x'; it takes a list"),
+    "measure beyond drawing": (score(measures={"kl": 1e308}), "measures.kl is 1e.308"),
+    "measure beyond floats": (score(measures={"rungs": [[10**400, 0.5]]}), "measures.rungs is "),
+    "measure named like a column": (score(measures={"state": 5}), "measures has a name 'state'"),
+    "measure without text": (score(measures={"\ud800": "\ud800"}), "measures has a name '.ud800'"),
+    "test measure named like a column": (score(test={"score": 1, "measures": {"stderr": 0}}), "name 'stderr'"),
+    "log torn": (log(DRAWN, "1", "3"), "cannot read .*metrics.csv: zip"),
+    "log without a column": (log([name for name in DRAWN if name != "kl_real"]), "it has no column kl_real"),
+    "log with a column twice": (log([*DRAWN, "beta"]), "it has two columns beta"),
     "log without steps": (text(METRICS, "a,b\n1,2\n"), "no column step"),
     "log of bytes": (lambda run: (run / METRICS).write_bytes(bytes(range(256))), "metrics.csv"),
-    "log of empty cells": (text(METRICS, "step,beta\n,\n"), "NaN"),
+    "log of empty cells": (log(DRAWN, "," * (len(DRAWN) - 1)), "step is nan"),
 }  # fmt: skip
 
 
@@ -187,17 +202,11 @@ def test_a_broken_run_is_named_and_stops_nothing(study: Path, case: str) -> None
         assert len(found) == 7 and found["alone"].state == "complete"
 
 
-def test_odd_measures_are_left_out(tmp_path: Path) -> None:
-    write_scores(
-        make_run(tmp_path / "run"),
-        {
-            "state": "complete",
-            "score": 1,
-            "measures": {"a": "x", "b": [1, "y"], "c": None, "d": True, "e": float("nan"), "f": 2, "g": 10**400},
-        },
-    )
-    (run,) = read_runs(tmp_path)
-    assert list(run.numbers) == ["e", "f"] and run.lists == {}
+def test_a_margin_ratio_is_a_number(tmp_path: Path) -> None:
+    for kl in (0, 5e-324):
+        run = make_run(tmp_path / f"{kl}", m=25.0)
+        write_scores(run, {"state": "complete", "score": 1, "measures": {"vae_kl": kl}})
+    assert [run.margin_ratio for run in read_runs(tmp_path)] == [None, None]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x89PNG\r\n\x1a\n" + bytes(50)])

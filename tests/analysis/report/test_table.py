@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from studies import MEASURES, PARTS, make_study
 
 from analysis.report.runs import Run, read_runs
-from analysis.report.table import SHOWN, frame, markdown, ranked, text_table
+from analysis.report.table import PREDICTED, SHOWN, SUMMARY, frame, markdown, ranked, text_table
 from introvae.runs.record import RunState, Scores
+from introvae.runs.schema import TAKEN
 
 RUN = Run(
     name="run", folder=Path("run"), state=RunState.COMPLETE, reason="", step=20, scores=Scores(score=0.5, **PARTS),
@@ -46,6 +47,11 @@ def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
     assert table["beta"].isna().to_list() == [False] * 6 + [True]
     assert table.loc["study/trial-002", "reason"] == "samples alike | at step 20"
     assert table.columns.is_unique and "kl_per_dimension" not in table
+
+
+def test_no_measure_can_be_named_like_a_column_of_another(runs: list[Run]) -> None:
+    assert set(SUMMARY) - {"kl"} | {PREDICTED} | {"score", "stderr"} == set(TAKEN)
+    assert not set(TAKEN) & {name for run in runs for name in run.numbers}
 
 
 @given(st.floats(0, 1), st.floats(allow_nan=False, allow_infinity=False))

@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from introvae.runs.curves import BLUE, draw_curves, write_curves
+from introvae.runs.curves import BLUE, DRAWN, draw_curves, write_curves
 from introvae.runs.folder import MetricsLog, read_metrics
 from introvae.training.metrics import COLUMNS
 from introvae.training.trainer import Trainer
@@ -134,6 +135,32 @@ def test_only_values_that_span_decades_are_on_a_logarithmic_axis() -> None:
     assert weights.get_yscale() == "symlog" and weights.get_ylim()[0] == 0  # alpha's 0 is on the axis
     diverging = draw_curves([row(2), row(4, mu_lowest=-1e5)], tiny_config(), "")
     assert panel(diverging, "latent mean").get_yscale() == "symlog"
+
+
+@pytest.mark.parametrize("tiny", [{"alpha": 5e-324}, {"beta": 5e-324}, dict.fromkeys(("alpha", "beta"), 5e-324)])
+def test_weights_too_small_to_see_are_drawn_as_zero(tiny: dict[str, float]) -> None:
+    for first in ({}, dict.fromkeys(tiny, 0.0)):
+        figure = draw_curves([row(2, **tiny | first), row(4, kl_weight=100.0, **tiny)], tiny_config(), "")
+        FigureCanvasAgg(figure).draw()
+        low, high = panel(figure, "weight").get_ylim()
+        assert low < 1e-100 and high >= 100
+
+
+def test_losses_too_small_to_see_leave_the_others_on_their_axis() -> None:
+    figure = draw_curves([row(2, loss_encoder=5e-324), row(4, loss_encoder=50.0)], tiny_config(), "")
+    FigureCanvasAgg(figure).draw()
+    assert panel(figure, "loss [nats]").get_yscale() == "symlog"
+
+
+def test_a_folder_whose_name_is_no_text_has_curves(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"x\xff\x1b")
+    folder.mkdir()
+    write_curves(folder, [row(2)], tiny_config())
+    assert (folder / "curves.png").is_file()
+
+
+def test_the_columns_that_are_drawn_are_those_of_a_log() -> None:
+    assert set(COLUMNS) - set(DRAWN) == {"inside_margin", "images_per_second"} and set(DRAWN) < set(COLUMNS)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2000])

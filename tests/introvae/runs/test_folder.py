@@ -1,4 +1,5 @@
 import math
+import os
 import pickle
 import socket
 import subprocess
@@ -118,6 +119,26 @@ def test_metrics_come_back_without_a_torn_last_row(tmp_path: Path) -> None:
     assert len(rows) == 2 and math.isnan(rows[1]["kl"])
     MetricsLog(tmp_path, ("step", "kl"), rows[:1])
     assert (tmp_path / "metrics.csv").read_text() == "step,kl\n1,2.5\n"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("step,kl\n1,2\n", "it has no column alpha"),
+    ("step,alpha,kl,kl\n1,2,3,4\n", "it has two columns kl"),
+    ("step,alpha\n,1\n", "step is nan"),
+    ("step,alpha\n1.5,1\n", "step is 1.5"),
+    ("step,alpha\n-1,1\n", "step is -1.0"),
+    ("step,alpha\n1e300,1\n", "step is 1e\\+300"),
+])  # fmt: skip
+def test_a_log_of_other_columns_is_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_text(text)
+    with pytest.raises(UserError, match=f"cannot read .*metrics.csv: {message}"):
+        read_metrics(tmp_path, columns=("step", "alpha"))
+
+
+def test_a_log_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / METRICS)
+    with pytest.raises(UserError, match=r"metrics.csv: it is not a file"):
+        read_metrics(tmp_path)
 
 
 def test_the_last_row_follows_a_growing_log(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,40 @@ def test_what_is_not_known_is_absent() -> None:
     ("{", "cannot read .*scores.json"),
     ("[1]", "it holds no table"),
     ("{}", "state is None"),
-    ('{"state": "running", "score": 0.5}', "state is 'running' in scores.json; known: complete, pruned"),
+    ('{"state": "running", "score": 0.5}', "state is 'running'; known: complete, pruned"),
     ('{"state": "complete"}', "score is None"),
-    ('{"state": "complete", "score": 1.5}', "score is 1.5 in scores.json; it takes a number from 0 to 1"),
+    ('{"state": "complete", "score": 1.5}', "score is 1.5; it takes a number from 0 to 1"),
     ('{"state": "complete", "score": 0.5, "stderr": []}', r"stderr is \[\]"),
     ('{"state": "complete", "score": 0.5, "weights": [1]}', r"weights is \[1\]"),
-    ('{"state": "complete", "score": 0.5, "test": 0.5}', "test is 0.5 in scores.json; it takes a table"),
-    ('{"state": "complete", "score": 0.5, "test": {"stderr": 0.5}}', "test.score is None in scores.json"),
+    ('{"state": "complete", "score": 0.5, "test": 0.5}', "test is 0.5; it takes a table"),
+    ('{"state": "complete", "score": 0.5, "test": {"stderr": 0.5}}', "test.score is None; it takes"),
     ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "stderr": -1}}', "test.stderr is -1"),
-    ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "measures": 1}}', "test.measures is 1 in scores.json"),
+    ('{"state": "complete", "score": 0.5, "test": {"score": 0.5, "measures": 1}}', "test.measures is 1; it takes"),
+    ('{"state": "complete", "score": 0.5, "reason": [1]}', r"reason is \[1\]; it takes a text"),
+    ('{"state": "complete", "score": 0.5, "weights": {"sharpness": 1}}', "weights are given without optimized"),
+    ('{"state": "complete", "score": 0.5, "optimized": 1, "weights": {"sharp": 1}}', r"weights has \{'sharp': 1\}"),
+    ('{"state": "complete", "score": 0.5, "optimized": 1, "weights": {"structure": -1}}', "it takes numbers above 0"),
+    ('{"state": "complete", "score": 0.5, "measures": {"psnr": "x"}}', "measures.psnr is 'x'; it takes a number"),
+    ('{"state": "complete", "score": 0.5, "measures": ' + '{"a":' * 900 + "1" + "}" * 901, "cannot read .*measures.a"),
 ])  # fmt: skip
 def test_a_broken_record_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / SCORES).write_text(content)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as refused:
         read_record(tmp_path)
+    assert str(refused.value).startswith(f"cannot read {tmp_path / SCORES}: ")
+    assert str(refused.value).endswith("; restore or remove the file")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / SCORES)
+    with pytest.raises(UserError, match=r"scores.json: it is not a file"):
+        read_record(tmp_path)
+
+
+def test_a_reason_is_one_line_of_text(tmp_path: Path) -> None:
+    (tmp_path / SCORES).write_text(r'{"state": "failed", "score": 0, "reason": "\u001b[31mout\nof\u0000\ud800"}')
+    record = read_record(tmp_path)
+    assert record and record.reason == " [31mout of  "
 
 
 def test_a_record_of_a_version_without_a_test_is_read(tmp_path: Path) -> None:
@@ -88,3 +109,14 @@ def test_the_best_run_is_complete_and_has_the_best_of_what_its_study_maximized(t
     written(tmp_path / "sharp", state="complete", score=0.9, optimized=0.1)
     best = written(tmp_path / "best", state="complete", score=0.2, optimized=0.8)
     assert best_run(tmp_path) == best
+
+
+def test_a_broken_record_leaves_the_other_runs_to_choose_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = written(tmp_path / "best", state="complete", score=0.2)
+    empty = written(tmp_path / "empty")
+    assert best_run(tmp_path) == best
+    error = capsys.readouterr().err
+    assert error.startswith(f"warning: cannot read {empty / SCORES}: state is None; known: complete, ")
+    assert error.count("\n") == 1

@@ -146,6 +146,15 @@ def test_predictions_are_those_of_the_spectrum(runs: list[Run]) -> None:
     assert units["points"][0]["run"] == ["best", "worst"] and units["points"][0]["y"] == [2, 0]
 
 
+@pytest.mark.parametrize("beta", [5e-324, 1e308])
+def test_a_beta_that_no_axis_holds_is_left_out(runs: list[Run], beta: float) -> None:
+    extreme = make("extreme", score=0.8, beta=beta, kl=8.0, vae_kl=10.0, spectrum=SPECTRUM)
+    for name in ("map", "score-beta", "parallel", "prediction"):
+        for panel in find([extreme, *runs], name).panels:
+            drawn = panel.get("points", [panel])
+            assert all("extreme" not in series["run"] for series in drawn)
+
+
 def test_predicted_kl_is_set_against_measured_kl(runs: list[Run]) -> None:
     (panel,) = find(runs, "kl").panels
     corrected, linear = panel["points"]
@@ -159,8 +168,8 @@ def test_scores_at_rungs_are_drawn_as_far_as_trials_were_trained() -> None:
     complete_ = make("best", score=0.9, warmup_steps=8, rungs=[[10, 0.4], [14, 0.5]])
     complete_ = replace(complete_, step=20)
     left = make("left", RunState.PRUNED, warmup_steps=8, rungs=[[10, 0.3]])
-    damaged = make("damaged", warmup_steps=8, rungs=["x", [10], [8, 0.1], [12, math.nan]], score=math.nan)
-    (panel,) = find([complete_, left, damaged], "rungs").panels
+    warm = make("warm", warmup_steps=8, rungs=[[8, 0.1]], score=math.nan)
+    (panel,) = find([complete_, left, warm], "rungs").panels
     assert [(line["label"], line["x"], line["y"]) for line in panel["lines"]] == [
         ("left", (2,), (0.3,)), ("best", (2, 6, 12), (0.4, 0.5, 0.9)),
     ]  # fmt: skip
