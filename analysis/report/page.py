@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import itables.options
 import jinja2
 from markupsafe import Markup
 from PIL import Image
@@ -29,6 +29,7 @@ from analysis.report.card import card_of_first
 from analysis.report.charts.all import charts
 from analysis.report.charts.chart import Chart, data_set, is_finite, numbers, study
 from analysis.report.runs import Run
+from analysis.report.sheets import read_sheet
 from analysis.report.table import ranked
 from introvae.config import TrainConfig
 from introvae.runs.curves import LOG_FROM
@@ -65,7 +66,7 @@ def page_html(runs: Sequence[Run], title: str) -> str:
     }
     data = _json({"runs": rows, "states": states, "parts": PARTS, "glossary": glossary, "parameters": help_texts,
                   "logFrom": LOG_FROM})  # fmt: skip
-    bundle = Path(itables.options.dt_bundle)
+    bundle = _bundle()
     library = _json(bundle.read_text(encoding="utf-8"))
     studies = _charts(runs)
     drawn = sum(len(panel) for _, found in studies for _, panels in found for panel in panels)
@@ -91,6 +92,13 @@ def page_html(runs: Sequence[Run], title: str) -> str:
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _bundle() -> Path:
+    """Return the script of DataTables, beside its styles; importing itables would look for a home."""
+    spec = find_spec("itables")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "html" / "dt_bundle.js"
 
 
 def _states(runs: Sequence[Run]) -> list[tuple[RunState, int]]:
@@ -175,7 +183,7 @@ def _course(run: Run) -> list[dict[str, Any]]:
     """Encode the samples of a run at its steps, or at evenly spaced ones if there are many."""
     course = []
     for path in spread(pictures(run.folder), MOST_STEPS):
-        with suppress(OSError, ValueError, SyntaxError):
+        with suppress(Exception):
             samples = Image.fromarray(read_bands(path)["samples"])
             course.append({"step": step_of(path), "samples": _data_uri(_webp(samples), "webp")})
     return course
@@ -184,19 +192,16 @@ def _course(run: Run) -> list[dict[str, Any]]:
 def _encoded(run: Run) -> dict[str, bytes]:
     """Encode each band of a run's last picture, at its native size, and the run's sheets as WebP.
 
-    Pictures that cannot be read are left out, since a live run replaces its own. Pillow raises SyntaxError for a broken
-    PNG.
+    Pictures that cannot be read are left out, since a live run replaces its own.
     """
     encoded = {}
-    with suppress(OSError, ValueError, SyntaxError):
-        if "last" in run.pictures:
+    if "last" in run.pictures:
+        with suppress(Exception):  # as of a dozen types from Pillow
             for band, pixels in read_bands(run.pictures["last"]).items():
                 encoded[band] = _webp(Image.fromarray(pixels))
     for kind in SHEETS:
-        with suppress(OSError, ValueError, SyntaxError):
-            if kind in run.pictures:
-                with Image.open(run.pictures[kind]) as image:
-                    encoded[kind] = _webp(image.convert("RGB"))
+        if kind in run.pictures and (sheet := read_sheet(run.pictures[kind])):
+            encoded[kind] = _webp(sheet)
     return encoded
 
 

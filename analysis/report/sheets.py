@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from introvae.files import write_atomically
 from introvae.runs.pictures import legible
+from introvae.runs.schema import printable
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu knows more letters than Pillow's own font
 FONT, BOLD = (ImageFont.truetype(FONTS / f"{name}.ttf", 12) for name in ("DejaVuSans", "DejaVuSans-Bold"))
@@ -63,6 +65,13 @@ def shown(block: np.ndarray) -> Image.Image:
     return legible(block, block.shape[0])
 
 
+def read_sheet(path: Path) -> Image.Image | None:
+    """Read a sheet as RGB; None if it cannot be read, since a live run replaces its own."""
+    with suppress(Exception), Image.open(path) as image:  # errors of a dozen types, at malformed and at huge files
+        return image.convert("RGB")
+    return None
+
+
 def save_png(path: Path, image: Image.Image) -> None:
     """Write an image as a PNG."""
     buffer = io.BytesIO()
@@ -75,5 +84,5 @@ def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     return [
         (part, FONT if index else BOLD)
         for index, line in enumerate(label.splitlines())
-        for part in textwrap.wrap(line, LETTERS)
+        for part in textwrap.wrap(printable(line), LETTERS)
     ]

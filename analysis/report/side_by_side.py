@@ -8,9 +8,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from analysis.report.runs import Run
-from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GRAY, INK, LINE, MARGIN, save_png, shown
+from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GRAY, INK, LINE, MARGIN, read_sheet, save_png, shown
 from introvae.runs.pictures import read_bands
 from introvae.runs.record import PARTS
+from introvae.runs.schema import printable
 
 MOST = 3  # runs; more are drawn in rows
 LETTERS = 110  # of a line below a picture
@@ -39,13 +40,11 @@ def side_by_side(runs: Sequence[Run], path: Path) -> None:
 
 
 def _column(run: Run) -> list[Part]:
-    column: list[Part] = [(run.name, BOLD), (settings(run), FONT)]
+    column: list[Part] = [(printable(run.name), BOLD), (settings(run), FONT)]
     for name, band in read_bands(run.pictures["last"]).items():
         column += [(name, FONT), shown(band)]
-    if "plane" in run.pictures:
-        column.append(("plane through three encodings", FONT))
-        with Image.open(run.pictures["plane"]) as plane:
-            column.append(plane.convert("RGB"))
+    if "plane" in run.pictures and (plane := read_sheet(run.pictures["plane"])):
+        column += [("plane through three encodings", FONT), plane]
     score = run.shown_score or "no score"
     state = f"{run.state}: {run.reason}" if run.reason else run.state
     known = {name: value for name in PARTS if math.isfinite(value := getattr(run.scores, name))}

@@ -76,9 +76,9 @@ def legible(pixels: np.ndarray, side: int) -> Image.Image:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Return the pictures of a run in the order of their steps."""
-    found = (path for path in (folder / "images").glob("step-*.png") if path.stem.removeprefix("step-").isdecimal())
-    return sorted(found, key=step_of)
+    """Return the pictures of a run in the order of their steps; what is no file, as a pipe, is none."""
+    named = (path for path in (folder / "images").glob("step-*.png") if path.stem.removeprefix("step-").isdecimal())
+    return sorted((path for path in named if path.is_file()), key=step_of)
 
 
 def step_of(path: Path) -> int:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from forks import Command
 from helpers import ROOT
 from permissions import bound_by_permissions
-from studies import make_run, make_study
+from PIL import Image
+from studies import make_run, make_study, read_scores, write_scores
 
 from analysis.cli import main
 
@@ -136,3 +138,50 @@ def test_a_report_does_without_pytorch() -> None:
     """Importing it would take half of the report's memory, and seconds."""
     code = "import analysis.report.write, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_broken_plane_is_passed_over(study: Path, capsys: Captured) -> None:
+    plane = study / "alone" / "images" / "plane.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(plane)
+    plane.write_bytes(plane.read_bytes()[:200])
+    assert main([str(study), "--compare", "alone", "study/trial-000"]) == 0
+    assert "comparison.png shows 2 of 7 runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_what_no_font_has_is_drawn_as_spaces(count: int, tmp_path: Path, capsys: Captured) -> None:
+    for number in range(count):
+        run = make_run(tmp_path / "study" / f"a\x1b[31m\udcff\n{number}", "pruned", 0.5)
+        scores = read_scores(run)
+        write_scores(run, scores | {"reason": "\x1b[31mout\0of\nmemory\ud800"})
+    assert main([str(tmp_path / "study"), "--compare"]) == 0
+    printed = capsys.readouterr().out
+    assert f"comparison.png shows {count} of {count} runs" in printed and "\x1b" not in printed
+
+
+def test_two_reports_on_one_folder_at_once(study: Path) -> None:
+    both = [Command(main, [str(study)]) for _ in range(2)]
+    assert [(one.wait().code, one.stderr) for one in both] == [(0, "")] * 2
+    assert not list(study.glob(".*.part"))
+
+
+def test_the_backend_of_a_notebook_is_not_drawn_with(study: Path) -> None:
+    notebook = ENVIRONMENT | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run([*COMMAND, str(study)], env=notebook, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and (study / "comparison.png").is_file()
+
+
+def test_a_user_without_a_home_has_a_report(study: Path, tmp_path: Path) -> None:
+    """Nobody has this number; a Pod or a batch system may give it."""
+    code = (
+        "import os, pwd, sys\n"
+        "def nobody(number): raise KeyError(number)\n"
+        "pwd.getpwuid = nobody\n"
+        "from analysis.cli import main\n"
+        "raise SystemExit(main(sys.argv[1:]))"
+    )
+    kept = {name: value for name, value in ENVIRONMENT.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    without = kept | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code, str(study)], env=without, capture_output=True, text=True)
+    assert done.returncode == 0 and (study / "report.html").is_file(), done.stderr
+    assert "Traceback" not in done.stderr

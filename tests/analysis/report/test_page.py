@@ -4,7 +4,9 @@ import base64
 import html
 import io
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def page(root: Path, title: str = "faces") -> str:
     return page_html(read_runs(root), title)
 
 
-def embedded(text: str, name: str = "data") -> dict[str, Any]:
+def embedded(text: str, name: str = "data") -> Any:
     found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
     assert found
     return json.loads(found[1])
@@ -172,6 +174,36 @@ def test_pictures_take_no_more_room_than_is_left(tmp_path: Path, monkeypatch: py
     whole = len(page(tmp_path).encode())
     monkeypatch.setattr("analysis.report.page.MOST_BYTES", whole // 2)
     assert embedded(page(tmp_path), "pictures") == {"images": {}, "pictures": {}}
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Path:
+    """A PNG of 400 million pixels in 50 KB, which Pillow refuses to open."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    Image.MAX_IMAGE_PIXELS = limit
+    return tmp_path / "bomb.png"
+
+
+def test_huge_pictures_leave_out_no_others(tmp_path: Path, bomb: Path) -> None:
+    folder = make_run(tmp_path / "runs" / "best")
+    for name in ("traversals", "interpolations", "step-000002"):
+        shutil.copyfile(bomb, folder / "images" / f"{name}.png")
+    Image.new("RGB", (8, 8)).save(folder / "images" / "plane.png")
+    text = page(tmp_path / "runs")
+    assert sorted(embedded(text, "pictures")["pictures"]["best"]) == [
+        "originals", "plane", "reconstructions", "samples",
+    ]  # fmt: skip
+    assert [at["step"] for at in embedded(text, "course")] == [20]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "best")
+    for name in ("step-000002", "plane"):
+        os.mkfifo(folder / "images" / f"{name}.png")
+    text = page(tmp_path)
+    assert [at["step"] for at in embedded(text, "course")] == [20]
+    assert "plane" not in embedded(text, "pictures")["pictures"]["best"]
 
 
 def test_a_broken_picture_leaves_out_no_other(tmp_path: Path) -> None:

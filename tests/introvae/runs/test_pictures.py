@@ -1,3 +1,4 @@
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -87,6 +88,13 @@ def test_the_gif_of_a_usual_run_is_small(faces: ImageSet, tmp_path: Path) -> Non
         write_picture(tmp_path, step, (to_float(fixed_images(faces.validation)), fakes[0], fakes[1]))
     path = write_gif(tmp_path)
     assert path and path.stat().st_size < 1_000_000
+
+
+def test_what_is_no_file_is_no_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path, 20, (torch.zeros(1, 1, 16, 16),) * 3)
+    os.mkfifo(tmp_path / "images" / "step-000002.png")
+    (tmp_path / "images" / "step-000030.png").mkdir()
+    assert pictures(tmp_path) == [tmp_path / "images" / "step-000020.png"]
 
 
 def test_fixed_images_are_spread_over_the_set() -> None:
