@@ -2,10 +2,11 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from introvae.commands.options import Parser, run_command
+from introvae.commands.options import Parser, parse_path, run_command
 from introvae.errors import UserError
 from introvae.runs.folder import CHECKPOINT, CURVES, METRICS, PARAMS, PREVIOUS
 from introvae.runs.record import SCORES
@@ -22,8 +23,8 @@ KEPT = (PARAMS, METRICS, SCORES, CURVES, "images")
 def command_line() -> Parser:
     """Return the parser of introvae-export."""
     parser = Parser("introvae-export", "RUN ... --out FOLDER [options]", DESCRIPTION)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; with --best a study")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets a folder for each run")
+    parser.add_argument("runs", type=parse_path, nargs="+", metavar="RUN", help="run folders; with --best a study")
+    parser.add_argument("--out", type=parse_path, required=True, metavar="FOLDER", help="gets a folder for each run")
     text = "also write the weights as safetensors, or both networks as onnx or pt2; may be given again"
     parser.add_argument("--format", choices=FORMATS, action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--best", action="store_true", help="export the best-scoring run of each study named")
@@ -90,7 +91,7 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
             elif (source / name).exists():
                 shutil.copy2(source / name, part / name)
         if state := load_checkpoint(source):
-            save_checkpoint(part, {"step": state["step"], "model": state.get("average", state["model"])})
+            save_checkpoint(part, {"step": state["step"], "model": _weights(source, state)})
         card = model_card(source, read_config(source), read_record(source), state["step"] if state else None)
         (part / CARD).write_text(card, encoding="utf-8")
         if formats:
@@ -101,8 +102,21 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
             for name in formats:
                 WRITE[name](model, part)
         return part.rename(target)
+    except OSError as error:
+        if not target.exists():
+            raise
+        raise UserError(f"{target} exists; remove it or choose another --out") from error  # another process was first
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _weights(source: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    from introvae.training.state import evaluated_weights
+
+    try:
+        return evaluated_weights(state)
+    except ValueError as error:
+        raise UserError(f"{source} cannot be used: {error}") from error
 
 
 if __name__ == "__main__":

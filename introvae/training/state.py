@@ -75,11 +75,9 @@ class State:
             raise ValueError(f"step {state['step']} is not one of 1 to {self.config.steps}")
         if holds_weights_alone(state):
             raise ValueError("it holds weights alone, from which no training can continue")
-        if reason := _mixed_statistics(state["model"]):
-            raise ValueError(reason)
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(_checked(state.get("model")))
         if self.average:
-            self.average.model.load_state_dict(state["average"])
+            self.average.model.load_state_dict(_checked(state.get("average")))
         for name, optimizer in self.optimizers._asdict().items():
             own = [(group["lr"], group["capturable"]) for group in optimizer.param_groups]
             optimizer.load_state_dict(state[name])
@@ -138,12 +136,20 @@ def load_weights(model: IntroVAE, run: Path) -> None:
     if state is None:
         raise UserError(f"{run} has no checkpoint; give a run folder that has one")
     try:
-        weights = state.get("average", state["model"])
-        if reason := _mixed_statistics(weights):
-            raise UserError(f"{run} cannot be used: {reason}")
-        model.load_state_dict(weights)
-    except (RuntimeError, KeyError) as error:
+        model.load_state_dict(evaluated_weights(state))
+    except ValueError as error:
+        raise UserError(f"{run} cannot be used: {error}") from error
+    except RuntimeError as error:
         raise UserError(f"the networks of {run} have other shapes than its settings say, or this run's") from error
+
+
+def evaluated_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights in the content of a checkpoint that its run is evaluated with.
+
+    Raises:
+        ValueError: If there are none, or an earlier version has trained them in another way.
+    """
+    return _checked(state["average"] if "average" in state else state.get("model"))
 
 
 def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
@@ -183,8 +189,12 @@ def _memory_of_networks(config: TrainConfig) -> str:
     )
 
 
-def _mixed_statistics(weights: Mapping[str, Tensor]) -> str:
-    """Say why weights that an earlier version has trained cannot be evaluated as trained; "" if they can."""
+def _checked(weights: Any) -> dict[str, Tensor]:
+    """Return the weights of a network, or raise ValueError if they are none or cannot be evaluated as trained."""
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise ValueError("its checkpoint holds no weights of this package; train it again")
     if any(name.endswith(".running_mean") for name in weights):
-        return "an earlier version mixed the batch statistics of real images and fakes; train it again"
-    return ""
+        raise ValueError("an earlier version mixed the batch statistics of real images and fakes; train it again")
+    return weights

@@ -21,6 +21,7 @@ from analysis.train import main as train
 from introvae.config import dump_toml
 from introvae.data.image_set import ImageSet, load_images
 from introvae.errors import UserError
+from introvae.runs.folder import save_checkpoint
 from introvae.runs.record import SCORES, RunRecord, RunState
 from introvae.training.trainer import Trainer
 
@@ -87,6 +88,17 @@ def test_a_run_that_was_trained_on_other_images_is_passed_over(study: Path, caps
     params.write_text(text.replace("test_images = 80", "test_images = 70"))
     with pytest.raises(UserError, match=r"was trained with other images \(test_images: 70 -> 80\)"):
         score_run(study / "good", "cpu")
+
+
+def test_a_foreign_checkpoint_is_passed_over(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(study / "good", {"step": 20, "model": {}, "average": None})
+    before = (study / "good" / SCORES).read_bytes()
+    rescore.rescore([run for run in read_runs(study) if run.name in ("good", "pruned")])
+    lines = capsys.readouterr().err.splitlines()
+    said = f"{study / 'good'} cannot be used: its checkpoint holds no weights of this package; train it again"
+    assert lines[0] == f"1/2 good: passed over: {said}"
+    assert lines[1].startswith("2/2 pruned: score 0.125 -> ")
+    assert (study / "good" / SCORES).read_bytes() == before
 
 
 @pytest.mark.slow

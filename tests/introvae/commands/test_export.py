@@ -149,6 +149,30 @@ def test_odd_names_and_missing_weights(run: Path, capsys: Captured) -> None:
     assert not Path("again").exists()
 
 
+def test_of_two_exports_at_once_the_second_says_that_the_first_was_there(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    rename = Path.rename
+
+    def late(part: Path, target: Path) -> Path:
+        shutil.copytree(part, target)  # as the other process has done by now
+        return rename(part, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert main([str(run), "--out", "given"]) == 2
+    said = "introvae-export: given/trial-000 exists; remove it or choose another --out\n"
+    assert capsys.readouterr().err == said
+    assert [path.name for path in Path("given").iterdir()] == ["trial-000"]
+
+
+def test_a_broken_record_leaves_the_best_run(run: Path, capsys: Captured) -> None:
+    (run.parent / "trial-001").mkdir()
+    (run.parent / "trial-001" / "scores.json").write_text("{}")
+    assert main(["study", "--best", "--out", "given"]) == 0
+    assert "cannot read study/trial-001/scores.json: state is None" in capsys.readouterr().err
+    assert Path("given/trial-000/checkpoint.pt").exists()
+
+
 def test_a_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main([str(run), "--out", "given", "--format", "onnx"]) == 2
