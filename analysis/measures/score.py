@@ -43,8 +43,10 @@ MOST_COMPARED = 500  # evenly spaced images of each kind whose features are comp
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """Return the geometric mean of the parts with these weights, in [0, 1]; equal weights give the score."""
-    total = sum(weights.values())
-    return math.prod(parts[part] ** (weight / total) for part, weight in weights.items())
+    largest = max(weights.values())  # their sum might be beyond the largest number
+    shares = {part: weight / largest for part, weight in weights.items()}
+    total = sum(shares.values())
+    return math.prod(parts[part] ** (share / total) for part, share in shares.items())
 
 
 def weights_of(text: str) -> dict[str, float]:

@@ -238,6 +238,10 @@ def test_weights_decide_which_parts_count(sets: tuple[Tensor, Tensor]) -> None:
     assert weighted(parts, weights_of("sharpness")) == pytest.approx(0.4)
     assert weighted(parts, weights_of("sharpness=1,structure=3")) == pytest.approx((0.4 * 0.8**3) ** 0.25)
     assert weighted(parts, weights_of("diversity,structure")) == 0
+    for extreme in ("1e308", "5e-324"):
+        text = f"sharpness={extreme},structure={extreme}"
+        assert weighted(parts, weights_of(text)) == pytest.approx((0.4 * 0.8) ** 0.5)
+    assert weighted(parts, weights_of("sharpness=1e308,diversity=5e-324")) == pytest.approx(0.4)
     card = score_images(sets[0], blurred_noise(sets[0], 0.01, torch.Generator()), sets[1])
     assert weighted(vars(card), weights_of("score")) == pytest.approx(card.score)
 
