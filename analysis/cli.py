@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from introvae.commands.options import PREDICTIONS, Parser, run_command
+from introvae.commands.options import PREDICTIONS, Parser, parse_path, run_command
 from introvae.errors import UserError
 
 DESCRIPTION = (
@@ -21,7 +21,8 @@ FORMATS = ("table", "csv", "md", "json", "html")
 def command_line() -> Parser:
     """Return the parser of introvae-report."""
     parser = Parser("introvae-report", "[folder] [options]", DESCRIPTION)
-    parser.add_argument("folder", type=Path, nargs="?", default=PREDICTIONS, help="runs, at any depth [predictions]")
+    runs = "runs, at any depth [predictions]"
+    parser.add_argument("folder", type=parse_path, nargs="?", default=PREDICTIONS, help=runs)
     parser.add_argument(
         "--compare",
         nargs="*",
@@ -40,12 +41,15 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--fid",
-        type=Path,
+        type=parse_path,
         metavar="WEIGHTS",
         help="with --rescore: also FID and KID on features of Inception, with its weights in this file (extra fid)",
     )
     parser.add_argument(
-        "--tensorboard", type=Path, metavar="FOLDER", help="also write the runs for TensorBoard (extra tensorboard)"
+        "--tensorboard",
+        type=parse_path,
+        metavar="FOLDER",
+        help="also write the runs for TensorBoard (extra tensorboard)",
     )
     return parser
 

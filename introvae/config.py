@@ -234,6 +234,8 @@ def _check_ranges(c: TrainConfig) -> None:
     for field in dataclasses.fields(c):
         choices = field.metadata["choices"]
         need(not choices or getattr(c, field.name) in choices, field.name, ", ".join(choices))
+    for name in ("data", "validation", "test"):
+        need(getattr(c, name) != "", name, "the name of what is there")
     need(16 <= c.image_size <= 2048, "image_size", "16 to 2048 pixels")
     need(c.channels in (0, 1, 3), "channels", "0, 1 or 3")
     need(c.lr > 0, "lr", "more than 0")

@@ -25,5 +25,5 @@ class StoppedError(RuntimeError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an allocator refused: PyTorch's, Python's, or that of a library whose message says so."""
-    words = r"out of memory|can't allocate memory|ALLOC_FAILED|could not create a primitive$"
+    words = r"out of memory|can't allocate memory|ALLOC_FAILED|bad_alloc|could not create a primitive$"
     return isinstance(error, MemoryError) or bool(re.search(words, str(error)))

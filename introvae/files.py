@@ -14,10 +14,11 @@ from introvae.errors import InUseError, UserError
 
 try:
     import fcntl
-except ImportError as missing:
-    raise ImportError("introvae runs on Linux and macOS, on Windows in WSL: its locks need fcntl") from missing
+except ImportError:  # which Windows lacks
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+LONGEST_NAME = 120  # bytes, less than half of what file systems take, as more is added
 LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems that have no locks
 
 
@@ -44,6 +45,17 @@ def write_part(path: Path, content: bytes | memoryview) -> Path:
             part.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
     return part
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder to write into; one that is there already may be no link, which could lead anywhere.
+
+    Raises:
+        OSError: If it cannot be created, or is a link.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link; remove it", str(path))
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def create(path: Path) -> BinaryIO:
@@ -115,12 +127,20 @@ def open_lock(path: Path) -> BinaryIO:
 
     Raises:
         OSError: If it cannot be opened, or is a link; the error names the file.
+        UserError: If this system has no such locks.
     """
+    if fcntl is None:
+        raise UserError("introvae runs on Linux and macOS, on Windows in WSL: its locks need fcntl")
     try:
         return open(path, "r+b", opener=lambda name, _: os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
     except OSError as error:
         strerror = f"{path.name} is a link; remove it" if error.errno == errno.ELOOP else error.strerror
         raise OSError(error.errno, strerror, str(path)) from error
+
+
+def folder_name(text: str) -> str:
+    """Return a text as the name of a folder that people see: without leading dots, and of at most 120 bytes."""
+    return text.lstrip(".").encode()[:LONGEST_NAME].decode(errors="ignore") or "images"
 
 
 def expanded(path: Path | str) -> Path:

@@ -16,6 +16,7 @@ from introvae.commands.options import (
     add_config_options,
     config_from,
     given_settings,
+    parse_path,
     run_command,
 )
 from introvae.errors import StoppedError
@@ -34,7 +35,7 @@ def command_line() -> Parser:
     add = parser.add_argument
     add("--trials", type=int, metavar="N", help="trials of the whole study, pruned ones too [50]")
     add("--study", metavar="NAME", help="name of the study [of data and size, or points]")
-    add("--out", type=Path, default=PREDICTIONS, metavar="FOLDER", help="folder that holds studies [predictions]")
+    add("--out", type=parse_path, default=PREDICTIONS, metavar="FOLDER", help="folder that holds studies [predictions]")
     add("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     add("--workers", type=int, metavar="N", help="trials at once [one per core or GPU]")
     add("--engine", choices=ENGINES, default="local", metavar="NAME", help="local, ray or slurm [local]")
@@ -59,7 +60,7 @@ def command_line() -> Parser:
     text = "search others, as lr=1e-4:1e-3,norm=group,none"
     add("--search", type=parse_search, default={}, metavar="NAME=LO:HI,...", help=text)
     add("--points", metavar="FILE|NAME", help="first settings: a CSV, a study, or a list's name")
-    add("--like", type=Path, metavar="STUDY", help="search around the best settings of a study")
+    add("--like", type=parse_path, metavar="STUDY", help="search around the best settings of a study")
     add("--sampler", choices=SAMPLERS, default="sobol", metavar="NAME", help="sobol (quasi-random) or tpe [sobol]")
     add("--pruner", choices=PRUNERS, metavar="NAME", help="forecast or none [forecast; points alone: none]")
     add("--budget", type=int, metavar="STEPS", help="limit on all steps after warm-ups [none]")
@@ -148,7 +149,7 @@ def until_the_disk_is_full(args: argparse.Namespace) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        text = f"{error.filename}: {error.strerror}; free some space, then rerun the same command"
+        text = f"{error.filename or args.out}: {error.strerror}; free some space, then rerun the same command"
         raise StoppedError(text) from error
 
 

@@ -86,7 +86,7 @@ def settings_shared(config: TrainConfig, searched: Iterable[str]) -> dict[str, A
     return {name: value for name, value in config.to_dict().items() if name not in own}
 
 
-def known_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int]) -> list[FrozenTrial]:
+def known_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int | str]) -> list[FrozenTrial]:
     """Return those of the runs as trials that were trained and valued as the study's, and lie within its space.
 
     `facts` are those of the study's images: runs that record others were trained on others.

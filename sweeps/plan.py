@@ -32,6 +32,7 @@ class Setup:
         prune: Prune trials; without, each trains to its last step unless it diverges.
         points: Values that the first trials are given.
         known: Trials of an earlier study, which the sampler learns from.
+        images: Fingerprint of the images, `ImageSet.fingerprint`; "" leaves them unchecked.
     """
 
     config: TrainConfig
@@ -42,6 +43,7 @@ class Setup:
     prune: bool = True
     points: Sequence[Mapping[str, float]] = ()
     known: Sequence[FrozenTrial] = ()
+    images: str = ""
 
     def warmup_folder(self, config: TrainConfig) -> Path:
         """Return the run folder of the warm-up that a run with this configuration starts from."""

@@ -17,7 +17,8 @@ from analysis.report.runs import Run, read_runs
 from analysis.report.table import ranked, text_table
 from analysis.report.write import CSV, GRID, write_report
 from introvae.data.image_set import ImageSet, load_images
-from introvae.files import lock
+from introvae.errors import UserError
+from introvae.files import folder_name, lock
 from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
 from sweeps.config import SET_BY_STUDY, StudyConfig
@@ -30,7 +31,8 @@ from sweeps.plan import Setup
 from sweeps.search.dimensions import shown
 from sweeps.search.samplers import NumberedSampler
 from sweeps.search.space import data_space, warmup_beta
-from sweeps.study import best_trial, database_errors, fingerprint, missing_trials, open_study, quiet_optuna
+from sweeps.study import best_trial, database_errors, missing_trials, open_study, quiet_optuna
+from sweeps.tasks.outcome import FINISHED
 from sweeps.tasks.task import Worker
 from sweeps.view import View
 
@@ -95,6 +97,7 @@ def _fill(config: StudyConfig, stop: Stop, callbacks: Sequence[Callback]) -> tup
         study = open_study(setup.folder, settings(setup, config, images), sampler)
         say = partial(print, flush=True) if not config.quiet else lambda line: None
         say(f"study {setup.folder}: {opening(setup, config.total)}")
+        check_folders(setup, study)
         done = True
         if missing := missing_trials(study, config.total):
             if study.trials:
@@ -127,12 +130,12 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     latent = int(config.search.get("latent", (train.latent,))[0])
     beta = warmup_beta(space, spectrum, latent) if train.warmup_beta is None else train.warmup_beta
     train = replace(train, channels=images.channels, warmup_beta=beta)
-    name = config.study or f"{images.name}-{train.image_size}px"
+    name = config.study or f"{folder_name(images.name)}-{train.image_size}px"
     if config.like and not config.study and (config.out / name).resolve() == config.like.resolve():
         name += "-again"
     setup = Setup(
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
-        prune=config.pruned_by != "none",
+        prune=config.pruned_by != "none", images=images.fingerprint,
     )  # fmt: skip
     known = known_trials(earlier, setup, images.facts) if config.sampler == "tpe" else []
     points = [*config.points, *(() if known else points_of(earlier)[:BEST])]
@@ -149,7 +152,7 @@ def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, A
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
     if config.like:
         chosen["known"] = len(setup.known)
-    return fixed | searched | points | chosen | versions | {"images": fingerprint(images)}
+    return fixed | searched | points | chosen | versions | {"images": images.fingerprint}
 
 
 def worker_count(config: StudyConfig, device: torch.device) -> int:
@@ -195,6 +198,21 @@ def limits(config: StudyConfig) -> str:
     """Describe what may end a study before all trials are done."""
     limited = {name: getattr(config, name) for name in ("budget", "hours", "patience")}
     return ", ".join(f"--{name} {value:g}" for name, value in limited.items() if value is not None)
+
+
+def check_folders(setup: Setup, study: optuna.Study) -> None:
+    """Say which trials that have ended lack their folders.
+
+    Raises:
+        UserError: If all do.
+    """
+    ended = study.get_trials(deepcopy=False, states=FINISHED)
+    gone = [trial.number for trial in ended if not setup.run_folder(trial.number).exists()]
+    if gone and len(gone) == len(ended):
+        raise UserError(f"the folders of all trials of {setup.folder} are gone; --study NEW begins another study")
+    if gone:
+        numbers = ", ".join(map(str, gone))
+        print(f"the folders of trials {numbers} are gone: the report goes without them", file=sys.stderr)
 
 
 def has_checkpoint(setup: Setup, number: int) -> bool:

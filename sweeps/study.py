@@ -5,7 +5,6 @@ as if nothing had happened.
 """
 
 import functools
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,10 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from introvae.config import differences
-from introvae.data.image_set import ImageSet
-from introvae.data.pixel_cache import evenly
 from introvae.errors import StoppedError, UserError
-from introvae.runs.folder import PARAMS
 from sweeps.search.samplers import NumberedSampler
 from sweeps.tasks.outcome import FINISHED
 
@@ -50,12 +46,15 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
             holds runs without their database, as in a repository; and if its database holds several studies.
     """
     path = folder / DATABASE
-    runs = any(folder.glob(f"trial-*/{PARAMS}"))
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to nothing; remove it")
+    runs = any(folder.glob("trial-*/*"))
     alone = UserError(f"{folder} holds runs without the study that made them; --study NEW begins another one")
     if runs and not path.exists():
         raise alone
     folder.mkdir(parents=True, exist_ok=True)
-    storage = RDBStorage(f"sqlite:///{path.absolute()}", {"creator": functools.partial(_connect, path.absolute())})
+    connect = functools.partial(_connect, path.absolute())  # as a path with ? or % would be another one in a URL
+    storage = RDBStorage(f"sqlite:///{DATABASE}", {"creator": connect})
     name = _name_in(storage, folder)
     if name is None and runs:
         raise alone
@@ -184,15 +183,6 @@ def missing_trials(study: optuna.Study, total: int) -> list[int]:
     """Return the numbers among 0..total-1 of trials that have not ended."""
     ended = {trial.number for trial in study.get_trials(deepcopy=False, states=FINISHED)}
     return [number for number in range(total) if number not in ended]
-
-
-def fingerprint(images: ImageSet) -> str:
-    """Return a hash of the sizes and of up to 1,000 images each of the training and the validation set."""
-    digest = hashlib.sha256()
-    for part in (images.train, images.validation):
-        digest.update(repr(tuple(part.shape)).encode())
-        digest.update(evenly(part, 1000).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def leading_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from introvae.commands.options import DEVICE_HELP, Parser, run_command
+from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
 from introvae.errors import UserError
+from introvae.files import make_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,10 @@ def command_line() -> Parser:
     parser = Parser("introvae-apply", "VERB RUN IMAGE ... [options]", DESCRIPTION)
     text = "reconstruct: PNGs and a sheet; encode: latents.npz with mu and logvar (N, z) and files (N,); interpolate: "
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help=text + "a row of images from one to another")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("run", type=parse_path, metavar="RUN", help="run folder; with --best a study")
+    parser.add_argument("images", type=parse_path, nargs="+", metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--best", action="store_true", help="use the best-scoring run of a study")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder [VERB in the current folder]")
+    parser.add_argument("--out", type=parse_path, metavar="FOLDER", help="output folder [VERB in the current folder]")
     parser.add_argument("--n", type=int, default=9, metavar="N", help="interpolate: images, both ends included [9]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     return parser
@@ -85,7 +86,7 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
     done = 0
     for names, batch in _batches(model, paths):
         made = model.reconstruct(batch).cpu()
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         for path, image in zip(names, made, strict=True):
             write_png(out / f"{done:0{digits}}-{path.stem}.png", to_pixels(image[None, None]))
             done += 1
@@ -106,7 +107,7 @@ def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None
 
     parts = [model.encode(batch) for _, batch in _batches(model, paths)]
     mu, logvar = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     buffer = io.BytesIO()
     np.savez(buffer, mu=mu, logvar=logvar, files=np.array([str(path) for path in paths]))
     write_atomically(out / "latents.npz", buffer.getvalue())
@@ -122,7 +123,7 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
     ((_, batch),) = _batches(model, paths)
     first, last = model.encode(batch)[0]
     images = model.decode(torch.lerp(first, last, torch.linspace(0, 1, n, device=first.device)[:, None])).cpu()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for index, image in enumerate(images):
         write_png(out / f"{index:03d}.png", to_pixels(image[None, None]))
     row = torch.cat([batch[:1], images, batch[1:]])[None]

@@ -48,7 +48,7 @@ def add_config_options(parser: argparse._ActionsContainer, leave_out: Sequence[s
     """Add a flag for each field of TrainConfig that is not in `leave_out`, --preset, and --config for a TOML file."""
     parser.add_argument("--preset", metavar="NAME", help="named settings; --config and flags override them")
     parser.add_argument("--list-presets", action=ListPresets, nargs=0, help="show the names, a line each, and exit")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
+    parser.add_argument("--config", type=parse_path, metavar="FILE", help="TOML file of settings; flags override it")
     hints = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         if field.name in leave_out:
@@ -144,6 +144,13 @@ def run_command(name: str, command: Callable[[], int | None], resumes: bool = Fa
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def parse_path(text: str) -> Path:
+    """Parse a path; an empty one, as of a variable that is not set, would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def parse_schedule(text: str) -> Schedule:

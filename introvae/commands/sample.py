@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from introvae.commands.options import DEVICE_HELP, Parser, run_command
+from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
 from introvae.errors import UserError
+from introvae.files import make_folder
 
 DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each sample."
 
@@ -11,12 +12,12 @@ DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each 
 def command_line() -> Parser:
     """Return the parser of introvae-sample."""
     parser = Parser("introvae-sample", "RUN [options]", DESCRIPTION)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; with --best a study")
+    parser.add_argument("run", type=parse_path, metavar="RUN", help="run folder; with --best a study")
     parser.add_argument("--best", action="store_true", help="use the best-scoring run of a study")
     parser.add_argument("--n", type=int, default=64, metavar="N", help="number of samples [64]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise [0]")
     parser.add_argument("--truncation", type=float, metavar="X", help="draw numbers beyond X again, such as 1.5 [none]")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="output folder [RUN/samples]")
+    parser.add_argument("--out", type=parse_path, metavar="FOLDER", help="output folder [RUN/samples]")
     parser.add_argument("--device", default="auto", metavar="NAME", help=f"{DEVICE_HELP} [auto]")
     return parser
 
@@ -61,7 +62,7 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     run = best_run(run) if best else run
     images = load_run(run, device).sample(n, seed, truncation)
     out = out or run / "samples"
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for index, image in enumerate(images):
         write_png(out / f"{index:05d}.png", to_pixels(image[None, None]))
     columns = round(n**0.5)

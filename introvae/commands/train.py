@@ -21,11 +21,13 @@ from introvae.commands.options import (
     add_config_options,
     config_from,
     given_settings,
+    parse_path,
     run_command,
 )
 from introvae.commands.translate import Translation, inherited
 from introvae.config import TrainConfig, dump_toml
 from introvae.errors import DivergedError, UserError
+from introvae.files import folder_name
 
 if TYPE_CHECKING:
     from introvae.training.trainer import Trainer
@@ -48,9 +50,11 @@ EPILOG = (
 def command_line() -> Parser:
     """Return the parser of introvae-train."""
     parser = Parser("introvae-train", "[options]", DESCRIPTION, EPILOG)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]")
     parser.add_argument(
-        "--from", dest="source", type=Path, metavar="RUN",
+        "--out", type=parse_path, metavar="FOLDER", help="run folder [predictions/NAME-OF-THE-SETTINGS]"
+    )
+    parser.add_argument(
+        "--from", dest="source", type=parse_path, metavar="RUN",
         help="take RUN's settings and continue from its end: longer with --steps, or as a new run from its weights; "
         "at another --image-size as a new run, with beta and m translated",
     )  # fmt: skip
@@ -133,8 +137,9 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
     """Train to the last step and evaluate; a run that has ended is only shown."""
     from introvae.data.image_set import load_images
     from introvae.files import lock
+    from introvae.runs.folder import check_config, check_images
     from introvae.runs.pictures import last_picture
-    from introvae.runs.record import read_record
+    from introvae.runs.record import RunState, read_record
     from introvae.training.device import find_device, tune_process
     from introvae.training.distributed import is_first, process_group
     from introvae.training.trainer import Trainer
@@ -152,14 +157,18 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
                 config = source.with_margin(config, start, lambda warm, at: _run(Trainer(warm, images, at, device)))
             if is_first():
                 print(source.describe(config, warm=True), file=sys.stderr)
-        trainer = Trainer(config, images, folder, device, start)
-        if read_record(folder) is None:
-            _run(trainer, evaluate)
-        if is_first() and (record := read_record(folder)):
+        if ended := read_record(folder):
+            check_config(folder, config)
+            check_images(folder, images.facts)
+        else:
+            _run(Trainer(config, images, folder, device, start), evaluate)
+        if is_first() and (record := ended or read_record(folder)):
             score = "" if math.isnan(record.scores.score) else f", score {record.scores.score:.3f}"
             score += f" (on test images {record.test.score:.3f})" if record.test else ""
             print(f"{folder}: {record.state}{score}; {last_picture(folder)}")
             print(f"next: introvae-report {folder.parent}")
+        if ended and ended.state is RunState.DIVERGED:
+            raise DivergedError(ended.reason)
 
 
 def _run(trainer: "Trainer", evaluate: Evaluate = lambda trainer, error: None) -> None:
@@ -182,7 +191,7 @@ def _run(trainer: "Trainer", evaluate: Evaluate = lambda trainer, error: None) -
 
 def run_name(config: TrainConfig) -> str:
     """Return a name that is the same for the same settings, so that the same command finds its run again."""
-    data = Path(config.data.split(":")[0]).name
+    data = folder_name(Path(config.data.split(":")[0]).expanduser().resolve().name)
     numbers = [("alpha", config.alpha), ("beta", config.beta), ("m", config.m)]
     shown = [f"{name}{value:g}" if isinstance(value, float) else f"{name}-schedule" for name, value in numbers]
     digest = hashlib.sha256(dump_toml(config.to_dict()).encode()).hexdigest()[:6]

@@ -1,7 +1,9 @@
 """Image sets by name: uint8 tensors, or rows of a memory-mapped file if they are large."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from introvae.config import DATA_SETS, FITS
 from introvae.data import datasets as sources
 from introvae.data import folders
 from introvae.data.containers import unpacked
-from introvae.data.pixel_cache import ImageRows, Images
+from introvae.data.notes import shown_as
+from introvae.data.pixel_cache import ImageRows, Images, evenly
 from introvae.data.pixels import GRAY_MODES, as_picture, refuse_small, to_pixels
 from introvae.data.search import holds_images, tables
 from introvae.errors import UserError
 from introvae.files import expanded
 
 SHIPPED = {"orl-faces": sources.orl_faces, "mnist-5k": sources.mnist_5k}
+HASHED = 1000  # images of a set whose pixels tell it from another one
 ROOTED = {"mnist": sources.mnist, "cifar10": sources.cifar10, "celeba": sources.celeba}
 
 
@@ -45,12 +49,21 @@ class ImageSet:
     def channels(self) -> int:
         return self.train.shape[1]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the sizes and of up to 1,000 images each of the training and the validation set."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(evenly(part, HASHED).cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     @property
-    def facts(self) -> dict[str, int]:
-        """Numbers of images, and white if it is known, as params.toml records them."""
+    def facts(self) -> dict[str, int | str]:
+        """Numbers of images, their fingerprint, and white if it is known, as params.toml records them."""
         sets = {"training": self.train, "validation": self.validation, "test": self.test}
-        counts = {f"{name}_images": len(images) for name, images in sets.items()}
-        return counts | ({"white": self.white} if self.white else {})
+        found: dict[str, int | str] = {f"{name}_images": len(images) for name, images in sets.items()}
+        return found | {"fingerprint": self.fingerprint} | ({"white": self.white} if self.white else {})
 
     def to(self, device: torch.device) -> "ImageSet":
         """Move the images to a device if they fit half of its free memory; otherwise batches are streamed there.
@@ -116,8 +129,8 @@ def load_images(
         _check_named(data, validation, test, fit)
         found = ROOTED[kind](expanded(root), image_size, channels) if colon else SHIPPED[data](image_size, channels)
         return ImageSet(kind, *found)
-    given = [expanded(place) if place else None for place in (validation, test)]
-    return _from_files(expanded(data), image_size, channels, seed, fit, given)
+    given = [_place(place) if place else None for place in (validation, test)]
+    return _from_files(_place(data), image_size, channels, seed, fit, given)
 
 
 def _from_files(
@@ -127,10 +140,8 @@ def _from_files(
     name = place.resolve().stem if place.is_file() else place.resolve().name
     packed = place.is_file() or (place.is_dir() and not holds_images(place) and tables(place))
     folder = unpacked(place) if packed else place
-    try:
+    with shown_as(folder, place):  # of what has been unpacked nobody knows the place
         images, white = folders.folder(folder, image_size, channels, seed, fit, *given)
-    except UserError as error:  # of what has been unpacked nobody knows the place
-        raise UserError(str(error).replace(str(folder), str(place))) from error
     return ImageSet(name.lstrip(".") or "images", *images, white)  # a study of this name is to be seen
 
 
@@ -178,6 +189,23 @@ def split_images(
     return ImageSet(name, *folders.split(torch.from_numpy(np.stack(pixels)), seed, name))
 
 
+def _place(path: str | Path) -> Path:
+    """Return a path with its ~ replaced, which may be of nothing.
+
+    Raises:
+        UserError: If nothing can have that path, or it may not be looked at.
+    """
+    place = expanded(path)
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # such as a name that is too long, or holds a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read {str(path)!r}: {reason}; give another folder or file") from error
+    return place
+
+
 def _check(image_size: int, channels: int, fit: str) -> None:
     if image_size < 1 or channels not in (0, 1, 3):
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
@@ -198,10 +226,18 @@ def _channels_last(image: Any) -> Any:
     """Convert a tensor (C, H, W) or (H, W) to an array, and leave everything else as it is."""
     if not isinstance(image, Tensor):
         return image
+    refuse_hollow(image)
     image = image.detach().cpu()
     if image.is_floating_point():
         image = image.float()
     return (image.movedim(0, -1) if image.ndim == 3 else image).numpy()
+
+
+def refuse_hollow(images: Tensor) -> None:
+    """Raise ValueError for a tensor that does not hold a value for each pixel."""
+    if images.is_meta or images.layout != torch.strided:
+        kind = "on the meta device" if images.is_meta else f"of layout {str(images.layout).removeprefix('torch.')}"
+        raise ValueError(f"a tensor {kind}; images are dense tensors with values")
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -38,11 +38,19 @@ def write_params(folder: Path, config: TrainConfig, machine: Mapping[str, Any]) 
     """
     path = folder / PARAMS
     if path.exists():
-        found = differences(read_config(folder).to_dict(), config.to_dict())
-        if found:
-            raise UserError(f"{folder} holds another run ({'; '.join(found)}); choose another --out")
+        check_config(folder, config)
     else:
         write_atomically(path, dump_toml({"config": config.to_dict(), "machine": machine}).encode())
+
+
+def check_config(folder: Path, config: TrainConfig) -> None:
+    """Refuse a run with another configuration.
+
+    Raises:
+        UserError: If it is another, with the differences.
+    """
+    if found := differences(read_config(folder).to_dict(), config.to_dict()):
+        raise UserError(f"{folder} holds another run ({'; '.join(found)}); choose another --out")
 
 
 def read_config(folder: Path) -> TrainConfig:
@@ -78,15 +86,15 @@ def read_white(folder: Path) -> int:
     return white if isinstance(white, int) and white > 0 else 0
 
 
-def check_images(folder: Path, facts: Mapping[str, int]) -> None:
-    """Refuse a run whose images are not as many as when it began: those held out now might have been trained on then.
+def check_images(folder: Path, facts: Mapping[str, int | str]) -> None:
+    """Refuse a run whose images are not those with which it began: those held out now might have been trained on then.
 
     Args:
         folder: The run folder.
         facts: What is found now, `ImageSet.facts`. What the run does not record is not compared.
 
     Raises:
-        UserError: If a number is another, with both.
+        UserError: If one is another, with both.
     """
     recorded = {name: count for name, count in read_machine(folder).items() if name in facts}
     if found := differences(recorded, {name: facts[name] for name in recorded}):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from introvae.files import write_atomically
+from introvae.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]
     """Write images/step-NNNNNN.png into a run folder, from float images (N, C, S, S) in [0, 1] for each of BANDS."""
     import torch
 
-    (folder / "images").mkdir(exist_ok=True)
+    make_folder(folder / "images")
     write_png(folder / "images" / f"step-{step:06d}.png", to_pixels(torch.stack(bands)))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
+from introvae.files import make_folder
 from introvae.runs.pictures import last_picture
 
 ARTIFACTS = "artifacts"  # a folder of the study's
@@ -19,7 +20,7 @@ def upload_picture(trial: optuna.Trial, run: Path) -> None:
     if picture is None:
         return
     store = run.parent / ARTIFACTS
-    store.mkdir(exist_ok=True)
+    make_folder(store)
     try:
         upload_artifact(artifact_store=FileSystemArtifactStore(store), file_path=str(picture), study_or_trial=trial)
     except OSError as error:

@@ -12,7 +12,7 @@ from analysis.measures.collapse import image_collapse
 from analysis.measures.score import score_images, weighted
 from analysis.outputs import MOST_AT_RUNGS, outputs_of, scored_images
 from introvae.data.image_set import ImageSet, load_images
-from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, is_out_of_memory
+from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
 from introvae.runs.folder import last_row
 from introvae.runs.record import RUNGS, RunRecord, RunState
 from introvae.training.device import find_device, tune_process
@@ -89,7 +89,11 @@ class Worker:
         self.held: tuple[Trainer, Rules, str] | None = None
 
     def prepare(self, setup: Setup, device: str, threads: int | None) -> torch.device:
-        """Set this process up, and load the images if they are not there."""
+        """Set this process up, and load the images if they are not there.
+
+        Raises:
+            UserError: If they are not those of the study.
+        """
         if threads:
             torch.set_num_threads(threads)
         found = find_device(device)
@@ -97,6 +101,10 @@ class Worker:
             tune_process(found)
             with redirect_stderr(StringIO()):  # the driver has shown progress and warnings
                 images = load_images(**setup.config.images)
+            if setup.images not in ("", images.fingerprint):
+                raise UserError(
+                    "the images are no longer those of the study; restore them, then rerun the same command"
+                )
             self.images = images.to(found)
         return found
 
@@ -156,6 +164,7 @@ class Worker:
         diverged = None
         if task.processes > 1 and not task.pruned:
             self.held = None
+            self.prepare(task.setup, task.device, task.threads)
             try:
                 train_together(plan, task.until, task.attempt, task.device, task.processes)
             except DivergedError as error:

@@ -35,8 +35,9 @@ def train_together(plan: Plan, until: int, attempt: str, device: str, processes:
     try:
         command = [sys.executable, "-m", *torchrun, *map(str, words)]
         done = subprocess.run(
-            command, stdin=reader, capture_output=True, text=True, start_new_session=True
-        )  # no Ctrl-C
+            command, stdin=reader, capture_output=True, text=True, start_new_session=True,  # no Ctrl-C
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # or a folder "sweeps" here would stand for ours
+        )  # fmt: skip
     finally:
         os.close(reader)
         os.close(writer)

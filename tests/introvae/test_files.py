@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers import tiny_flags
 
 from introvae.data.pixel_cache import locked
 from introvae.errors import UserError
-from introvae.files import cache_root, create, expanded, lock, remove_parts, write_atomically, write_part
+from introvae.files import cache_root, create, expanded, folder_name, lock, remove_parts, write_atomically, write_part
 
 
 @pytest.fixture
@@ -98,10 +99,19 @@ def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, mon
         pass
 
 
-def test_where_locks_are_missing_it_says_what_it_runs_on() -> None:
-    code = "import sys; sys.modules['fcntl'] = None; import introvae.files"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ImportError: introvae runs on Linux and macOS, on Windows in WSL" in done.stderr
+def test_where_locks_are_missing_a_command_says_what_it_runs_on(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['fcntl'] = None; from analysis.train import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, *tiny_flags(), "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    message = "introvae-train: introvae runs on Linux and macOS, on Windows in WSL: its locks need fcntl\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(".faces", "faces"), ("..", "images"), ("a.b", "a.b"), ("漢" * 50, "漢" * 40)]
+)
+def test_names_of_folders_are_seen_and_short(text: str, name: str) -> None:
+    assert folder_name(text) == name
 
 
 def test_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

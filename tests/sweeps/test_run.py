@@ -1,6 +1,7 @@
 """sweeps.run_study, the Python API of introvae-sweep."""
 
 import copy
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from helpers import CPU
+from helpers import CPU, save_image
 from optuna.trial import FrozenTrial
 from studies import study_config
 
 import sweeps
+from introvae.errors import UserError
 from introvae.runs.folder import load_checkpoint, read_config
 from introvae.training.trainer import Trainer
 from sweeps.engines.local import InlineEngine, LocalEngine
@@ -35,6 +37,34 @@ def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path) -> None:
     usual = optuna.logging.get_verbosity()
     sweeps.run_study(study_config(tmp_path, trials=1, workers=1, pruner="none", quiet=True))
     assert optuna.logging.get_verbosity() == usual
+
+
+def test_folders_of_trials_that_are_gone_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = study_config(tmp_path, trials=2, workers=1, pruner="none", quiet=True)
+    folder = tmp_path / sweeps.run_study(config).study_name
+    shutil.rmtree(folder / "trial-001")
+    capsys.readouterr()
+    assert len(sweeps.run_study(config).trials) == 2
+    assert capsys.readouterr().err == "the folders of trials 1 are gone: the report goes without them\n"
+    shutil.rmtree(folder / "trial-000")
+    with pytest.raises(UserError, match=r"the folders of all trials of .* are gone; --study NEW begins another study"):
+        sweeps.run_study(config)
+
+
+@pytest.mark.slow
+def test_a_process_that_finds_other_images_ends_the_study(tmp_path: Path) -> None:
+    """Each trial has a process of its own, which reads them, and there is no warm-up that remembers the first ones."""
+    for index in range(30):
+        save_image(tmp_path / f"faces/{index:02d}.png", (20, 20), "L", seed=index)
+    train = {"data": str(tmp_path / "faces"), "warmup_steps": 0}
+    config = study_config(tmp_path / "out", train, trials=2, workers=1, isolate=True, pruner="none", quiet=True)
+
+    def rename(*_: Any) -> None:
+        for index in range(10):
+            (tmp_path / f"faces/{index:02d}.png").rename(tmp_path / f"faces/z{index}.png")
+
+    with pytest.raises(UserError, match="the images are not those of the study any more; restore them, then rerun"):
+        sweeps.run_study(config, callbacks=[rename])
 
 
 def copy_without_times(trial: FrozenTrial) -> FrozenTrial:

@@ -13,6 +13,7 @@ from studies import finished
 
 from introvae.errors import StoppedError, UserError
 from introvae.runs.folder import PARAMS
+from introvae.runs.record import SCORES
 from sweeps.study import DATABASE, best_trial, database_errors, file_system, missing_trials, open_study
 
 SETTINGS = {"steps": 10, "search.alpha": [0.1, 1.0]}
@@ -57,7 +58,7 @@ def test_a_renamed_study_is_the_same_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_runs_that_are_kept_without_their_study_are_not_written_into(tmp_path: Path, empty: bool) -> None:
-    kept, database = tmp_path / "s" / "trial-000" / PARAMS, tmp_path / "s" / DATABASE
+    kept, database = tmp_path / "s" / "trial-000" / (SCORES if empty else PARAMS), tmp_path / "s" / DATABASE
     kept.parent.mkdir(parents=True)
     kept.touch()
     if empty:
@@ -65,6 +66,21 @@ def test_runs_that_are_kept_without_their_study_are_not_written_into(tmp_path: P
     with pytest.raises(UserError, match="s holds runs without the study that made them; --study NEW begins another"):
         open_study(tmp_path / "s", SETTINGS)
     assert list((tmp_path / "s").glob("trial-*/*")) == [kept] and (tmp_path / "s" / DATABASE).exists() is empty
+
+
+@pytest.mark.parametrize("name", ["q?timeout=abc", "q?plugin=foo", "p%41x", "a#b"])
+def test_a_folder_s_name_is_no_part_of_a_url(name: str, tmp_path: Path) -> None:
+    finished(open_study(tmp_path / name, SETTINGS), {5: 0.3})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(open_study(tmp_path / name, dict(SETTINGS)).trials) == 1
+
+
+def test_a_database_that_is_a_link_to_nothing_is_not_created(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / DATABASE).symlink_to(tmp_path / "victim.db")
+    with pytest.raises(UserError, match=r"study\.db is a link to nothing; remove it"):
+        open_study(tmp_path / "s", SETTINGS)
+    assert not (tmp_path / "victim.db").exists()
 
 
 def test_a_study_with_trials_that_only_an_earlier_version_leaves_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from studies import read_scores
 
 from analysis.train import main
+from introvae.commands.train import run_name
 from introvae.runs.folder import read_config, read_machine, write_params
 
 
@@ -88,12 +90,12 @@ def test_folders_of_ones_own_are_for_validation_and_the_test(
     command = [*tiny_flags(), "--data", "faces", "--validation", "others", "--test", "faces/test", "--device", "cpu"]
     assert main([*command, "--out", "run"]) == 0
     printed = capsys.readouterr()
-    assert "1 of 8 validation images in others are near duplicates of training images\n" in printed.err
+    assert "1 of 9 images in faces are left out, as near duplicates of validation or test images\n" in printed.err
     scores = read_scores(Path("run"))
     assert f", score {scores['score']:.3f} (on test images {scores['test']['score']:.3f})" in printed.out
     config, machine = read_config(Path("run")), read_machine(Path("run"))
     assert (config.validation, config.test) == ("others", "faces/test")
-    assert [machine[f"{name}_images"] for name in ("training", "validation", "test")] == [9, 8, 8]
+    assert [machine[f"{name}_images"] for name in ("training", "validation", "test")] == [8, 8, 8]
     assert main([*tiny_flags(), "--test", "others", "--out", "none", "--device", "cpu"]) == 2
     assert "--test others needs a folder as --data; orl-faces has test images of its own" in capsys.readouterr().err
 
@@ -109,6 +111,55 @@ def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.Cap
     scores = read_scores(tmp_path)
     assert scores and scores["state"] == "diverged" and scores["score"] == 0
     assert (tmp_path / "curves.png").is_file() and (tmp_path / "images" / "training.gif").is_file()
+
+
+def test_a_diverged_run_keeps_its_log_and_exit_code_when_its_command_is_typed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its log is longer than what the last checkpoint has seen."""
+    schedule = "0:10,14:10,15:3e38"
+    command = [*tiny_flags("beta"), "--alpha", "0", "--beta", schedule, "--log-every", "1", "--out", str(tmp_path)]
+    assert main([*command, "--device", "cpu"]) == 1
+    reason = capsys.readouterr().err.splitlines()[-1]
+    log = (tmp_path / "metrics.csv").read_bytes()
+    assert log.count(b"\n") > 13 and "not finite" in reason
+    assert main([*command, "--device", "cpu"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == reason and f"{tmp_path}: diverged, score 0.000" in printed.out
+    assert (tmp_path / "metrics.csv").read_bytes() == log
+    assert main([*command, "--lr", "0.5", "--device", "cpu"]) == 2
+    assert "holds another run (lr: 0.001 -> 0.5)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("data", "shown"), [(".faces", "faces"), ("a/..", "here"), ("漢" * 80, "漢" * 40)])
+def test_a_run_is_named_so_that_it_is_seen(
+    data: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert run_name(tiny_config(data=data)).startswith(f"{shown}-alpha0.25-")
+
+
+def test_an_empty_path_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            import_module(COMMANDS[name]).main(["--out" if name != "introvae-report" else "--tensorboard", ""])
+        assert ended.value.code == 2
+        assert "the path is empty" in capsys.readouterr().err
+    for name in ("--data", "--validation", "--test"):
+        assert main([name, ""]) == 2
+        assert capsys.readouterr().err == f"introvae-train: {name[2:]} is ''; allowed: the name of what is there\n"
+
+
+def test_a_folder_for_pictures_that_leads_elsewhere_is_not_written_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "run" / "images").symlink_to("../other")
+    assert main([*tiny_flags(), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    assert "images: is a link; remove it" in capsys.readouterr().err
+    assert not list((tmp_path / "other").iterdir())
 
 
 def test_a_name_that_is_not_utf_8_is_refused_in_one_line(

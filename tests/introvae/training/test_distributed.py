@@ -88,7 +88,14 @@ def finish(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_torchrun_trains_one_model_and_only_the_first_process_writes(trained_once: Trainer, tmp_path: Path) -> None:
+def test_torchrun_trains_one_model_and_only_the_first_process_writes(
+    trained_once: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder where others of the packages' names stand."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("analysis", "introvae"):
+        Path(name).mkdir()
+        Path(name, "__init__.py").write_text("raise SystemExit('not ours')")
     _, _, _, *words = torchrun(tmp_path / "run", "--steps", "20")
     done = Command(torch.distributed.run.main, words).wait()  # without importing PyTorch once more
     assert done.code == 0, done.stderr

@@ -9,6 +9,7 @@ import torch
 from helpers import CPU, equal_states, exit_code, forgive, save_image, tiny_config, tiny_flags
 from studies import read_scores
 
+from analysis.cli import main as report
 from analysis.train import main
 from introvae.data.image_set import ImageSet
 from introvae.runs.folder import load_checkpoint, read_config, read_metrics
@@ -156,3 +157,22 @@ def test_a_run_whose_images_have_changed_is_not_continued(
         assert capsys.readouterr().err.endswith(refused)
     assert not Path("longer/params.toml").exists() and not Path("new/params.toml").exists()
     assert exit_code(main, ["--from", "run", "--data", "others", "--steps", "4", "--out", "elsewhere"]) == 0
+
+
+def test_as_many_images_that_are_others_are_refused_too(
+    tmp_path: Path, forgiving: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another name may move an image from the training to the test."""
+    monkeypatch.chdir(tmp_path)
+    for index in range(30):
+        save_image(Path(f"faces/{index:02d}.png"), (20, 20), "L", seed=index)
+    command = [*tiny_flags(), "--data", "faces", "--device", "cpu"]
+    assert exit_code(main, [*command, "--out", "predictions/run"]) == 0
+    for index in range(10):
+        Path(f"faces/{index:02d}.png").rename(f"faces/z{index}.png")
+    capsys.readouterr()
+    for flags in ([*command, "--out", "predictions/run"], ["--from", "predictions/run", "--steps", "24"]):
+        assert exit_code(main, flags) == 2
+        assert "run was trained with other images (fingerprint: " in capsys.readouterr().err
+    assert exit_code(report, ["predictions", "--rescore"]) == 0
+    assert "passed over: predictions/run was trained with other images (fingerprint: " in capsys.readouterr().err
