@@ -4,30 +4,24 @@ $XDG_CACHE_HOME/introvae/NAME-DIGEST/images/    one folder for each file, as it 
 """
 
 import errno
-import hashlib
 import shutil
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from introvae.data.pixel_cache import locked, unwritable
-from introvae.data.search import SPLIT_NAMES, tables
+from introvae.data.pixel_cache import cache_folder, locked, unwritable
+from introvae.data.search import SPLIT_NAMES, remedy, tables
 from introvae.errors import UserError
-from introvae.files import cache_root
+from introvae.files import create
 
+VERSION = 2  # rises when the same file is unpacked in another way
 UNPACKED, PART = "images", "images.part"
 COLUMN = "image"  # of a table; another name is taken if no other column holds bytes
 PART_NAMES = {name for names in SPLIT_NAMES.values() for name in names}
 ROWS = 256  # of a table, read at once
-REMEDIES = {
-    (".mdb", ".lmdb"): "a database; write its values to image files",
-    (".mp4", ".avi", ".mov", ".mkv", ".webm"): "a video; write its frames with ffmpeg -i VIDEO FOLDER/%06d.png",
-    (".h5", ".hdf5"): "an HDF5 file; write its array of images with numpy.save",
-    (".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar"): "an archive that is no zip; unpack it",
-}
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}  # errors that the cache's disk is to blame for
 
 
@@ -50,11 +44,13 @@ def unpacked(path: Path) -> Path:
     files = tables(path) if path.is_dir() else [path]
     unpack = UNPACK.get(files[0].suffix.lower())
     if unpack is None:
-        kind = next((text for suffixes, text in REMEDIES.items() if path.suffix.lower() in suffixes), "a file")
-        raise UserError(f"{path} is {kind}; --data takes a folder of images, or one of {', '.join(UNPACK)}")
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = repr(stats)
-    folder = cache_root() / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        takes = f"a folder of images, or one of {', '.join(UNPACK)}"
+        raise UserError(f"{path} is {remedy(path) or 'a file'}; --data takes {takes}")
+    try:
+        stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable, or remove it") from error
+    folder = cache_folder(path.stem, (VERSION, stats))
     with locked(folder, f"unpacking {path}"):
         if not (folder / UNPACKED).exists():
             part = folder / PART
@@ -92,7 +88,8 @@ def unpack_table(path: Path, folder: Path, number: int) -> None:
         if column is None:
             shown = ", ".join(f"{name} ({kind})" for name, kind in fields.items())
             raise ValueError(f"it has no column {COLUMN} of bytes, but {shown}")
-        part = next((name for name in (path.stem.partition("-")[0], path.parent.name) if name in PART_NAMES), "")
+        names = path.stem.partition("-")[0].lower(), path.parent.name.lower()
+        part = next((name for name in names if name in PART_NAMES), "")
         target = folder / part
         target.mkdir(exist_ok=True)
         first = 0
@@ -104,7 +101,7 @@ def unpack_table(path: Path, folder: Path, number: int) -> None:
 
 
 def unpack_zip(path: Path, folder: Path, _: int) -> None:
-    """Unpack an archive.
+    """Unpack all files of an archive, below the folder whatever their names are.
 
     Raises:
         ValueError: If the disk has no room for its files.
@@ -113,7 +110,16 @@ def unpack_zip(path: Path, folder: Path, _: int) -> None:
         size, free = sum(item.file_size for item in archive.infolist()), shutil.disk_usage(folder).free
         if size > free:
             raise ValueError(f"its files take {size / 2**30:.1f} GiB, and {folder} has {free / 2**30:.1f} GiB free")
-        archive.extractall(folder)  # which leads no name out of the folder
+        for number, item in enumerate(archive.infolist()):
+            parts = [part for part in PurePosixPath(item.filename).parts if part not in ("/", "..")]
+            if item.is_dir() or not parts:
+                continue
+            target = folder.joinpath(*parts)
+            while target.exists():  # an archive may hold several files of one name
+                target = target.with_stem(f"{target.stem}-{number}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(item) as packed, create(target) as file:
+                shutil.copyfileobj(packed, file)
 
 
 def unpack_arrays(path: Path, folder: Path, _: int) -> None:

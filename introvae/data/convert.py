@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from introvae.data.image_set import to_float
+from introvae.data.image_set import refuse_hollow, to_float
 from introvae.data.pixels import as_picture, to_pixels
 
 AnyImages = Image.Image | np.ndarray | Tensor | Sequence["AnyImages"]
@@ -48,6 +48,7 @@ def as_images(images: AnyImages, channels: int, image_size: int, fit: str = "cro
         images = _channels_first(images, channels, image_size)
     if not isinstance(images, Tensor):
         raise TypeError(f"images are PIL images, arrays, tensors or lists of these, not {type(images).__name__}")
+    refuse_hollow(images)
     shape = (channels, image_size, image_size)
     if images.ndim not in (3, 4) or images.shape[-3:] != shape:
         wanted = f"(N, {channels}, {image_size}, {image_size}) or {shape}"

@@ -1,6 +1,5 @@
 """Folders of images, split into training, validation and test images so that no picture is on two sides."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from torch import Tensor
 from introvae.data.datasets import Split
 from introvae.data.decode import Format
 from introvae.data.duplicates import VERSION, group_duplicates
+from introvae.data.notes import note
 from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
-from introvae.data.search import image_files, named_parts
+from introvae.data.search import image_files, named_parts, warn_if_merged
 from introvae.errors import UserError
 from introvae.randomness import generator
 
@@ -32,9 +32,9 @@ def folder(
 ) -> tuple[Split, int]:
     """Load all images below a folder, and split them by a draw.
 
-    A tenth of them is for validation and a tenth for the test. Near duplicates are on one side of the draw; those of
-    training images in a given folder are counted on stderr. Linked folders are searched as well, each once. Hidden
-    files and folders, `__MACOSX` and the folders of runs, studies and reports are not.
+    A tenth of them is for validation and a tenth for the test. Near duplicates are on one side of the draw. Images
+    that are near duplicates of those in a given folder are left out, and counted on stderr. Linked folders are searched
+    as well, each once. Hidden files and folders, `__MACOSX` and the folders of runs, studies and reports are not.
 
     Args:
         root: The folder. If it holds folders of the names in SPLIT_NAMES, they are taken as such.
@@ -55,24 +55,24 @@ def folder(
     if not given:
         given = named_parts(root)
         root = given.pop("data", root)
-    parts = _decoded(image_files({"data": root, **given}), Format(image_size, channels, fit))
+    files = image_files({"data": root, **given})
+    warn_if_merged(*files["data"])
+    parts = _decoded(files, Format(image_size, channels, fit))
     drawn = [name for name in ("validation", "test") if name not in given]
     groups = computed(
         "duplicates", VERSION, [*parts.values()], lambda: group_duplicates([part.images for part in parts.values()])
     )
-    own, *others = np.split(groups, np.cumsum([len(part.images) for part in parts.values()])[:-1])
-    trained, *held_out = _draw(own, len(drawn), seed, f"the folder {root}")
-    for name, found in zip(given, others, strict=True):
-        if count := np.isin(found, own[trained]).sum():
-            shown = f"{count} of {len(found)} {name} images in {given[name]} are near duplicates of training images"
-            print(shown, file=sys.stderr, flush=True)
-    data = parts["data"].images
-    images = {name: parts[name].images for name in given}
+    ends = np.cumsum([len(part.images) for part in parts.values()])[:-1]
+    group_of = dict(zip(parts, np.split(groups, ends), strict=True))
+    kept = _apart(group_of, {"data": root, **given})
+    images = {name: part.images.select(kept[name]) for name, part in parts.items()}
+    data = images["data"]
+    trained, *held_out = _draw(group_of["data"][kept["data"]], len(drawn), seed, f"the folder {root}")
     images |= {name: data.select(rows) for name, rows in zip(drawn, held_out, strict=True)}
     train, validation_images, test_images = data.select(trained), images["validation"], images["test"]
     if len(validation_images) < FEW:
         few = f"{len(validation_images)} of the images"
-        print(f"warning: {few} in {root} for validation: scores will say little", file=sys.stderr, flush=True)
+        note(f"warning: {few} in {root} for validation: scores will say little")
     read = read_if_small(train), read_if_small(validation_images), read_if_small(test_images)
     return read, max(part.white for part in parts.values())
 
@@ -92,6 +92,20 @@ def _decoded(files: Mapping[str, tuple[Path, list[Path]]], form: Format) -> dict
     if all(part.images.shape[1] == channels and part.white in (0, white) for part in parts.values()):
         return parts
     return _decoded(files, replace(form, channels=channels, white=white))
+
+
+def _apart(group_of: dict[str, np.ndarray], places: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """Return the rows of each part whose picture is in no later part, and count the others on stderr."""
+    kept: dict[str, np.ndarray] = {}
+    for name, groups in reversed(group_of.items()):
+        here_alone = ~np.isin(groups, [group for later in kept for group in group_of[later]])
+        others = f"near duplicates of {' or '.join(reversed(kept))} images"
+        kept[name] = np.flatnonzero(here_alone)
+        if not len(kept[name]):
+            raise UserError(f"all images in {places[name]} are {others}; give other images by --{name}")
+        if count := len(groups) - len(kept[name]):
+            note(f"{count} of {len(groups)} images in {places[name]} are left out, as {others}")
+    return kept
 
 
 def _draw(groups: np.ndarray, parts: int, seed: int, name: str) -> list[np.ndarray]:

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 from introvae.data.decode import Format, Unusable, decode
+from introvae.data.notes import note
 from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
 from introvae.files import LOCK, cache_root, create, hold, open_lock, write_atomically
@@ -33,6 +33,7 @@ from introvae.files import LOCK, cache_root, create, hold, open_lock, write_atom
 PIXELS, PART, INDEX = "pixels.u8", "pixels.u8.part", "index.json"
 DECODER = f"3, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
+LONGEST = 100  # bytes of a name in the cache
 NAMED = 10  # unusable images that are named; the rest is counted
 COMFORTABLE = 0.25  # share of the memory; smaller sets are read into it
 COPIED = 1024  # images per copy to a device
@@ -129,7 +130,7 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
     """
     fingerprint = _fingerprint(root, paths)
     open_form = replace(form, channels=0, white=0)
-    folder = _cache_folder(root.resolve(), open_form)
+    folder = _folder_of(root.resolve(), open_form)
     if form != open_form and folder.exists():
         with locked(folder, f"decoding {root}"):
             index = _read_index(folder, fingerprint)
@@ -139,7 +140,7 @@ def decoded(root: Path, paths: Sequence[Path], form: Format) -> Decoded:
                 and form.white in (0, index["white"])
             ):
                 return _open(folder, paths, form, index)
-    folder = _cache_folder(root.resolve(), form)
+    folder = _folder_of(root.resolve(), form)
     with locked(folder, f"decoding {root}"):
         index = _read_index(folder, fingerprint) or _build(folder, paths, form, fingerprint)
         return _open(folder, paths, form, index)
@@ -177,9 +178,14 @@ def computed(name: str, version: int, parts: Sequence[Decoded], compute: Callabl
     return array
 
 
-def _cache_folder(root: Path, form: Format) -> Path:
-    digest = hashlib.sha256(repr((str(root), form)).encode()).hexdigest()[:12]
-    return cache_root() / f"{root.name}-{form.image_size}px-{digest}"
+def _folder_of(root: Path, form: Format) -> Path:
+    return cache_folder(f"{root.name}-{form.image_size}px", (str(root), form))
+
+
+def cache_folder(name: str, key: object) -> Path:
+    """Return the cache's folder for what depends on `key`; file systems limit its name in bytes."""
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
+    return cache_root() / f"{os.fsencode(name)[:LONGEST].decode(errors='ignore')}-{digest}"
 
 
 @contextmanager
@@ -198,7 +204,7 @@ def locked(folder: Path, purpose: str) -> Iterator[None]:
         try:
             hold(file, wait=False)
         except BlockingIOError:
-            print(f"waiting for another process that is {purpose} into {folder}", file=sys.stderr, flush=True)
+            note(f"waiting for another process that is {purpose} into {folder}")
             hold(file, wait=True)
         yield
 
@@ -286,6 +292,6 @@ def _report(index: dict[str, Any], total: int) -> None:
             f"remove or convert them, or choose a smaller --image-size"
         )
     for line in named:
-        print(f"skipped: {line}", file=sys.stderr)
+        note(f"skipped: {line}")
     if count := index["stacks"]:
-        print(f"of {count} {'file' if count == 1 else 'files'} with several images the first is used", file=sys.stderr)
+        note(f"of {count} {'file' if count == 1 else 'files'} with several images the first is used")

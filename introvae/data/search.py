@@ -1,25 +1,55 @@
 """Search of folders: their images, and the folders in them that are named for a part of the split."""
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import NoReturn
 
 from introvae.config import DATA_SETS
+from introvae.data.notes import note
 from introvae.errors import UserError
 
 SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".heic", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif",
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heic", ".bmp", ".pbm", ".pgm",
+    ".pnm", ".ppm", ".tif", ".tiff", ".gif",
+}  # fmt: skip
+UNREAD = (
+    ".arw",
+    ".cr2",
+    ".cr3",
+    ".dds",
+    ".dng",
+    ".exr",
+    ".hdr",
+    ".heif",
+    ".ico",
+    ".j2k",
+    ".jp2",
+    ".jxl",
+    ".nef",
+    ".psd",
+    ".svg",
+    ".tga",
+)  # suffixes of images that are not read
+REMEDIES = {
+    (".mdb", ".lmdb"): "a database; write its values to image files",
+    (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"):
+        "a video; write its frames with ffmpeg -i VIDEO FOLDER/%06d.png",
+    (".h5", ".hdf5"): "an HDF5 file; write its array of images with numpy.save",
+    (".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar"): "an archive that is no zip; unpack it",
+    (".zip", ".npz", ".npy"): "a file of images; give it as --data itself",
+    UNREAD: "an image of a format that is not read; convert it to PNG",
 }  # fmt: skip
 OTHERS = {"__MACOSX"}  # folders of what is not data, beside hidden ones
-OURS = {"params.toml", "study.db", "report.html"}  # a folder with one of these holds our own pictures
+REPORT, DRAWN = "report.html", {"comparison.png"}  # a report, and the pictures beside it
+OURS = {"params.toml", "study.db", REPORT, ".introvae"}  # a folder with one of these holds our own pictures
 SPLIT_NAMES = {
-    "data": ("train",),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test",),
-}  # names of their folders
+    "data": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}  # names of their folders, in letters of any case
 
 
 def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]:
@@ -42,15 +72,23 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
     files = {}
     for flag, root in roots.items():
         apart = [place for name, place in places.items() if flag == "data" and name != "data"]
-        found = sorted(path for path in _walk(root, set(apart)) if path.suffix.lower() in SUFFIXES)
+        walked = sorted(_walk(root, set(apart)))
+        found = [path for path in walked if path.suffix.lower() in SUFFIXES]
         if not found:
             beside = f" outside of {' and '.join(map(str, apart))}" if apart else ""
             kinds = ", ".join(sorted(SUFFIXES))
-            databases = any(root.rglob("*.mdb"))
-            remedy = "; it is an LMDB database: write its values to image files" if databases else ""
-            raise UserError(f"the folder {root} holds no images{beside} ({kinds}){remedy}")
+            others = (f"; {path.relative_to(root)} is {text}" for path in walked if (text := remedy(path)))
+            raise UserError(f"the folder {root} holds no images{beside} ({kinds}){next(others, '')}")
+        if unread := [path.suffix.lower() for path in walked if path.suffix.lower() in UNREAD]:
+            kinds = ", ".join(sorted(set(unread)))
+            note(f"left out of {root}: {len(unread)} files of formats that are not read ({kinds}); convert them to PNG")
         files[flag] = root, found
     return files
+
+
+def remedy(path: Path) -> str:
+    """Tell what a file without images to read is by its suffix, and what to do with it; empty if that is not known."""
+    return next((text for suffixes, text in REMEDIES.items() if path.suffix.lower() in suffixes), "")
 
 
 def holds_images(root: Path) -> bool:
@@ -64,14 +102,56 @@ def tables(root: Path) -> list[Path]:
 
 
 def named_parts(root: Path) -> dict[str, Path]:
-    """Find the folders of SPLIT_NAMES right below a folder: one of training images, and another."""
-    folders = {part: [root / name for name in names if (root / name).is_dir()] for part, names in SPLIT_NAMES.items()}
-    found = {part: paths[0] for part, paths in folders.items() if paths}
+    """Find the folders of SPLIT_NAMES in a folder, or in the only one in it: one of training images, and another.
+
+    Raises:
+        UserError: If several folders are named for one part.
+    """
+    root = _beyond_wrappers(root)
+    names = _listed(root)[0]
+    found = {part: [name for name in names if name.lower() in known] for part, known in SPLIT_NAMES.items()}
+    found = {part: named for part, named in found.items() if named}
     if "data" not in found or len(found) == 1:
         return {}
-    shown = ", ".join(f"{path.name} for {'training' if part == 'data' else part}" for part, path in found.items())
-    print(f"taking the folders of {root} as they are named: {shown}", file=sys.stderr, flush=True)
-    return found
+    for part, named in found.items():
+        if len(named) > 1:
+            raise UserError(f"{root} holds {' and '.join(named)}, all for --{part}; put them into one folder")
+    shown = ", ".join(f"{name} for {'training' if part == 'data' else part}" for part, (name,) in found.items())
+    note(f"taking the folders of {root} as they are named: {shown}")
+    return {part: root / name for part, (name,) in found.items()}
+
+
+def warn_if_merged(root: Path, paths: Sequence[Path]) -> None:
+    """Say so if images below folders of SPLIT_NAMES for training and for another part are taken together."""
+    folders = {folder.relative_to(root) for folder in {path.parent for path in paths}}
+    names = {name.lower() for folder in folders for name in folder.parts}
+    found = [sorted(names.intersection(known)) for known in SPLIT_NAMES.values()]
+    if found[0] and any(found[1:]):
+        shown = ", ".join(name for part in found for name in part)
+        ways = "to keep them apart, give folders as --data, --validation and --test"
+        note(f"warning: images below {root} in folders named {shown} are merged and split anew; {ways}")
+
+
+def _beyond_wrappers(root: Path) -> Path:
+    """Return the first folder, from `root` inwards, that holds anything but one other folder."""
+    seen: set[Path] = set()
+    while (place := root.resolve()) not in seen:  # links may lead back
+        seen.add(place)
+        names, files = _listed(root)
+        if len(names) != 1 or any(Path(name).suffix.lower() in SUFFIXES for name in files):
+            break
+        root = root / names[0]
+    return root
+
+
+def _listed(root: Path) -> tuple[list[str], list[str]]:
+    """List the folders right below a folder that may hold data, and its files."""
+    _, names, files = next(os.walk(root), ("", [], []))
+    return _searched(names), files
+
+
+def _searched(names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if name not in OTHERS and not name.startswith("."))
 
 
 def _walk(root: Path, seen: set[Path]) -> Iterator[Path]:
@@ -84,8 +164,19 @@ def _walk(root: Path, seen: set[Path]) -> Iterator[Path]:
             names.clear()
             continue
         seen.add(place)
-        names[:] = sorted(name for name in names if name not in OTHERS and not name.startswith("."))
-        yield from (path for name in files if not name.startswith(".") and (path := here / name).is_file())
+        names[:] = _searched(names)
+        drawn = DRAWN if REPORT in files else set()
+        yield from (
+            path for name in files if not name.startswith(".") and name not in drawn and _is_file(path := here / name)
+        )
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a path is a file, or a link to nothing, which is no image that can be read."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -205,12 +206,6 @@ def test_a_file_of_another_kind_is_refused_with_what_to_do(tmp_path: Path, name:
         load_images(tmp_path / name, SIDE)
 
 
-def test_a_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "data.mdb").touch()
-    with pytest.raises(UserError, match="it is an LMDB database: write its values to image files"):
-        load_images(tmp_path, SIDE)
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -227,3 +222,55 @@ def test_what_is_wrong_with_the_content_of_an_archive_is_said_of_the_archive(
             archive.writestr(name, data)
     with pytest.raises(UserError, match=re.escape(said.format(archive=path))):
         load_images(path, 16)
+
+
+def packed(path: Path, files: list[tuple[str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of names that are there
+        for name, content in files:
+            archive.writestr(name, content)
+    return path
+
+
+def test_members_of_one_name_are_all_taken(tmp_path: Path) -> None:
+    names = ["a.png"] * 5 + ["../a.png", "/a.png", "./a.png", "a-1.png", "a-1-2.png", "a/a.png", "b/../a.png"]
+    path = packed(tmp_path / "faces.zip", [(name, encoded(image)) for name, image in zip(names, NOISE, strict=True)])
+    assert np.array_equal(pixels(load_images(path, SIDE)), ordered(NOISE))
+
+
+def test_what_is_said_of_an_archive_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its parts lie in a folder of its own, as archives often have them."""
+    noise = np.random.default_rng(1).integers(0, 256, (300, SIDE, SIDE), np.uint8)
+    files = [(f"faces/{'Train' if n < 280 else 'Test'}/{n}.png", encoded(image)) for n, image in enumerate(noise)]
+    files += [("faces/Train/torn.png", b"torn"), ("faces/Train/copy.png", files[-1][1])]
+    path = packed(tmp_path / "faces.zip", files)
+    images = load_images(path, SIDE)
+    assert [len(images.train) + len(images.validation), len(images.test)] == [280, 20]
+    assert capsys.readouterr().err.splitlines() == [
+        f"taking the folders of {path}/faces as they are named: Train for training, Test for test",
+        f"skipped: {path}/faces/Train/torn.png is no image that Pillow can read",
+        f"1 of 281 images in {path}/faces/Train are left out, as near duplicates of test images",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["m4v", "mpeg", "flv", "wmv"])
+def test_every_video_is_refused_as_one(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+    with pytest.raises(UserError, match="is a video; write its frames with ffmpeg"):
+        load_images(tmp_path / f"a.{suffix}", SIDE)
+
+
+def test_a_table_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"cannot read .*a.parquet: No such file or directory; make it readable"):
+        load_images(tmp_path, SIDE)
+
+
+def test_long_names_of_any_letters_fit_the_cache(tmp_path: Path) -> None:
+    """A file system takes 255 bytes; these letters have three each."""
+    long = "臉" * 84
+    path = packed(tmp_path / f"{long[:80]}.zip", [(f"{n}.png", encoded(image)) for n, image in enumerate(NOISE)])
+    (tmp_path / long).mkdir()
+    for number, image in enumerate(NOISE):
+        Image.fromarray(image).save(tmp_path / long / f"{number}.png")
+    assert np.array_equal(pixels(load_images(path, SIDE)), pixels(load_images(tmp_path / long, SIDE)))

@@ -98,6 +98,7 @@ SHAPES_1 = "this model takes (N, 1, 16, 16) or (1, 16, 16)"
 ARRAYS_1 = "this model takes (N, 16, 16, 1), (16, 16, 1) or (16, 16)"
 ARRAYS_3 = "this model takes (N, 16, 16, 3) or (16, 16, 3)"
 KINDS = "images are float in [0, 1] or uint8"
+DENSE = "images are dense tensors with values"
 NAN = torch.rand(1, 1, SIZE, SIZE)
 NAN[0, 0, 3, 4] = torch.nan
 
@@ -125,6 +126,8 @@ NAN[0, 0, 3, 4] = torch.nan
         (np.zeros((16, 16), bool), 1, f"values are bool; {KINDS}"),
         (np.zeros((16, 16), np.uint16), 1, f"values are uint16; {KINDS}"),
         (Image.new("I;16", (16, 16)), 1, "has mode I;16, whose white is not known; give floats in [0, 1]"),
+        (torch.zeros(1, 16, 16).to_sparse(), 1, f"a tensor of layout sparse_coo; {DENSE}"),
+        (torch.zeros(1, 16, 16, device="meta"), 1, f"a tensor on the meta device; {DENSE}"),
         ([], 1, "an empty list holds no images"),
         ((), 1, "an empty tuple holds no images"),
     ],

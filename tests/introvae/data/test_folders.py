@@ -1,5 +1,6 @@
 """Folders of images: which images are used, and how they are split into training, validation and test images."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -199,18 +200,44 @@ def test_a_given_folder_inside_the_data_is_not_trained_on(tmp_path: Path) -> Non
     assert not any(holds(images.train[:], path) for path in inside.glob("*.png"))
 
 
-def test_given_images_that_are_trained_on_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, validation, test = fill(tmp_path / "data", 30), tmp_path / "validation", fill(tmp_path / "test", 3, 200)
-    fill(validation, 4, 100)
-    for index in range(3):
-        Image.open(data / f"{index:03d}.png").save(validation / f"{index}.jpg", quality=90)
-    images = load_images(data, 24, validation=validation, test=test)
-    assert sizes(images) == (30, 7, 3)  # nothing is dropped
-    known = "near duplicates of training images\n"
-    assert capsys.readouterr().err == f"3 of 7 validation images in {validation} are {known}"
-    shutil.copy(data / "000.png", test)
-    load_images(data, 24, validation=fill(tmp_path / "other", 3, 300), test=test)
-    assert capsys.readouterr().err == f"1 of 4 test images in {test} are {known}"
+def copied(data: Path, folder: Path, numbers: range) -> None:
+    for index in numbers:
+        Image.open(data / f"{index:03d}.png").save(folder / f"{index}.jpg", quality=90)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_near_duplicates_of_given_images_are_left_out(
+    tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of validation images are not trained on, and those of test images are in neither other set."""
+    data, validation, test = (fill(tmp_path / name, count, first) for name, count, first in
+                              (("train", 30, 0), ("val", 7, 100), ("test", 5, 200)))  # fmt: skip
+    copied(data, validation, range(3))
+    copied(data, test, range(3, 5))
+    shutil.copy(validation / "100.png", test)
+    images = load_images(tmp_path, 24) if named else load_images(data, 24, validation=validation, test=test)
+    assert sizes(images) == (25, 9, 8)
+    assert not any(holds(images.train[:], data / f"{index:03d}.png") for index in range(5))
+    assert not holds(images.validation[:], test / "100.png")
+    said = capsys.readouterr().err.splitlines()[-2:]
+    assert said == [
+        f"1 of 10 images in {validation} are left out, as near duplicates of test images",
+        f"5 of 30 images in {data} are left out, as near duplicates of validation or test images",
+    ]
+
+
+def test_near_duplicates_of_given_images_are_in_no_draw(tmp_path: Path) -> None:
+    data, test = fill(tmp_path / "data", 12), fill(tmp_path / "test", 1, 200)
+    copied(data, test, range(10))
+    fill(data, 2, 300)
+    assert sizes(load_images(data, 24, test=test)) == (3, 1, 11)
+
+
+def test_folders_of_the_same_pictures_are_refused(tmp_path: Path) -> None:
+    data, test = fill(tmp_path / "data", 5), fill(tmp_path / "test", 5)
+    message = f"all images in {data} are near duplicates of test images; give other images by --data"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_images(data, 24, test=test)
 
 
 def test_color_in_one_folder_is_color_in_all(tmp_path: Path) -> None:
@@ -252,21 +279,11 @@ def test_sets_with_a_split_of_their_own_take_no_folder(tmp_path: Path, data: str
         load_images(data, 32, test=tmp_path)
 
 
-def test_no_name_is_no_folder() -> None:
-    with pytest.raises(UserError, match="the name of the data is empty; it is orl-faces, "):
-        load_images("", 16)
-
-
 def test_many_broken_images_are_named(tmp_path: Path) -> None:
     for index in range(12):
         (tmp_path / f"{index:02d}.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"12 of 12 images are unusable.*00.png is no image.*09.png.*; 2 more; remove"):
         load_images(tmp_path, 16)
-
-
-@pytest.mark.parametrize(("folder", "name"), [(".faces", "faces"), ("...", "images"), ("faces", "faces")])
-def test_a_set_s_name_hides_nothing_that_is_called_by_it(tmp_path: Path, folder: str, name: str) -> None:
-    assert load_images(fill(tmp_path / folder, 5), 16).name == name
 
 
 @pytest.mark.parametrize(("count", "said"), [(20, "2 of the images"), (30, "")])

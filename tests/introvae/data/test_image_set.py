@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import make_celeba
+from noise import fill
 from PIL import Image
 from torchvision.datasets import CelebA
 
@@ -128,3 +129,26 @@ def test_gray_images_in_memory_stay_gray() -> None:
 def test_what_is_no_image_set_is_refused(images: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         split_images(images, 16)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000, "\ud800"], ids=["NUL", "long", "surrogate"])
+@pytest.mark.parametrize("flag", ["data", "validation", "test"])
+def test_what_can_be_no_path_is_refused(tmp_path: Path, name: str, flag: str) -> None:
+    places = {"data": str(fill(tmp_path, 5)), flag: name}
+    with pytest.raises(UserError, match=r"^cannot read '.*; give another folder or file$"):
+        load_images(places.pop("data"), 16, **places)  # type: ignore[arg-type]
+
+
+def test_a_sparse_tensor_is_no_image() -> None:
+    with pytest.raises(ValueError, match="a tensor of layout sparse_coo; images are dense tensors with values"):
+        split_images([torch.zeros(16, 16).to_sparse()] * 5, 16)
+
+
+def test_no_name_is_no_folder() -> None:
+    with pytest.raises(UserError, match="the name of the data is empty; it is orl-faces, "):
+        load_images("", 16)
+
+
+@pytest.mark.parametrize(("folder", "name"), [(".faces", "faces"), ("...", "images"), ("faces", "faces")])
+def test_a_set_s_name_hides_nothing_that_is_called_by_it(tmp_path: Path, folder: str, name: str) -> None:
+    assert load_images(fill(tmp_path / folder, 5), 16).name == name

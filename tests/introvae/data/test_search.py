@@ -1,11 +1,16 @@
 """Search of folders: hidden files and our own pictures are no data, links are followed, names of parts are taken."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers import save_image
 from noise import fill, pixels, sizes, whole
+from PIL import Image
 
 from introvae.data.image_set import ImageSet, load_images
+from introvae.errors import UserError
 
 
 def names(images: ImageSet, root: Path) -> set[str]:
@@ -63,3 +68,102 @@ def test_pictures_of_runs_and_reports_are_no_data(tmp_path: Path) -> None:
         fill(tmp_path / place / "images", 3, first=20)
         (tmp_path / place / file).touch()
     assert names(load_images(tmp_path, 24), tmp_path) == before
+
+
+def test_pictures_of_a_report_on_the_data_s_own_folder_are_no_data(tmp_path: Path) -> None:
+    fill(tmp_path, 12)
+    save_image(tmp_path / "comparison.png", (24, 24), seed=50)
+    assert sum(sizes(load_images(tmp_path, 24))) == 13
+    (tmp_path / "report.html").touch()
+    assert sum(sizes(load_images(tmp_path, 24))) == 12
+
+
+def test_pictures_that_a_model_made_are_no_data_unless_they_are_asked_for(tmp_path: Path) -> None:
+    fill(tmp_path, 12)
+    made = fill(tmp_path / "reconstruct", 5, 50)
+    (made / ".introvae").touch()
+    assert sum(sizes(load_images(tmp_path, 24))) == 12
+    assert sum(sizes(load_images(made, 24))) == 5
+
+
+PARTS = [("Train", "Val", "Test"), ("TRAINING", "validation", "testing"), ("train", "dev", "test")]
+
+
+@pytest.mark.parametrize("where", [".", "faces", "a/b"])
+@pytest.mark.parametrize("named", PARTS)
+def test_parts_are_found_in_any_case_and_below_an_only_folder(
+    tmp_path: Path, named: tuple[str, str, str], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count, name in zip((20, 5, 4), named, strict=True):
+        fill(tmp_path / where / name, count, 30 * count)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "LICENSE").touch()
+    assert sizes(load_images(tmp_path, 24)) == (20, 5, 4)
+    shown = ", ".join(
+        f"{name} for {part}" for name, part in zip(named, ("training", "validation", "test"), strict=True)
+    )
+    assert f"taking the folders of {tmp_path / where} as they are named: {shown}" in capsys.readouterr().err
+
+
+def test_several_folders_for_one_part_are_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("train", "val", "validation")):
+        fill(tmp_path / name, 5, 10 * number)
+    message = f"{tmp_path} holds val and validation, all for --validation; put them into one folder"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_images(tmp_path, 24)
+
+
+def test_parts_that_are_merged_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(("cats/train", "cats/Test", "dogs/train", "dogs/Test")):
+        fill(tmp_path / name, 8, 10 * number)
+    assert sum(sizes(load_images(tmp_path, 24))) == 32
+    said = (
+        f"warning: images below {tmp_path} in folders named train, test are merged and split anew; to keep them apart,"
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_folders_that_lead_into_each_other_end(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a").symlink_to(tmp_path / "a", target_is_directory=True)
+    with pytest.raises(UserError, match="holds no images"):
+        load_images(tmp_path, 24)
+
+
+def test_links_to_nothing_are_unusable_images(tmp_path: Path) -> None:
+    fill(tmp_path, 12)
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    message = (
+        f"1 of 13 images are unusable, more than 1%: {tmp_path}/gone.png cannot be read: No such file or directory"
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_images(tmp_path, 24)
+
+
+def test_suffixes_that_are_not_read_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path, 12)
+    for number, suffix in enumerate((".jpe", ".apng", ".pnm", ".pbm", ".mpo", ".JPG")):
+        format_ = {".apng": "PNG", ".pnm": "PPM", ".pbm": "PPM"}.get(suffix, "JPEG")
+        image = Image.fromarray(np.random.default_rng(number).integers(0, 256, (24, 24), np.uint8))
+        (image.convert("1") if suffix == ".pbm" else image).save(tmp_path / f"a{suffix}", format_)
+    for name in ("a.jp2", "b.JP2", "c.tga", "d.txt"):
+        (tmp_path / name).touch()
+    assert sum(sizes(load_images(tmp_path, 24))) == 18
+    said = f"left out of {tmp_path}: 3 files of formats that are not read (.jp2, .tga); convert them to PNG\n"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("film.m4v", "film.m4v is a video; write its frames with ffmpeg -i VIDEO FOLDER/%06d.png"),
+        ("db/data.mdb", "db/data.mdb is a database; write its values to image files"),
+        ("faces.zip", "faces.zip is a file of images; give it as --data itself"),
+        ("faces.jp2", "faces.jp2 is an image of a format that is not read; convert it to PNG"),
+    ],
+)
+def test_a_folder_without_images_says_what_to_do_with_what_it_holds(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_images(tmp_path, 24)
