@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import save_image
+from helpers import ROOT, save_image
 from noise import fill, pixels, sizes, whole
 from PIL import Image
 
 from introvae.data.image_set import ImageSet, load_images
+from introvae.data.search import SUFFIXES
 from introvae.errors import UserError
 
 
@@ -167,3 +168,9 @@ def test_a_folder_without_images_says_what_to_do_with_what_it_holds(tmp_path: Pa
     (tmp_path / name).touch()
     with pytest.raises(UserError, match=re.escape(said)):
         load_images(tmp_path, 24)
+
+
+def test_the_guide_lists_what_is_read() -> None:
+    guide = (ROOT / "docs" / "guide" / "images.md").read_text()
+    listed = guide[guide.index("Read are") : guide.index("Other files")]
+    assert set(re.findall(r"`(\.\w+)`", listed)) == SUFFIXES
