@@ -4,10 +4,11 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from driven import Drawing, complete, drawn_study
+from driven import Drawing, alpha_of, complete, drawn_study
 from optuna.trial import TrialState
 
 from introvae.runs.folder import CHECKPOINT
+from introvae.runs.record import RunState
 from sweeps.engines.base import Engine
 from sweeps.engines.local import InlineEngine
 from sweeps.search.space import Space
@@ -63,6 +64,91 @@ def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_
     assert len(engine.attempts) == 2 and engine.attempts[0].attempt != engine.attempts[1].attempt
     (killed,) = engine.killed
     assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
+
+
+def test_time_in_a_queue_does_not_count_for_the_limit_of_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs once it has begun, for longer than a trial may take."""
+    engine = Frozen()
+    monkeypatch.setattr("sweeps.supervisor.time", engine)
+    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
+    (trial,) = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"trial_timeout": SILENCE}).trials
+    assert trial.user_attrs["outcome"] == f"failed: not done after {SILENCE:g} s"
+    (killed,) = engine.killed
+    assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
+
+
+class Paused(Frozen):
+    """Engine whose driver is suspended for an hour while its task, which has begun, runs on; the task then ends."""
+
+    def monotonic(self) -> float:
+        self.now += 3600.0 if self.now == 5.0 else 1.0
+        if self.now > 3610.0 and not self.future.done():
+            self.future.set_result(complete(self.task, 0.5))
+        return self.now
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        Fence(task.plan.folder, task.attempt).begin()
+        self.task, self.future = task, Future[Result]()
+        return self.future
+
+
+def test_a_driver_that_was_suspended_does_not_take_its_tasks_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Paused()
+    monkeypatch.setattr("sweeps.supervisor.time", engine)
+    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
+    (trial,) = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"silence": SILENCE}).trials
+    assert trial.state == TrialState.COMPLETE and not engine.killed
+
+
+def test_a_trial_that_fails_while_the_study_is_stopped_is_tried_by_the_next_driver(tmp_path: Path) -> None:
+    """What stops the study, as Ctrl-C does, may have ended processes that the trial needs."""
+    stopped: list[bool] = []
+
+    def fail(task: Task) -> Result:
+        stopped.append(True)
+        return Result(reason="its processes failed")
+
+    study = drawn_study(tmp_path / "study", SPACE, 1, InlineEngine(Drawing(fail)), stop=lambda: bool(stopped))
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+    study = drawn_study(tmp_path / "study", SPACE, 1, InlineEngine(Drawing()))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+class Two(InlineEngine):
+    """Engine of two workers, which notes what each is given."""
+
+    capacity = 2
+
+    def __init__(self) -> None:
+        super().__init__(Drawing(at_rungs))
+        self.given: dict[str, list[tuple[int, int, int]]] = {}
+
+    def submit(self, worker: int, task: Task) -> "Future[Result]":
+        self.given.setdefault(task.plan.folder.name, []).append((worker, task.since, task.until))
+        return super().submit(worker, task)
+
+
+def at_rungs(task: Task) -> Result:
+    """Score a trial at a rung by its alpha, and end it at its last step or where it is pruned."""
+    if task.pruned:
+        return complete(task, alpha_of(task), RunState.PRUNED)
+    if task.until < task.plan.config.steps:
+        return Result(step=task.until, score=alpha_of(task))
+    return complete(task, alpha_of(task))
+
+
+def test_a_trial_returns_to_the_worker_that_holds_it_at_the_step_that_it_has_reached(tmp_path: Path) -> None:
+    """Both rest at a rung, and the second one, which is better, is promoted while both workers are idle."""
+    engine = Two()
+    points = [{"alpha": alpha, "beta": 10.0, "margin_ratio": 2.0} for alpha in (0.2, 0.9)]
+    drawn_study(tmp_path / "study", SPACE, 2, engine, points, steps=64)
+    tasks = engine.given["trial-001"]
+    assert len(tasks) > 1 and {worker for worker, _, _ in tasks} == {1}
+    assert [since for _, since, _ in tasks] == [0, *(until for _, _, until in tasks[:-1])]
 
 
 class Dying(InlineEngine):
