@@ -129,7 +129,7 @@ def warn_if_merged(root: Path, paths: Sequence[Path]) -> None:
     if found[0] and any(found[1:]):
         shown = ", ".join(name for part in found for name in part)
         ways = "to keep them apart, give folders as --data, --validation and --test"
-        note(f"warning: images below {root} in folders named {shown} are merged and split anew; {ways}")
+        note(f"warning: images below {root} in folders named {shown} are merged and split again; {ways}")
 
 
 def _beyond_wrappers(root: Path) -> Path:

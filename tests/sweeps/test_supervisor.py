@@ -69,7 +69,7 @@ def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_
 def test_time_in_a_queue_does_not_count_for_the_limit_of_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs once it has begun, for longer than a trial may take."""
+    """The task hangs once it has begun, for longer than a trial may take."""
     engine = Frozen()
     monkeypatch.setattr("sweeps.supervisor.time", engine)
     monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
@@ -105,7 +105,7 @@ def test_a_driver_that_was_suspended_does_not_take_its_tasks_for_dead(
 
 
 def test_a_trial_that_fails_while_the_study_is_stopped_is_tried_by_the_next_driver(tmp_path: Path) -> None:
-    """What stops the study, as Ctrl-C does, may have ended processes that the trial needs."""
+    """A request to stop, as Ctrl-C, may have ended processes that the trial needs."""
     stopped: list[bool] = []
 
     def fail(task: Task) -> Result:

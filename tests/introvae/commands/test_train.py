@@ -116,7 +116,7 @@ def test_a_diverged_run_ends_with_exit_code_1(tmp_path: Path, capsys: pytest.Cap
 def test_a_diverged_run_keeps_its_log_and_exit_code_when_its_command_is_typed_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its log is longer than what the last checkpoint has seen."""
+    """The log is longer than what the last checkpoint has seen."""
     schedule = "0:10,14:10,15:3e38"
     command = [*tiny_flags("beta"), "--alpha", "0", "--beta", schedule, "--log-every", "1", "--out", str(tmp_path)]
     assert main([*command, "--device", "cpu"]) == 1

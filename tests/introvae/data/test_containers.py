@@ -239,7 +239,7 @@ def test_members_of_one_name_are_all_taken(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_an_archive_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its parts lie in a folder of its own, as archives often have them."""
+    """The parts lie in a folder of its own, as archives often have them."""
     noise = np.random.default_rng(1).integers(0, 256, (300, SIDE, SIDE), np.uint8)
     files = [(f"faces/{'Train' if n < 280 else 'Test'}/{n}.png", encoded(image)) for n, image in enumerate(noise)]
     files += [("faces/Train/torn.png", b"torn"), ("faces/Train/copy.png", files[-1][1])]

@@ -209,7 +209,7 @@ def copied(data: Path, folder: Path, numbers: range) -> None:
 def test_near_duplicates_of_given_images_are_left_out(
     tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those of validation images are not trained on, and those of test images are in neither other set."""
+    """Duplicates of validation images are not trained on, and those of test images are in neither other set."""
     data, validation, test = (fill(tmp_path / name, count, first) for name, count, first in
                               (("train", 30, 0), ("val", 7, 100), ("test", 5, 200)))  # fmt: skip
     copied(data, validation, range(3))

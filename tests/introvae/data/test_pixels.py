@@ -93,7 +93,7 @@ def test_colors_of_16_bits_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_a_transparent_gray_lies_on_white(tmp_path: Path, bits: int) -> None:
-    """It is not what tells the white of more than 8 bits, either: values here have 12."""
+    """A hidden color does not tell the white of more than 8 bits, either: values here have 12."""
     most = {16: 4095}.get(bits, 2**bits - 1)
     values = np.round(RAMP / 255 * most).astype(int)
     hidden = 65535 if bits == 16 else 0 if bits == 1 else 1

@@ -119,7 +119,7 @@ def test_parts_that_are_merged_are_warned_of(tmp_path: Path, capsys: pytest.Capt
         fill(tmp_path / name, 8, 10 * number)
     assert sum(sizes(load_images(tmp_path, 24))) == 32
     said = (
-        f"warning: images below {tmp_path} in folders named train, test are merged and split anew; to keep them apart,"
+        f"warning: images below {tmp_path} in folders named train, test are merged and split again; to keep them apart,"
     )
     assert said in capsys.readouterr().err
 
