@@ -18,6 +18,7 @@ except ImportError:  # which Windows lacks
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+OUTPUT = ".introvae"  # marks a folder of what a model has made
 LONGEST_NAME = 120  # bytes, less than half of what file systems take, as more is added
 LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems that have no locks
 
@@ -56,6 +57,21 @@ def make_folder(path: Path) -> None:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "is a link; remove it", str(path))
     path.mkdir(parents=True, exist_ok=True)
+
+
+def make_output(path: Path) -> None:
+    """Create a folder for what a model makes, with a mark by which it is never read as a folder of images.
+
+    Raises:
+        OSError: If it cannot be created, or is a link.
+        UserError: If it holds images of somebody's own, which the mark would hide.
+    """
+    make_folder(path)
+    if not (path / OUTPUT).exists():
+        if any(path.glob("*.png")) or any(path.glob("*.jp*g")):
+            raise UserError(f"{path} holds images already; choose another --out")
+        with suppress(FileExistsError):
+            create(path / OUTPUT).close()
 
 
 def create(path: Path) -> BinaryIO:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
 from introvae.errors import UserError
-from introvae.files import make_folder
+from introvae.files import make_folder, make_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
     done = 0
     for names, batch in _batches(model, paths):
         made = model.reconstruct(batch).cpu()
-        make_folder(out)
+        make_output(out)
         for path, image in zip(names, made, strict=True):
             write_png(out / f"{done:0{digits}}-{path.stem}.png", to_pixels(image[None, None]))
             done += 1
@@ -123,7 +123,7 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
     ((_, batch),) = _batches(model, paths)
     first, last = model.encode(batch)[0]
     images = model.decode(torch.lerp(first, last, torch.linspace(0, 1, n, device=first.device)[:, None])).cpu()
-    make_folder(out)
+    make_output(out)
     for index, image in enumerate(images):
         write_png(out / f"{index:03d}.png", to_pixels(image[None, None]))
     row = torch.cat([batch[:1], images, batch[1:]])[None]
@@ -134,9 +134,9 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
 def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequence[Path], "Tensor"]]:
     """Read images as the model takes them, (N, C, S, S) in [0, 1], with their paths."""
     import torch
-    from PIL import Image
 
     from introvae.data.convert import as_images
+    from introvae.data.formats import open_image
     from introvae.data.pixels import UNREADABLE
 
     encoder = model.encoder
@@ -144,7 +144,7 @@ def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequenc
         part, read = paths[first : first + BATCH], []
         for path in part:
             try:
-                with Image.open(path) as image:
+                with open_image(path) as image:
                     read.append(as_images(image, encoder.channels, encoder.image_size, encoder.fit, encoder.white))
             except UNREADABLE as error:
                 reason = str(error).removeprefix(f"cannot identify image file {str(path)!r}") or "no image"

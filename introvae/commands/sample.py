@@ -4,7 +4,7 @@ from pathlib import Path
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
 from introvae.errors import UserError
-from introvae.files import make_folder
+from introvae.files import make_output
 
 DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each sample."
 
@@ -62,7 +62,7 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     run = best_run(run) if best else run
     images = load_run(run, device).sample(n, seed, truncation)
     out = out or run / "samples"
-    make_folder(out)
+    make_output(out)
     for index, image in enumerate(images):
         write_png(out / f"{index:05d}.png", to_pixels(image[None, None]))
     columns = round(n**0.5)

@@ -10,6 +10,7 @@ from typing import NoReturn
 from introvae.config import DATA_SETS
 from introvae.data.notes import note
 from introvae.errors import UserError
+from introvae.files import OUTPUT
 
 SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heic", ".bmp", ".pbm", ".pgm",
@@ -44,7 +45,7 @@ REMEDIES = {
 }  # fmt: skip
 OTHERS = {"__MACOSX"}  # folders of what is not data, beside hidden ones
 REPORT, DRAWN = "report.html", {"comparison.png"}  # a report, and the pictures beside it
-OURS = {"params.toml", "study.db", REPORT, ".introvae"}  # a folder with one of these holds our own pictures
+OURS = {"params.toml", "study.db", REPORT, OUTPUT}  # a folder with one of these holds our own pictures
 SPLIT_NAMES = {
     "data": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),

@@ -12,7 +12,10 @@ from helpers import CPU, exit_code, save_image, tiny_config
 from PIL import Image
 
 from introvae.commands.apply import main
+from introvae.commands.sample import main as sample
 from introvae.data.image_set import load_images, to_float
+from introvae.data.search import image_files
+from introvae.files import OUTPUT
 from introvae.training.state import load_run
 from introvae.training.trainer import Trainer
 
@@ -49,7 +52,21 @@ def test_reconstructions(trained: Trainer, photos: Path, tmp_path: Path, capsys:
     with Image.open(photos / "1.png") as image:
         expected = load_run(trained.folder).reconstruct(image)[0, 0]
     assert np.abs(opened(out / "1-1.png") - expected.numpy() * 255).max() <= 0.51
-    assert {path.name for path in out.iterdir()} == {"0-0.png", "1-1.png", "2-2.png", "sheet.png"}
+    assert {path.name for path in out.iterdir()} == {OUTPUT, "0-0.png", "1-1.png", "2-2.png", "sheet.png"}
+
+
+def test_reconstructions_and_samples_are_no_data(
+    trained: Trainer, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where they are written below the images, and twice; beside images they are not written."""
+    before = len(image_files({"data": photos})["data"][1])
+    for _ in range(2):
+        assert exit_code(main, ["reconstruct", str(trained.folder), str(photos), "--out", str(photos / "made")]) == 0
+        assert exit_code(sample, [str(trained.folder), "--n", "4", "--out", str(photos / "drawn")]) == 0
+    assert len(image_files({"data": photos})["data"][1]) == before
+    capsys.readouterr()
+    assert exit_code(sample, [str(trained.folder), "--n", "4", "--out", str(photos)]) == 2
+    assert capsys.readouterr().err == f"introvae-sample: {photos} holds images already; choose another --out\n"
 
 
 def test_latents(trained: Trainer, photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from introvae.commands.options import run_command
 from introvae.commands.sample import main
 from introvae.data.image_set import ImageSet, to_float
 from introvae.errors import UserError
+from introvae.files import OUTPUT
 from introvae.runs.folder import save_checkpoint
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from introvae.training.trainer import Trainer
@@ -49,7 +50,8 @@ def test_the_command_writes_a_sheet_and_each_sample(
         exit_code(main, [str(averaged.folder), "--n", "7", "--seed", "3", "--out", str(tmp_path), "--device", "cpu"])
         == 0
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"{i:05d}.png" for i in range(7)), "sheet.png"]
+    names = [OUTPUT, *(f"{index:05d}.png" for index in range(7)), "sheet.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     expected = (averaged.evaluated.sample(7, 3) * 255).round().byte().numpy()
     for index in range(7):
         assert np.array_equal(np.asarray(Image.open(tmp_path / f"{index:05d}.png")), expected[index, 0])
