@@ -154,7 +154,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a list": (rewritten(lambda state: [state]), "it holds no training state"),
     "no step": (without("step"), "it holds no training state"),
     "a step beyond the last": (rewritten(lambda state: state | {"step": 21}), "step 21 is not one of 1 to 20"),
-    "no model": (without("model"), "KeyError: 'model'"),
+    "no model": (without("model"), "its checkpoint holds no weights of this package; train it again"),
     "a model that lacks a weight": (without("model", "decoder.head.bias"), "Missing key(s) in state_dict"),
     "another model": (rewritten(lambda state: state | {"model": {"w": torch.ones(2)}}), "Missing key(s) in state_dict"),
     "no optimizer": (without("encoder"), "KeyError: 'encoder'"),

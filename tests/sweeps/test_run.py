@@ -39,6 +39,7 @@ def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path) -> None:
     assert optuna.logging.get_verbosity() == usual
 
 
+@pytest.mark.slow
 def test_folders_of_trials_that_are_gone_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = study_config(tmp_path, trials=2, workers=1, pruner="none", quiet=True)
     folder = tmp_path / sweeps.run_study(config).study_name
