@@ -64,7 +64,7 @@ def test_a_process_that_finds_other_images_ends_the_study(tmp_path: Path) -> Non
         for index in range(10):
             (tmp_path / f"faces/{index:02d}.png").rename(tmp_path / f"faces/z{index}.png")
 
-    with pytest.raises(UserError, match="the images are not those of the study any more; restore them, then rerun"):
+    with pytest.raises(UserError, match="the images are no longer those of the study; restore them, then rerun"):
         sweeps.run_study(config, callbacks=[rename])
 
 
