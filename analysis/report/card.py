@@ -37,7 +37,7 @@ class Card:
 
 
 def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched: Sequence[str] = ()) -> Card | None:
-    """Describe the winner of a study; None if no run is complete.
+    """Describe the winner of a study; None if no run is complete, or the winner cannot be read.
 
     Args:
         folder: The study's folder.
@@ -49,7 +49,7 @@ def card(folder: Path, runs: Sequence[Run], seeds: Sequence[Run] = (), searched:
         return None
     winner = best_run(folder)  # which the command continues
     (best,) = (run for run in runs if run.folder == winner)
-    return _card(best, [str(folder), "--best"], folder, seeds, searched)
+    return _card(best, [str(folder), "--best"], folder, seeds, searched) if best.state is RunState.COMPLETE else None
 
 
 def card_of_first(runs: Sequence[Run]) -> Card | None:

@@ -150,6 +150,10 @@ def parse_path(text: str) -> Path:
     """Parse a path; an empty one, as of a variable that is not set, would mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
     return Path(text)
 
 

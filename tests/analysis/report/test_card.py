@@ -32,3 +32,9 @@ def test_a_winner_is_shown_with_the_command_that_trains_it_longer(tmp_path: Path
 def test_without_a_complete_run_there_is_none(state: str, tmp_path: Path) -> None:
     make_run(tmp_path / "trial-000", state, 0.0)
     assert card(tmp_path, read_runs(tmp_path)) is None
+
+
+def test_a_winner_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
+    make_run(tmp_path / "trial-000", score=0.4)
+    (make_run(tmp_path / "trial-001", score=0.6) / "metrics.csv").write_text("step\n1\n")
+    assert card(tmp_path, read_runs(tmp_path)) is None

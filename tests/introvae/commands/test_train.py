@@ -140,12 +140,15 @@ def test_a_run_is_named_so_that_it_is_seen(
     assert run_name(tiny_config(data=data)).startswith(f"{shown}-alpha0.25-")
 
 
-def test_an_empty_path_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_empty_or_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             import_module(COMMANDS[name]).main(["--out" if name != "introvae-report" else "--tensorboard", ""])
         assert ended.value.code == 2
         assert "the path is empty" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--out", os.fsdecode(b"x\xff")])
+    assert "argument --out: 'x\\udcff' is not UTF-8" in capsys.readouterr().err
     for name in ("--data", "--validation", "--test"):
         assert main([name, ""]) == 2
         assert capsys.readouterr().err == f"introvae-train: {name[2:]} is ''; allowed: the name of what is there\n"
