@@ -156,7 +156,7 @@ def open_lock(path: Path) -> BinaryIO:
 
 def folder_name(text: str) -> str:
     """Return a text as the name of a folder that people see: without leading dots, and of at most 120 bytes."""
-    return text.lstrip(".").encode()[:LONGEST_NAME].decode(errors="ignore") or "images"
+    return os.fsencode(text.lstrip("."))[:LONGEST_NAME].decode(errors="ignore") or "images"
 
 
 def expanded(path: Path | str) -> Path:

@@ -2,9 +2,8 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from introvae.commands.options import Parser, parse_path, run_command
 from introvae.errors import UserError
@@ -91,7 +90,9 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
             elif (source / name).exists():
                 shutil.copy2(source / name, part / name)
         if state := load_checkpoint(source):
-            save_checkpoint(part, {"step": state["step"], "model": _weights(source, state)})
+            from introvae.training.state import evaluated_weights
+
+            save_checkpoint(part, {"step": state["step"], "model": evaluated_weights(source, state)})
         card = model_card(source, read_config(source), read_record(source), state["step"] if state else None)
         (part / CARD).write_text(card, encoding="utf-8")
         if formats:
@@ -108,15 +109,6 @@ def _copy(source: Path, out: Path, formats: Sequence[str]) -> Path:
         raise UserError(f"{target} exists; remove it or choose another --out") from error  # another process was first
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _weights(source: Path, state: Mapping[str, Any]) -> dict[str, Any]:
-    from introvae.training.state import evaluated_weights
-
-    try:
-        return evaluated_weights(state)
-    except ValueError as error:
-        raise UserError(f"{source} cannot be used: {error}") from error
 
 
 if __name__ == "__main__":

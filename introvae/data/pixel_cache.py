@@ -28,12 +28,11 @@ from introvae.data.decode import Format, Unusable, decode
 from introvae.data.notes import note
 from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
-from introvae.files import LOCK, cache_root, create, hold, open_lock, write_atomically
+from introvae.files import LOCK, cache_root, create, folder_name, hold, open_lock, write_atomically
 
 PIXELS, PART, INDEX = "pixels.u8", "pixels.u8.part", "index.json"
 DECODER = f"3, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
-LONGEST = 100  # bytes of a name in the cache
 NAMED = 10  # unusable images that are named; the rest is counted
 COMFORTABLE = 0.25  # share of the memory; smaller sets are read into it
 COPIED = 1024  # images per copy to a device
@@ -185,7 +184,7 @@ def _folder_of(root: Path, form: Format) -> Path:
 def cache_folder(name: str, key: object) -> Path:
     """Return the cache's folder for what depends on `key`; file systems limit its name in bytes."""
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
-    return cache_root() / f"{os.fsencode(name)[:LONGEST].decode(errors='ignore')}-{digest}"
+    return cache_root() / f"{folder_name(name)}-{digest}"
 
 
 @contextmanager

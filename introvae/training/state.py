@@ -135,21 +135,23 @@ def load_weights(model: IntroVAE, run: Path) -> None:
     state = load_checkpoint(run)
     if state is None:
         raise UserError(f"{run} has no checkpoint; give a run folder that has one")
+    weights = evaluated_weights(run, state)
     try:
-        model.load_state_dict(evaluated_weights(state))
-    except ValueError as error:
-        raise UserError(f"{run} cannot be used: {error}") from error
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"the networks of {run} have other shapes than its settings say, or this run's") from error
 
 
-def evaluated_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights in the content of a checkpoint that its run is evaluated with.
+def evaluated_weights(run: Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights that a run is evaluated with, of the content of its checkpoint.
 
     Raises:
-        ValueError: If there are none, or an earlier version has trained them in another way.
+        UserError: If there are none, or an earlier version has trained them in another way.
     """
-    return _checked(state["average"] if "average" in state else state.get("model"))
+    try:
+        return _checked(state["average"] if "average" in state else state.get("model"))
+    except ValueError as error:
+        raise UserError(f"{run} cannot be used: {error}") from error
 
 
 def load_run(run: Path | str, device: str = "auto") -> IntroVAE:

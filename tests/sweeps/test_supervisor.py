@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from driven import Drawing, alpha_of, complete, drawn_study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.folder import CHECKPOINT
 from introvae.runs.record import RunState
@@ -53,14 +53,20 @@ class Frozen(Engine):
         pass
 
 
+def supervised(engine: Frozen, folder: Path, patch: pytest.MonkeyPatch, **limits: float) -> FrozenTrial:
+    """Run a study of one trial by the engine's clock."""
+    patch.setattr("sweeps.supervisor.time", engine)
+    patch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
+    (trial,) = drawn_study(folder / "study", SPACE, 1, engine, limits=limits).trials
+    return trial
+
+
 def test_a_task_that_begins_late_is_waited_for_and_one_that_then_hangs_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Frozen()
-    monkeypatch.setattr("sweeps.supervisor.time", engine)
-    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
-    study = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"silence": SILENCE})
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    trial = supervised(engine, tmp_path, monkeypatch, silence=SILENCE)
+    assert trial.state == TrialState.COMPLETE
     assert len(engine.attempts) == 2 and engine.attempts[0].attempt != engine.attempts[1].attempt
     (killed,) = engine.killed
     assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
@@ -71,9 +77,7 @@ def test_time_in_a_queue_does_not_count_for_the_limit_of_a_trial(
 ) -> None:
     """The task hangs once it has begun, for longer than a trial may take."""
     engine = Frozen()
-    monkeypatch.setattr("sweeps.supervisor.time", engine)
-    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
-    (trial,) = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"trial_timeout": SILENCE}).trials
+    trial = supervised(engine, tmp_path, monkeypatch, trial_timeout=SILENCE)
     assert trial.user_attrs["outcome"] == f"failed: not done after {SILENCE:g} s"
     (killed,) = engine.killed
     assert BEGINS + SILENCE <= killed <= BEGINS + 2 * SILENCE
@@ -98,9 +102,7 @@ def test_a_driver_that_was_suspended_does_not_take_its_tasks_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Paused()
-    monkeypatch.setattr("sweeps.supervisor.time", engine)
-    monkeypatch.setattr("sweeps.supervisor.LOOK_EVERY", 0.001)
-    (trial,) = drawn_study(tmp_path / "study", SPACE, 1, engine, limits={"silence": SILENCE}).trials
+    trial = supervised(engine, tmp_path, monkeypatch, silence=SILENCE)
     assert trial.state == TrialState.COMPLETE and not engine.killed
 
 
