@@ -26,7 +26,8 @@ API = {
     "analysis": ("read_runs", "score_images", "score_run", "write_report"),
     "sweeps": ("Linear", "Space", "StudyConfig", "run_study"),
 }
-NAMES = [(package, name) for package, names in API.items() for name in names]
+SLOW = {"run_study": [pytest.mark.slow]}  # whose example trains a study
+NAMES = [pytest.param(package, name, marks=SLOW.get(name, [])) for package, names in API.items() for name in names]
 STUDY = """
 from introvae import TrainConfig
 from sweeps import StudyConfig, run_study

@@ -99,6 +99,7 @@ def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, mon
         pass
 
 
+@pytest.mark.slow
 def test_where_locks_are_missing_a_command_says_what_it_runs_on(tmp_path: Path) -> None:
     code = "import sys; sys.modules['fcntl'] = None; from analysis.train import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", code, *tiny_flags(), "--out", str(tmp_path / "run")]

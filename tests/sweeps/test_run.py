@@ -33,6 +33,7 @@ def test_the_package_gives_what_the_command_does(tmp_path: Path) -> None:
     assert read == known
 
 
+@pytest.mark.slow
 def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path) -> None:
     usual = optuna.logging.get_verbosity()
     sweeps.run_study(study_config(tmp_path, trials=1, workers=1, pruner="none", quiet=True))

@@ -138,6 +138,7 @@ def test_a_set_in_a_file_trains_like_one_in_memory(small_faces: ImageSet, tmp_pa
     wait_until(lambda: streaming_threads() == 0)
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_delay_the_end_of_the_process(tmp_path: Path) -> None:
     np.zeros((9, 1, 4, 4), np.uint8).tofile(tmp_path / "images")
     code = (
