@@ -41,7 +41,7 @@ from sweeps.driver import Driver
 from sweeps.engines.local import InlineEngine
 from sweeps.plan import Plan, Setup
 from sweeps.run import prepare
-from sweeps.search.promotion import Promotion, rungs
+from sweeps.search.promotion import Promotion, rungs_of
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import OwnedStorage, open_study
 from sweeps.tasks.fence import Fence
@@ -99,7 +99,7 @@ def earlier(setup: Setup, number: int) -> FrozenTrial:
         params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
         distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
         user_attrs={"m": 50.0, "outcome": "complete", SECONDS: 1.0},
-        intermediate_values={rung: score * rung / steps for rung in (*rungs(setup.config), steps)},
+        intermediate_values={rung: score * rung / steps for rung in (*rungs_of(setup.config), steps)},
     )
 
 
@@ -167,8 +167,8 @@ def rung(out: Path, rounds: int) -> tuple[float, float]:
     Trainer(plan.config, images, plan.folder, torch.device("cpu")).run(REACHED)
     attempt = Fence.claim(plan.folder).attempt
     first, again = (
-        Task(setup=setup, plan=plan, until=REACHED, attempt=attempt, device="cpu", since=since)
-        for since in (0, REACHED)
+        Task(setup=setup, plan=plan, until=REACHED, attempt=attempt, device="cpu", reached=reached)
+        for reached in (0, REACHED)
     )
     pairs = []
     for _ in range(rounds):

@@ -18,7 +18,7 @@ from sweeps.config import StudyConfig
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup, plan_trial, plan_warmup, run_config
 from sweeps.search.budget import Budget
-from sweeps.search.promotion import Promotion, rungs
+from sweeps.search.promotion import Promotion, rungs_of
 from sweeps.search.scales import place
 from sweeps.study import leading_trial
 from sweeps.supervisor import Supervisor
@@ -55,15 +55,15 @@ class Driver:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.setup, self.config, self.study, self.view, self.callbacks = setup, config, study, view, callbacks
-        self.supervisor = Supervisor(engine, setup, config, view, stop, self._task_ended, self._fail)
-        known = self._known()
-        self.cut_off = [t for t in known if t.state == TrialState.RUNNING and t.number < config.total]
-        self.asked = sum(trial.state != TrialState.WAITING for trial in known)
+        self.supervisor = Supervisor(engine, setup, config, view, stop, self._after_task, self._fail)
+        trials = self._trials()
+        self.cut_off = [t for t in trials if t.state == TrialState.RUNNING and t.number < config.total]
+        self.asked = sum(trial.state != TrialState.WAITING for trial in trials)
         train = setup.config
-        self.ends = [*rungs(train), train.steps]
-        passed = rungs(train) if setup.prune else ()
+        self.ends = [*rungs_of(train), train.steps]
+        passed = rungs_of(train) if setup.prune else ()
         self.promotion = Promotion(train.warmup_steps, passed, train.steps, eager=config.sampler == "tpe")
-        for trial in filterfalse(has_failed, known):
+        for trial in filterfalse(has_failed, trials):
             values = trial.params | trial.user_attrs.get("point", {})
             self._learn(trial.number, values, trial.intermediate_values, inflation_of(trial))
         self.resting: dict[int, Chain] = {}  # at rungs, by number
@@ -83,7 +83,7 @@ class Driver:
             Exception: If a task fails for a reason outside its trial; the other trials have written a checkpoint.
         """
         supervisor = self.supervisor
-        self._show_study(self._known())
+        self._show_study(self._trials())
         try:
             while self._busy():
                 supervisor.wait()
@@ -93,7 +93,7 @@ class Driver:
             raise supervisor.error
         return not supervisor.stopping
 
-    def _known(self) -> list[FrozenTrial]:
+    def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
     def _busy(self) -> bool:
@@ -107,13 +107,13 @@ class Driver:
         if self.cut_off:
             self._begin(self.cut_off.pop(0))
             return True
-        known, running = self._known(), self.supervisor.running.values()
+        trials, running = self._trials(), self.supervisor.running.values()
         move = self.promotion.next(
             begun=self.asked,
-            more=self.asked < self.config.total and not self._tired(known),
+            more=self.asked < self.config.total and not self._tired(trials),
             training=any(chain.training for chain in running),
-            spent=self._spent(known),
-            complete=any(trial.state == TrialState.COMPLETE for trial in known),
+            spent=self._spent(trials),
+            complete=any(trial.state == TrialState.COMPLETE for trial in trials),
             room=lambda steps: Budget(self.config.budget, self.config.hours).allows(steps, self.supervisor.pace),
         )
         if move is None:
@@ -126,30 +126,30 @@ class Driver:
             self._move(number, on=kind == "promote")
         return True
 
-    def _spent(self, known: list[FrozenTrial]) -> int:
+    def _spent(self, trials: list[FrozenTrial]) -> int:
         """Return the steps that trials have trained after their warm-ups, or are training."""
         begin = self.setup.config.warmup_steps
-        reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in known}
+        reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in trials}
         for chain in self.supervisor.running.values():
             if chain.plan and chain.task:
                 reached[chain.number] = chain.task.until
         return sum(step - begin for step in reached.values())
 
-    def _tired(self, known: list[FrozenTrial]) -> bool:
+    def _tired(self, trials: list[FrozenTrial]) -> bool:
         """Tell whether the latest trials, as many as `patience` says, have brought no better one."""
         if self.config.patience is None:
             return False
-        best = leading_trial(filterfalse(has_failed, known))
+        best = leading_trial(filterfalse(has_failed, trials))
         return self.asked - (best.number if best else 0) > self.config.patience
 
-    def _begin(self, known: FrozenTrial | None = None) -> None:
+    def _begin(self, resumed: FrozenTrial | None = None) -> None:
         """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
-        chain = Chain.begin(self.study, self.setup, self.supervisor.idle[0], known)
-        if rungs := [step for step in chain.reported if step in self.promotion.ends[:-1]]:
+        chain = Chain.begin(self.study, self.setup, self.supervisor.idle[0], resumed)
+        if scored := [step for step in chain.reported if step in self.promotion.ends[:-1]]:
             self._plan(chain)
-            self._rest(chain, max(rungs))
+            self._rest(chain, max(scored))
         else:
-            self.supervisor.claim(chain)
+            self.supervisor.assign(chain)
             self._advance(chain)
 
     def _advance(self, chain: Chain) -> None:
@@ -176,7 +176,7 @@ class Driver:
     def _move(self, number: int, on: bool) -> None:
         """Train a trial that rests to the next rung or to its end, or else end it where it is."""
         chain, rung = self.resting.pop(number), self.promotion.resting.pop(number)
-        self.supervisor.claim(chain)
+        self.supervisor.assign(chain)
         assert chain.plan
         if on:
             self.supervisor.submit(chain, chain.plan, self.promotion.following(rung))
@@ -184,7 +184,7 @@ class Driver:
             self.leaving = True
             self.supervisor.submit(chain, chain.plan, rung, f"score {chain.reported[rung]:.3f} at step {rung}")
 
-    def _task_ended(self, chain: Chain, result: Result) -> None:
+    def _after_task(self, chain: Chain, result: Result) -> None:
         """Decide what follows a task."""
         assert chain.task
         stopping, until = self.supervisor.stopping, chain.task.until
@@ -244,20 +244,20 @@ class Driver:
             keep_best(ended, self.setup.run_folder, self.config.keep, self.removed)
         self._show(chain)
         for callback in self.callbacks:
-            callback(self.study, self._known()[chain.number])
+            callback(self.study, self._trials()[chain.number])
 
     def _show(self, chain: Chain) -> None:
         """Show a trial that has ended or come to a rung."""
-        known = self._known()
-        self._show_study(known)
-        self.view.trial(chain.worker, known[chain.number])
+        trials = self._trials()
+        self._show_study(trials)
+        self.view.trial(chain.worker, trials[chain.number])
 
-    def _show_study(self, known: list[FrozenTrial]) -> None:
-        trained = self._spent(known)
-        left = self.promotion.steps(self.asked if self._tired(known) else self.config.total) - trained
+    def _show_study(self, trials: list[FrozenTrial]) -> None:
+        trained = self._spent(trials)
+        left = self.promotion.steps(self.asked if self._tired(trials) else self.config.total) - trained
         if self.config.budget is not None:
             left = min(left, self.config.budget - trained)
-        if self.leaving or (self.asked == self.config.total and all(trial.state in FINISHED for trial in known)):
+        if self.leaving or (self.asked == self.config.total and all(trial.state in FINISHED for trial in trials)):
             left = 0
         left = max(left, 0)
-        self.view.study(known, trained, left, self.supervisor.pace.lasts(left))
+        self.view.study(trials, trained, left, self.supervisor.pace.lasts(left))

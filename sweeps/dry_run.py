@@ -17,7 +17,7 @@ from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
 from sweeps.run import prepare, worker_count
 from sweeps.search.dimensions import Range, is_words, middle, searched, shown
-from sweeps.search.promotion import SHARE, Promotion, rungs
+from sweeps.search.promotion import SHARE, Promotion, rungs_of
 
 DIGITS = 5  # of the number of latent dimensions, at most 65,536
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
@@ -33,7 +33,7 @@ def describe(config: StudyConfig) -> str:
     """
     setup, images = prepare(config)
     lines = [("study", str(setup.folder)), ("trials", str(config.total))]
-    lines += [*_space(config, setup), *_points(config, setup), *_known(setup)]
+    lines += [*_space(config, setup), *_points(config, setup), *_earlier(setup)]
     lines += [*_training(config, setup), *_cost(config, setup, images)]
     return in_column(lines)
 
@@ -74,10 +74,10 @@ def _points(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
         yield f"trial {number}", text
 
 
-def _known(setup: Setup) -> Iterator[tuple[str, str]]:
+def _earlier(setup: Setup) -> Iterator[tuple[str, str]]:
     """Show what the sampler knows before the first trial."""
-    if setup.known:
-        yield "known", f"{len(setup.known)} trials of the earlier study"
+    if setup.earlier:
+        yield "known", f"{len(setup.earlier)} trials of the earlier study"
 
 
 def _kl(setup: Setup, number: int, *settings: Mapping[str, Any]) -> tuple[str, Range]:
@@ -137,7 +137,7 @@ def _training(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
     yield "warm-up", steps if train.warmup_steps else "none"
     if train.warmup_steps and kind:
         yield "", "the study corrects predicted KL and m by the KL that its warm-up measures"
-    steps = ", ".join(map(str, rungs(train)))
+    steps = ", ".join(map(str, rungs_of(train)))
     goes = (
         f"{SHARE:.0%} of all steps go to those that promise most"
         if setup.prune
@@ -159,7 +159,7 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     tune_process(device)  # as workers do
     cost = measure(train, images, device, 1 if workers > 1 and device.type == "cpu" else None, config.quiet)
     whole = train.steps - train.warmup_steps
-    passed = rungs(train) if setup.prune else ()
+    passed = rungs_of(train) if setup.prune else ()
     expected = Promotion(train.warmup_steps, passed, train.steps).steps(config.total)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)

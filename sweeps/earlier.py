@@ -86,7 +86,7 @@ def settings_shared(config: TrainConfig, searched: Iterable[str]) -> dict[str, A
     return {name: value for name, value in config.to_dict().items() if name not in own}
 
 
-def known_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int | str]) -> list[FrozenTrial]:
+def comparable_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int | str]) -> list[FrozenTrial]:
     """Return those of the runs as trials that were trained and valued as the study's, and lie within its space.
 
     `facts` are those of the study's images: runs that record others were trained on others.
@@ -104,10 +104,10 @@ def known_trials(runs: Iterable[Run], setup: Setup, facts: Mapping[str, int | st
         same = all(recorded.get(name, fact) == fact for name, fact in facts.items())
         same &= record.weights == setup.weights and settings_shared(run.config, distributions) == shared
         if within and same:
-            rungs = {int(step): float(score) for step, score in record.measures.get(RUNGS, ())}
+            at_rungs = {int(step): float(score) for step, score in record.measures.get(RUNGS, ())}
             trials.append(create_trial(
                 state=STATES[run.state], value=record.optimized, params=params, distributions=distributions,
-                intermediate_values=rungs,
+                intermediate_values=at_rungs,
             ))  # fmt: skip
     return trials
 

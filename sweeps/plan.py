@@ -31,7 +31,7 @@ class Setup:
         weights: Weights of the score's parts in what the study maximizes.
         prune: Prune trials; without, each trains to its last step unless it diverges.
         points: Values that the first trials are given.
-        known: Trials of an earlier study, which the sampler learns from.
+        earlier: Trials of an earlier study, which the sampler learns from.
         images: Fingerprint of the images, `ImageSet.fingerprint`; "" leaves them unchecked.
     """
 
@@ -42,7 +42,7 @@ class Setup:
     weights: Mapping[str, float]
     prune: bool = True
     points: Sequence[Mapping[str, float]] = ()
-    known: Sequence[FrozenTrial] = ()
+    earlier: Sequence[FrozenTrial] = ()
     images: str = ""
 
     def warmup_folder(self, config: TrainConfig) -> Path:

@@ -23,7 +23,7 @@ from introvae.runs.folder import CHECKPOINT
 from introvae.training.device import find_device
 from sweeps.config import SET_BY_STUDY, StudyConfig
 from sweeps.driver import Callback, Driver, Stop
-from sweeps.earlier import BEST, known_trials, points_of, ranges_around, repeats_of, runs_of
+from sweeps.earlier import BEST, comparable_trials, points_of, ranges_around, repeats_of, runs_of
 from sweeps.engines.base import Engine
 from sweeps.engines.clusters import RayEngine, SlurmEngine
 from sweeps.engines.local import InlineEngine, LocalEngine
@@ -55,6 +55,7 @@ def run_study(config: StudyConfig, stop: Stop = lambda: False, callbacks: Sequen
         The study; the run folder of its trial 0 is trial-000, and so on.
 
     Raises:
+        TypeError: If one of `callbacks` cannot be called.
         UserError: If the study cannot be run, for example because one of this name has other settings.
         StoppedError: If the study's database cannot be used, or workers die again and again.
 
@@ -93,7 +94,7 @@ def _fill(config: StudyConfig, stop: Stop, callbacks: Sequence[Callback]) -> tup
     setup, images = prepare(config)
     with lock(setup.folder), database_errors(setup.folder), quiet_optuna():
         space = setup.space.distributions
-        sampler = NumberedSampler(setup.config.seed, config.sampler, space, setup.points, setup.known)
+        sampler = NumberedSampler(setup.config.seed, config.sampler, space, setup.points, setup.earlier)
         study = open_study(setup.folder, settings(setup, config, images), sampler)
         say = partial(print, flush=True) if not config.quiet else lambda line: None
         say(f"study {setup.folder}: {opening(setup, config.total)}")
@@ -121,10 +122,10 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     train = config.train
     images = load_images(**train.images)
     spectrum = eigenvalues(images.train)
-    earlier = runs_of(config.like) if config.like else []
+    runs = runs_of(config.like) if config.like else []
     ranges = {name: getattr(config, name) for name in ("alpha", "beta", "m", "margin_ratio")}
     ranges |= {name: (value, value) for name, value in config.fix.items()}
-    around = ranges_around(earlier, images.channels, train.image_size) if earlier else {}
+    around = ranges_around(runs, images.channels, train.image_size) if runs else {}
     ranges |= {name: found for name, found in around.items() if not ranges[name]}
     space = data_space(spectrum, train.latent, **ranges, search=config.search)
     latent = int(config.search.get("latent", (train.latent,))[0])
@@ -137,10 +138,10 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
         prune=config.pruned_by != "none", images=images.fingerprint,
     )  # fmt: skip
-    known = known_trials(earlier, setup, images.facts) if config.sampler == "tpe" else []
-    points = [*config.points, *(() if known else points_of(earlier)[:BEST])]
+    earlier = comparable_trials(runs, setup, images.facts) if config.sampler == "tpe" else []
+    points = [*config.points, *(() if earlier else points_of(runs)[:BEST])]
     values = tuple(point.values(images.channels, train.image_size) for point in points)
-    return replace(setup, points=values, known=known), images
+    return replace(setup, points=values, earlier=earlier), images
 
 
 def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def settings(setup: Setup, config: StudyConfig, images: ImageSet) -> dict[str, A
     chosen: dict[str, Any] = {"sampler": config.sampler, "pruner": config.pruned_by, "optimize": dict(setup.weights)}
     versions = {"version.torch": torch.__version__.split("+")[0], "version.optuna": optuna.__version__}
     if config.like:
-        chosen["known"] = len(setup.known)
+        chosen["known"] = len(setup.earlier)
     return fixed | searched | points | chosen | versions | {"images": images.fingerprint}
 
 
@@ -189,8 +190,8 @@ def opening(setup: Setup, trials: int) -> str:
     said = [f"{name} {shown(dimension, 3)}" for name, dimension in setup.searched(trials).items()]
     if listed := min(len(setup.points), trials):
         said.append("1 listed setting" if listed == 1 else f"{listed} listed settings")
-    if setup.known:
-        said.append(f"{len(setup.known)} trials known from the earlier study")
+    if setup.earlier:
+        said.append(f"{len(setup.earlier)} trials known from the earlier study")
     return ", ".join(said)
 
 

@@ -64,9 +64,9 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
     study = optuna.load_study(
         study_name=name, storage=OwnedStorage(storage, name), sampler=sampler or NumberedSampler(0)
     )
-    known = study.user_attrs.get("settings", settings)
-    if known != settings:
-        found = "; ".join(differences(known, settings))
+    kept = study.user_attrs.get("settings", settings)
+    if kept != settings:
+        found = "; ".join(differences(kept, settings))
         raise UserError(f"the study {folder} has other settings ({found}); --study NAME begins another one")
     if any(trial.state == TrialState.FAIL for trial in study.get_trials(deepcopy=False)):
         raise UserError(f"the study {folder} holds trials that FAILED, which this version never leaves; --study NAME")
@@ -77,10 +77,10 @@ def open_study(folder: Path, settings: dict[str, Any], sampler: BaseSampler | No
 
 def _name_in(storage: BaseStorage, folder: Path) -> str | None:
     """Return the name of a folder's study in its database, which is another one if the folder was renamed since."""
-    known = optuna.get_all_study_summaries(storage, include_best_trial=False)
-    if folder.name in [study.study_name for study in known]:
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    if folder.name in [study.study_name for study in summaries]:
         return folder.name
-    ours = [study.study_name for study in known if "settings" in study.user_attrs]
+    ours = [study.study_name for study in summaries if "settings" in study.user_attrs]
     if len(ours) > 1:
         raise UserError(
             f"{folder / DATABASE} holds several studies ({', '.join(ours)}); --study NEW begins another one"
@@ -157,8 +157,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def file_system(path: Path, mounts: str | None = None) -> str:
     """Return the type of the file system that a path lies on, given the content of /proc/mounts; "" if unknown."""
     if mounts is None:
-        known = Path("/proc/mounts")
-        mounts = known.read_text() if known.exists() else ""
+        table = Path("/proc/mounts")
+        mounts = table.read_text() if table.exists() else ""
     fields = [line.split() for line in mounts.splitlines()]
     above = [(len(point), kind) for _, point, kind, *_ in fields if path.is_relative_to(point)]
     return max(above, default=(0, ""))[1]
@@ -187,8 +187,8 @@ def missing_trials(study: optuna.Study, total: int) -> list[int]:
 
 def leading_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """Return the trial with the highest score of those that have come furthest, the first of several; or None."""
-    known = (trial for trial in trials if trial.intermediate_values)
-    return max(known, key=lambda trial: max(trial.intermediate_values.items()), default=None)
+    scored = (trial for trial in trials if trial.intermediate_values)
+    return max(scored, key=lambda trial: max(trial.intermediate_values.items()), default=None)
 
 
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -34,7 +34,7 @@ class Supervisor:
         failed: Called with a trial that is to count as failed, and the reason.
 
     Attributes:
-        idle: Workers that nobody has a claim on.
+        idle: Workers that no trial is assigned to.
         running: The trials under way, by worker.
         error: An error that lies outside the trials, and ends the study.
         pace: Speed of what has been trained after warm-ups.
@@ -51,7 +51,7 @@ class Supervisor:
         failed: Callable[[Chain, str], None],
     ) -> None:
         self.engine, self.setup, self.config, self.view = engine, setup, config, view
-        self.shared = replace(setup, known=())  # which samplers alone need, and each task would carry
+        self.shared = replace(setup, earlier=())  # which samplers alone need, and each task would carry
         self.stop, self.ended, self.failed = stop, ended, failed
         self.idle = list(range(engine.capacity))
         self.running: dict[int, Chain] = {}
@@ -72,16 +72,16 @@ class Supervisor:
             chain.fence, chain.reached = Fence.claim(plan.folder), 0
         chain.task = Task(
             setup=self.shared, plan=plan, until=until, attempt=chain.fence.attempt, device=self.config.device,
-            processes=self.config.processes_per_trial, since=chain.reached, reported=dict(chain.reported),
+            processes=self.config.processes_per_trial, reached=chain.reached, reported=dict(chain.reported),
             pruned=pruned,
         )  # fmt: skip
         chain.log, chain.sign = log_stamp(plan.folder), chain.fence.sign()
-        chain.silent, chain.since = 0.0, time.monotonic()
+        chain.silent, chain.submitted = 0.0, time.monotonic()
         chain.begun = not self.engine.queues
         self.running[chain.worker] = chain
         chain.future = self.engine.submit(chain.worker, chain.task)
 
-    def claim(self, chain: Chain) -> None:
+    def assign(self, chain: Chain) -> None:
         """Give a trial that has none a worker, the one that ran it last if that is idle: it may hold the run."""
         if chain.worker not in self.idle:
             chain.worker = self.idle[0]
@@ -97,7 +97,7 @@ class Supervisor:
         """Wait for a moment, or until tasks have ended, and pass on what they return."""
         futures = {chain.future: chain for chain in self.running.values() if chain.future}
         for future in wait(futures, LOOK_EVERY, FIRST_COMPLETED).done:
-            self._task_ended(futures[future], future)
+            self._collect(futures[future], future)
         self.look()
 
     def look(self) -> None:
@@ -128,7 +128,7 @@ class Supervisor:
             label = "warm-up" if chain.plan is None else chain.task.plan.folder.name
             self.view.progress(chain.worker, label, chain.task.plan.config.steps, row)
 
-    def _task_ended(self, chain: Chain, future: Future[Result]) -> None:
+    def _collect(self, chain: Chain, future: Future[Result]) -> None:
         del self.running[chain.worker]
         assert chain.task
         self._look_at(chain, 0.0)
@@ -142,7 +142,7 @@ class Supervisor:
                 self.error = self.error or stopped
             return
         if chain.plan:
-            seconds = time.monotonic() - chain.since
+            seconds = time.monotonic() - chain.submitted
             chain.seconds += seconds
             if chain.training:
                 begin = max(chain.reported, default=self.setup.config.warmup_steps)

@@ -61,16 +61,16 @@ class View:
                 print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
                 self.last_line = now
 
-    def study(self, known: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
+    def study(self, trials: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
         """Show how far the study is.
 
         Args:
-            known: All its trials.
+            trials: All its trials.
             trained: Steps that they have trained.
             left: Steps that they are still to train.
             lasts: Seconds that these take; None if that is not known.
         """
-        self.leader = _leader(known) + (f", {duration(lasts)} left" if lasts else "")
+        self.leader = _leader(trials) + (f", {duration(lasts)} left" if lasts else "")
         if self.live:
             self._draw(0, "study", trained, trained + left, self.leader)
 

@@ -35,7 +35,7 @@ def forecast(
         inflations: For each trial the logarithm of the KL of real images over a VAE's after the first steps; NaN, which
             counts as the median, where it is not known.
     """
-    seen = [(trial, step, score) for trial, known in enumerate(scores) for step, score in sorted(known.items())]
+    seen = [(trial, step, score) for trial, own in enumerate(scores) for step, score in sorted(own.items())]
     trials = np.array([trial for trial, *_ in seen])
     steps = np.log2([step for _, step, _ in seen])
     values = np.array([score for *_, score in seen])

@@ -23,7 +23,7 @@ Move = Literal["begin", "promote", "leave"]
 """Begin a trial, train one that rests to the next rung or to its end, or end it where it rests."""
 
 
-def rungs(config: TrainConfig) -> tuple[int, ...]:
+def rungs_of(config: TrainConfig) -> tuple[int, ...]:
     """Return the steps before the last at which trials are compared; each has a row of metrics.csv."""
     after, every = config.steps - config.warmup_steps, config.log_every
     steps = {every * math.ceil((config.warmup_steps + share * after) / every) for share in RUNG_SHARES}
@@ -67,10 +67,10 @@ class Promotion:
             scores: Scores by step; those at other steps than rungs and the last are passed over.
             inflation: Logarithm of the KL of real images over a VAE's at the first rung; NaN if it is not known.
         """
-        known = {step: score for step, score in scores.items() if step in self.ends}
-        if known:
+        compared = {step: score for step, score in scores.items() if step in self.ends}
+        if compared:
             self.places[number], self.inflations[number] = place, inflation
-            self.scores[number] = self.scores.get(number, {}) | known
+            self.scores[number] = self.scores.get(number, {}) | compared
             self._forecasts = {}
 
     def rest(self, number: int, rung: int) -> None:
@@ -79,8 +79,8 @@ class Promotion:
 
     def drop(self, number: int) -> None:
         """Forget a trial that has failed."""
-        for known in (self.resting, self.scores, self.places, self.inflations):
-            known.pop(number, None)
+        for table in (self.resting, self.scores, self.places, self.inflations):
+            table.pop(number, None)
         self._forecasts = {}
 
     def next(
@@ -150,8 +150,8 @@ class Promotion:
         """
         if not self.resting.keys() & self._forecasts.keys():
             self._forecasts = self._forecast()
-        known = self._forecasts.items()
-        return {number: mean + deviations * error for number, (mean, error) in known if number in self.resting}
+        forecasts = self._forecasts.items()
+        return {number: mean + deviations * error for number, (mean, error) in forecasts if number in self.resting}
 
     def _forecast(self) -> dict[int, tuple[float, float]]:
         ranked = sorted(self.scores, key=lambda number: max(self.scores[number].items()), reverse=True)

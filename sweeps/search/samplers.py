@@ -24,7 +24,7 @@ class NumberedSampler(BaseSampler):
             depend on no score; or "tpe", for Optuna's, which learns from scores.
         space: The distributions to draw from.
         points: Values that the first trials are given. A trial never asks for those outside the space.
-        known: Trials of an earlier study, which the sampler learns from as well.
+        earlier: Trials of an earlier study, which the sampler learns from as well.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class NumberedSampler(BaseSampler):
         name: str = "sobol",
         space: Mapping[str, BaseDistribution] | None = None,
         points: Sequence[Mapping[str, float]] = (),
-        known: Sequence[FrozenTrial] = (),
+        earlier: Sequence[FrozenTrial] = (),
     ) -> None:
-        self.seed, self.name, self.points, self.known = seed, name, points, known
+        self.seed, self.name, self.points, self.earlier = seed, name, points, earlier
         self.space = {name: one for name, one in (space or {}).items() if not one.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -49,7 +49,7 @@ class NumberedSampler(BaseSampler):
         if self.name == "sobol":
             drawn = self._sobol(trial.number, space)
         else:
-            sampler, study = self._tpe(trial), _seen(study, self.known)
+            sampler, study = self._tpe(trial), _seen(study, self.earlier)
             drawn = sampler.sample_relative(study, trial, space)
             for name, distribution in search_space.items():
                 if name not in drawn:
@@ -90,9 +90,9 @@ class _Seen(InMemoryStorage):
         """Keep nothing: TPE shares its draws with other processes, of which there are none."""
 
 
-def _seen(study: optuna.Study, known: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a study that begins with known trials, and in which those that rest at a rung have ended there."""
-    trials = list(known)
+def _seen(study: optuna.Study, earlier: Sequence[FrozenTrial]) -> optuna.Study:
+    """Return a study that begins with earlier trials, and in which those that rest at a rung have ended there."""
+    trials = list(earlier)
     for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.RUNNING and trial.intermediate_values:
             trial = copy.copy(trial)

@@ -39,7 +39,7 @@ class Chain:
         reached: The step of the current attempt.
         deaths: How often a process that ran it has died since its last checkpoint.
         saved: When that checkpoint was written.
-        since: When its task began.
+        submitted: When its task was submitted, by the monotonic clock in seconds.
         seconds: Seconds that its tasks took, but for a warm-up.
         begun: The task is known to run.
         lasted: Seconds for which its tasks have run.
@@ -60,7 +60,7 @@ class Chain:
     reached: int = 0
     deaths: int = 0
     saved: int = 0
-    since: float = 0.0
+    submitted: float = 0.0
     seconds: float = 0.0
     begun: bool = False
     lasted: float = 0.0
@@ -69,14 +69,14 @@ class Chain:
     sign: int = 0
 
     @classmethod
-    def begin(cls, study: optuna.Study, setup: Setup, worker: int, known: FrozenTrial | None) -> Self:
+    def begin(cls, study: optuna.Study, setup: Setup, worker: int, resumed: FrozenTrial | None) -> Self:
         """Ask for a trial and draw its values, or resume one that an earlier driver has begun."""
-        trial = optuna.Trial(study, known._trial_id) if known else study.ask()  # no public call resumes a trial
+        trial = optuna.Trial(study, resumed._trial_id) if resumed else study.ask()  # no public call resumes a trial
         point = setup.point(trial.number)
         values = setup.space.suggest(trial, point)
-        if point and known is None:
+        if point and resumed is None:
             trial.set_user_attr("point", dict(point))
-        reported, constraints = (dict(known.intermediate_values), known.constraints) if known else ({}, {})
+        reported, constraints = (dict(resumed.intermediate_values), resumed.constraints) if resumed else ({}, {})
         return cls(trial=trial, reported=reported, constraints=constraints, values=values, worker=worker)
 
     @property

@@ -35,7 +35,7 @@ class Task:
         device: Name of the device, as `find_device` takes it.
         threads: Threads of the CPU; PyTorch's default if None.
         processes: Processes that train the run together.
-        since: The step that the attempt has reached; 0 for its first task. A worker that still holds the run there
+        reached: The step that the attempt has reached; 0 for its first task. A worker that still holds the run there
             need not read its checkpoint.
         reported: Scores of the trial that its study knows, by step.
         pruned: Reason for which the run, which has reached `until`, is ended as pruned; "" to train it.
@@ -48,7 +48,7 @@ class Task:
     device: str
     threads: int | None = None
     processes: int = 1
-    since: int = 0
+    reached: int = 0
     reported: Mapping[int, float] = field(default_factory=dict)
     pruned: str = ""
 
@@ -80,12 +80,16 @@ class Worker:
     """Worker that runs tasks one after another; it keeps the images, and the run of the last task, in memory.
 
     Args:
-        look: Called at each log of a training, for a worker in the driver's own process.
         images: The images of the study, if they have been loaded.
+
+    Attributes:
+        look: Called at each log of a training; set for a worker in the driver's own process.
     """
 
-    def __init__(self, look: Callable[[], None] = lambda: None, images: ImageSet | None = None) -> None:
-        self.look, self.images = look, images
+    look: Callable[[], None]
+
+    def __init__(self, images: ImageSet | None = None) -> None:
+        self.look, self.images = lambda: None, images
         self.held: tuple[Trainer, Rules, str] | None = None
 
     def prepare(self, setup: Setup, device: str, threads: int | None) -> torch.device:
@@ -149,7 +153,7 @@ class Worker:
         record = finish(
             plan.folder, plan.config, trainer.images, None if diverged else trainer.evaluated, state=state,
             reason=reason, weights=setup.weights, spectrum=setup.spectrum, vae_kl=plan.vae_kl,
-            further=_rungs(task, score), guard=fence,
+            further=_rung_scores(task, score), guard=fence,
         )  # fmt: skip
         return Result(step=trainer.step, score=score, record=record)
 
@@ -193,7 +197,7 @@ class Worker:
         plan = task.plan
         if self.held:
             trainer, rules, attempt = self.held
-            if (trainer.folder, trainer.step, attempt) == (plan.folder, task.since, task.attempt):
+            if (trainer.folder, trainer.step, attempt) == (plan.folder, task.reached, task.attempt):
                 return trainer, rules
         self.held = None  # before its memory is needed
         trainer = Trainer(plan.config, self.images, plan.folder, device, plan.warmup)
@@ -211,10 +215,10 @@ class Worker:
         return weighted(vars(scores), setup.weights), collapse
 
 
-def _rungs(task: Task, score: float | None) -> dict[str, list[tuple[int, float]]]:
+def _rung_scores(task: Task, score: float | None) -> dict[str, list[tuple[int, float]]]:
     """Return the scores of a trial at rungs, that of this task's step among them, as a measure."""
-    known = dict(task.reported) | ({} if score is None else {task.until: score})
-    pairs = [(step, known[step]) for step in sorted(known) if step < task.plan.config.steps]
+    scores = dict(task.reported) | ({} if score is None else {task.until: score})
+    pairs = [(step, scores[step]) for step in sorted(scores) if step < task.plan.config.steps]
     return {RUNGS: pairs} if pairs else {}
 
 

@@ -60,7 +60,7 @@ def test_like_searches_around_the_best_at_the_size_of_its_own_images(earlier: Pa
     assert setup.space.alpha == pytest.approx((0.2 / 1.5, 0.3 * 1.5))
     assert setup.space.beta == pytest.approx((2.5 / 1.5, 10 * 1.5))
     assert setup.space.margin_ratio == pytest.approx((4 / 1.5, 8 * 1.5))
-    assert [point["alpha"] for point in setup.points] == [0.3, 0.25, 0.2] and not setup.known
+    assert [point["alpha"] for point in setup.points] == [0.3, 0.25, 0.2] and not setup.earlier
     given = StudyConfig(train=config.train, like=earlier, alpha=(0.1, 0.2), fix={"margin_ratio": 3.0}, out=tmp_path)
     space = prepare(given)[0].space
     assert (space.alpha, space.margin_ratio) == ((0.1, 0.2), (3.0, 3.0)) and space.beta == setup.space.beta
@@ -68,25 +68,27 @@ def test_like_searches_around_the_best_at_the_size_of_its_own_images(earlier: Pa
 
 def test_trials_trained_in_the_same_way_are_known_to_the_sampler(earlier: Path, tmp_path: Path) -> None:
     train = tiny_config(warmup_beta=20.0)
-    assert not prepare(StudyConfig(train=train, like=earlier, out=tmp_path))[0].known  # which Sobol points do not need
+    drawn_by_sobol, _ = prepare(StudyConfig(train=train, like=earlier, out=tmp_path))
+    assert not drawn_by_sobol.earlier
     setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))
-    assert [trial.params["alpha"] for trial in setup.known] == [0.3, 0.25, 0.2] and not setup.points  # 0.5 is outside
-    assert [trial.value for trial in setup.known] == [0.7, 0.6, 0.5]
+    assert [trial.params["alpha"] for trial in setup.earlier] == [0.3, 0.25, 0.2] and not setup.points  # 0.5 is outside
+    assert [trial.value for trial in setup.earlier] == [0.7, 0.6, 0.5]
     assert opening(setup, 5).endswith("3 trials known from the earlier study")
     for words, count in ((("group", "none"), 3), (("none", "batch"), 0)):
         setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path, search={"norm": words}))
-        assert [trial.params["norm"] for trial in setup.known] == ["group"] * count
+        assert [trial.params["norm"] for trial in setup.earlier] == ["group"] * count
     others: list[dict[str, Any]] = [{"latent": 4}, {"steps": 24}, {"norm": "none"}]
     for changed in others:
         setup, _ = prepare(
             StudyConfig(train=tiny_config(warmup_beta=20.0, **changed), like=earlier, sampler="tpe", out=tmp_path)
         )
-        assert not setup.known and len(setup.points) == 3
+        assert not setup.earlier and len(setup.points) == 3
     weighted = StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path, optimize="sharpness")
-    assert not prepare(weighted)[0].known
+    assert not prepare(weighted)[0].earlier
     for run in earlier.glob("trial-*"):
         write_atomically(run / PARAMS, dump_toml(load_toml(run / PARAMS) | {"machine": {"test_images": 7}}).encode())
-    assert not prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))[0].known  # of other images
+    of_other_images, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))
+    assert not of_other_images.earlier
 
 
 @pytest.mark.parametrize("measures", [
@@ -99,14 +101,14 @@ def test_runs_whose_measures_do_not_fit_are_not_followed(
     write_scores(best, read_scores(best) | {"measures": {"vae_kl": 10.0} | measures})
     train = tiny_config(warmup_beta=20.0)
     setup, _ = prepare(StudyConfig(train=train, like=earlier, sampler="tpe", out=tmp_path))
-    assert [trial.params["alpha"] for trial in setup.known] == [0.25, 0.2, 0.5]
+    assert [trial.params["alpha"] for trial in setup.earlier] == [0.25, 0.2, 0.5]
 
 
 def test_rungs_are_known_to_the_sampler(earlier: Path, tmp_path: Path) -> None:
     best = earlier / "trial-001"
     write_scores(best, read_scores(best) | {"measures": {"vae_kl": 10.0, "rungs": [[10, 0.25], [14.0, 0.5]]}})
     setup, _ = prepare(StudyConfig(train=tiny_config(warmup_beta=20.0), like=earlier, sampler="tpe", out=tmp_path))
-    assert setup.known[0].intermediate_values == {10: 0.25, 14: 0.5}
+    assert setup.earlier[0].intermediate_values == {10: 0.25, 14: 0.5}
 
 
 def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None:
@@ -121,13 +123,13 @@ def test_the_sampler_draws_near_what_is_known_to_be_good(tmp_path: Path) -> None
         setup, _ = prepare(
             StudyConfig(train=train, like=folder, sampler="tpe", alpha=(0.1, 0.8), beta=(10, 30), out=tmp_path)
         )
-        assert len(setup.known) == 24
+        assert len(setup.earlier) == 24
         drawn.append(first_alpha(setup))
     assert sum(alpha < 0.17 for alpha in drawn) >= 5, drawn  # a quarter of the range on a log scale
 
 
 def first_alpha(setup: Setup) -> float:
-    sampler = NumberedSampler(setup.config.seed, "tpe", setup.space.distributions, known=setup.known)
+    sampler = NumberedSampler(setup.config.seed, "tpe", setup.space.distributions, earlier=setup.earlier)
     return setup.space.suggest(optuna.create_study(sampler=sampler, direction="maximize").ask())["alpha"]
 
 

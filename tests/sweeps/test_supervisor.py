@@ -130,7 +130,7 @@ class Two(InlineEngine):
         self.given: dict[str, list[tuple[int, int, int]]] = {}
 
     def submit(self, worker: int, task: Task) -> "Future[Result]":
-        self.given.setdefault(task.plan.folder.name, []).append((worker, task.since, task.until))
+        self.given.setdefault(task.plan.folder.name, []).append((worker, task.reached, task.until))
         return super().submit(worker, task)
 
 
@@ -150,7 +150,7 @@ def test_a_trial_returns_to_the_worker_that_holds_it_at_the_step_that_it_has_rea
     drawn_study(tmp_path / "study", SPACE, 2, engine, points, steps=64)
     tasks = engine.given["trial-001"]
     assert len(tasks) > 1 and {worker for worker, _, _ in tasks} == {1}
-    assert [since for _, since, _ in tasks] == [0, *(until for _, _, until in tasks[:-1])]
+    assert [reached for _, reached, _ in tasks] == [0, *(until for _, _, until in tasks[:-1])]
 
 
 class Dying(InlineEngine):

@@ -6,14 +6,14 @@ import pytest
 from helpers import tiny_config
 
 from sweeps.search import promotion
-from sweeps.search.promotion import Move, Promotion, rungs
+from sweeps.search.promotion import Move, Promotion, rungs_of
 
 
 def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
-    assert rungs(tiny_config(warmup_steps=300, steps=3500)) == (400, 700, 1100, 1900)
-    assert rungs(tiny_config(warmup_steps=300, steps=3502, log_every=4)) == (404, 704, 1104, 1904)  # with a row
-    assert rungs(tiny_config(warmup_steps=300, steps=301)) == ()
-    assert rungs(tiny_config(warmup_steps=0, steps=7)) == (2, 4)  # which some share
+    assert rungs_of(tiny_config(warmup_steps=300, steps=3500)) == (400, 700, 1100, 1900)
+    assert rungs_of(tiny_config(warmup_steps=300, steps=3502, log_every=4)) == (404, 704, 1104, 1904)  # with a row
+    assert rungs_of(tiny_config(warmup_steps=300, steps=301)) == ()
+    assert rungs_of(tiny_config(warmup_steps=0, steps=7)) == (2, 4)  # which some share
 
 
 def study(*scores: dict[int, float], eager: bool = False) -> Promotion:

@@ -57,7 +57,9 @@ def test_a_superseded_worker_leaves_at_its_next_log_and_writes_nothing(small_fac
             Fence.claim(plan.folder)
 
     task = Task(setup=setup, plan=plan, until=20, attempt=Fence.claim(plan.folder).attempt, device="cpu")
-    result = Worker(look, small_faces).run(task)
+    worker = Worker(images=small_faces)
+    worker.look = look
+    result = worker.run(task)
     assert isinstance(result.error, Superseded)
     assert (plan.folder / METRICS).read_bytes() == logged[-1]
     checkpoint = load_checkpoint(plan.folder)
@@ -108,8 +110,8 @@ def test_a_worker_that_holds_the_run_goes_on_without_its_checkpoint(small_faces:
     first, log = one.run(task), last_row(plan.folder)
     assert log and first == Result(step=6, score=first.score, kl=log["kl_real"]) == one.run(task)
     held = one.held
-    assert held and one.run(replace(task, until=8, since=6)).step == 8
+    assert held and one.run(replace(task, until=8, reached=6)).step == 8
     assert one.held and one.held[0] is held[0]
-    assert other.run(replace(task, until=10, since=8)).step == 10
-    assert one.run(replace(task, until=12, since=10)).step == 12
+    assert other.run(replace(task, until=10, reached=8)).step == 10
+    assert one.run(replace(task, until=12, reached=10)).step == 12
     assert one.held and one.held[0] is not held[0]
