@@ -28,13 +28,15 @@ class StudyConfig:
 
     Attributes:
         train: Settings of every run, but for those that are searched, fixed or given by points.
-        trials: Trials of the whole study, pruned ones included; by default 50, or as many as there are points.
+        trials: Number of trials of the whole study, 1 or more, pruned ones included; by default 50, or as many as there
+            are points.
         study: Name of the study and its folder; by default that of the data and the image size.
-        alpha: Range of alpha that replaces the default one: (low, high) on a log scale, or `Linear(low, high)`.
-        beta: Range of beta that replaces the one derived from the images.
-        m: Range of m in nats, searched in place of the margin ratio.
-        margin_ratio: Range of the margin ratio, m over the KL that a VAE reaches.
-        fix: Fixed values of alpha, beta, m or margin_ratio.
+        alpha: Range of alpha that replaces the default one: (low, high) with 0 < low <= high on a log scale, or
+            `Linear(low, high)` with 0 <= low <= high and high above 0.
+        beta: Range of beta that replaces the one derived from the images, in the form of alpha's.
+        m: Range of m in nats, in the form of alpha's, searched in place of the margin ratio.
+        margin_ratio: Range of the margin ratio, m over the KL that a VAE reaches, in the form of alpha's.
+        fix: Fixed values of alpha, beta, m or margin_ratio, each finite and more than 0.
         search: Ranges of further fields of `train`, or words to choose from, such as {"lr": (1e-4, 1e-3)} or
             {"norm": ("group", "none")}.
         points: Listed settings, which the first trials train.
@@ -43,22 +45,24 @@ class StudyConfig:
         sampler: "sobol", for quasi-random settings, or "tpe", for Optuna's sampler that learns from scores.
         pruner: "forecast" or "none"; by default forecast, or none in a study of points only.
         optimize: What to maximize: "score", one of its parts, or weights such as "sharpness=1,diversity=2".
-        budget: Steps that all trials together may train after their warm-ups; the best trial is finished within it.
-        hours: Hours that these steps may take all workers, at the speed so far.
-        patience: Number of trials without a better one after which none is begun any more.
-        seeds: Number of seeds over which the best setting is repeated afterwards.
+        budget: Steps that all trials together may train after their warm-ups, at least those of one trial; the best
+            trial is finished within it.
+        hours: Hours, more than 0, that these steps may take all workers, at the speed so far.
+        patience: Number of trials, 1 or more, without a better one after which none is begun any more.
+        seeds: Number of seeds, 2 or more, over which the best setting is repeated afterwards.
         out: Folder that holds studies.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         engine: "local", "ray" or "slurm": where trials run.
-        workers: Trials at once; by default one for each core or GPU that there is, on Slurm it has none.
+        workers: Number of trials at once, 1 or more; by default one for each core or GPU that there is, on Slurm it
+            has to be given.
         address: Address of a Ray cluster, HOST:PORT or "auto".
-        gpus_per_trial: GPUs of a Ray cluster for each trial, which may be a fraction.
+        gpus_per_trial: GPUs of a Ray cluster for each trial, 0 or more, which may be a fraction.
         slurm: Parameters of submitit for each job, such as {"slurm_partition": "gpu", "gpus_per_node": 1}.
-        processes_per_trial: Processes that train each trial together, one GPU each.
-        silence: Seconds for which a trial's log may not grow, until another attempt at the trial is made.
-        keep: Number of best trials whose checkpoints are kept; None keeps all.
+        processes_per_trial: Processes that train each trial together, one GPU each; a divisor of the batch size.
+        silence: Seconds, 1 or more, for which a trial's log may not grow, until another attempt at the trial is made.
+        keep: Number of best trials, 1 or more, whose checkpoints are kept; None keeps all.
         isolate: Give each trial a process of its own.
-        trial_timeout: Seconds after which a trial is ended as failed.
+        trial_timeout: Seconds, 1 or more, after which a trial is ended as failed; None for no limit.
         quiet: Show only the result, and errors.
 
     Raises:
