@@ -8,7 +8,6 @@ Takes about a minute on two CPU cores. More steps give better faces; the same co
 import argparse
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 import introvae
@@ -31,7 +30,7 @@ def main() -> None:
     )  # fmt: skip
     images = introvae.load_images(config.data, config.image_size)
     run = args.out / "run"
-    trainer = Trainer(config, images, run, torch.device("cpu"))
+    trainer = Trainer(config, images, run)
     trainer.run(on_log=lambda row: print(f"step {row['step']:.0f}: KL {row['kl_real']:.1f} nats"))
 
     record = finish(run, config, images, trainer.evaluated)  # measures, curves and pictures, beside scores.json

@@ -26,7 +26,7 @@ from introvae.runs.folder import (
 )
 from introvae.runs.pictures import EARLY_STEPS, fixed_images, write_picture
 from introvae.training.batch_statistics import BATCHES, measure_statistics
-from introvae.training.device import autocast, compile_networks
+from introvae.training.device import autocast, compile_networks, find_device
 from introvae.training.distributed import first_alone, is_first, share, world_size
 from introvae.training.graphs import GraphedStep
 from introvae.training.metrics import COLUMNS, MEANS, of_all_processes, summary
@@ -44,21 +44,20 @@ class Trainer:
         config: The run's settings; `image_size` must be that of the images, and `channels` as well, or 0.
         images: The images to train and validate on.
         folder: The run folder. A run in it that was cut off is continued from its last checkpoint.
-        device: The device to train on.
+        device: The device to train on: a torch.device, "auto", "cpu", "cuda", "cuda:N" or "mps".
         start: A run folder whose last checkpoint a new run starts from, such as a warm-up's.
 
     Raises:
         UserError: If the configuration is for images of another shape, if the folder holds a run with another
             configuration, or if this run, or the one that it starts from, was trained when there were more or fewer of
-            its images.
+            its images, or the device is not there.
         OutOfMemoryError: If the networks do not fit the device.
 
     Examples:
-        >>> import torch
         >>> from introvae import TrainConfig, Trainer, load_images
         >>> images = load_images("orl-faces", image_size=16)
         >>> config = TrainConfig(image_size=16, steps=20, warmup_steps=10)
-        >>> trainer = Trainer(config, images, "predictions/example", torch.device("cpu"))
+        >>> trainer = Trainer(config, images, "predictions/example", device="cpu")
         >>> trainer.run()
         >>> trainer.evaluated.sample(4).shape
         torch.Size([4, 1, 16, 16])
@@ -69,10 +68,11 @@ class Trainer:
         config: TrainConfig,
         images: ImageSet,
         folder: Path | str,
-        device: torch.device,
+        device: torch.device | str = "auto",
         start: Path | None = None,
     ) -> None:
         config = _for_images(config, images)
+        device = find_device(device) if isinstance(device, str) else device
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
         for origin in _origins(config, start):
