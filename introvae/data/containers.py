@@ -65,7 +65,8 @@ def unpacked(path: Path) -> Path:
                 if isinstance(error, OSError) and error.errno in DISK and error.filename not in map(str, files):
                     raise unwritable(folder, error) from error
                 reason = " ".join(str(error).split()) or type(error).__name__
-                raise UserError(f"{path} cannot be unpacked: {reason}") from error
+                reason = reason.replace(str(part), str(path))  # nobody knows that folder
+                raise UserError(f"{path} cannot be unpacked: {reason}; or give a folder of images") from error
     return folder / UNPACKED
 
 
@@ -92,12 +93,17 @@ def unpack_table(path: Path, folder: Path, number: int) -> None:
         part = next((name for name in names if name in PART_NAMES), "")
         target = folder / part
         target.mkdir(exist_ok=True)
-        first = 0
+        first = written = 0
         for batch in file.iter_batches(ROWS, columns=[column]):
             for row, value in enumerate(batch.column(0).to_pylist(), first):
                 content = value.get("bytes") if isinstance(value, dict) else value
                 (target / f"{number:05d}-{row:08d}.png").write_bytes(content or b"")  # Pillow sees what format it has
+                written += bool(content)
             first += len(batch)
+        if first and not written:
+            raise ValueError(
+                f"the column {column} of {path.name} has no bytes; write the images into it, not their paths"
+            )
 
 
 def unpack_zip(path: Path, folder: Path, _: int) -> None:
@@ -128,19 +134,23 @@ def unpack_arrays(path: Path, folder: Path, _: int) -> None:
     Raises:
         ValueError: If it holds no array of images or several, or values of another type or range.
     """
-    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError("it is damaged, or holds Python objects; save an array of numbers by numpy.save") from error
     if isinstance(loaded, np.ndarray):
         array = loaded
     else:
         with loaded:
             names = [name for name in loaded.files if loaded[name].ndim in (3, 4)]
             if len(names) != 1:
-                raise ValueError(f"it holds {len(names)} arrays of images ({', '.join(names)}); it takes one")
+                raise ValueError(f"it holds {len(names)} arrays of images ({', '.join(names)}); save one by numpy.save")
             array = loaded[names[0]]
+    shape = array.shape
     if array.ndim == 4 and array.shape[3] not in (1, 3):
         array = np.moveaxis(array, 1, 3)  # channels first
     if array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
-        raise ValueError(f"its array is {array.shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
+        raise ValueError(f"its array is {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if (
         array.dtype.kind != "f"
         and array.dtype != np.uint8

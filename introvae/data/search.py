@@ -44,8 +44,9 @@ REMEDIES = {
     UNREAD: "an image of a format that is not read; convert it to PNG",
 }  # fmt: skip
 OTHERS = {"__MACOSX"}  # folders of what is not data, beside hidden ones
+RUN = "params.toml"  # a run's settings
 REPORT, DRAWN = "report.html", {"comparison.png"}  # a report, and the pictures beside it
-OURS = {"params.toml", "study.db", REPORT, OUTPUT}  # a folder with one of these holds our own pictures
+OURS = {RUN, "study.db", REPORT, OUTPUT}  # a folder with one of these holds our own pictures
 SPLIT_NAMES = {
     "data": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
@@ -57,12 +58,19 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
     """Find the images below each folder, those of the data without what is below the others.
 
     Raises:
-        UserError: If a folder does not exist or holds no images, or if one for held-out images lies in another of them.
+        UserError: If a folder does not exist, is a run's or holds no images, or if one for held-out images lies in
+            another of them.
     """
     for flag, root in roots.items():
         if not root.is_dir():
             takes = DATA_SETS if flag == "data" else "a folder of images"
-            raise UserError(f"there is no folder {root}; --{flag} takes {takes}")
+            missing = f"{root} is no folder" if root.exists() else f"there is no folder {root}"
+            raise UserError(f"{missing}; --{flag} takes {takes}")
+        if (root / RUN).exists():
+            raise UserError(
+                f"{root} is the folder of a run, whose pictures are no data; "
+                "move what the run wrote elsewhere, or give another folder"
+            )
     places = {flag: root.resolve() for flag, root in roots.items()}
     for outer, inner in permutations(roots, 2):
         if outer != "data" and places[inner].is_relative_to(places[outer]):
@@ -83,6 +91,8 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
         if unread := [path.suffix.lower() for path in walked if path.suffix.lower() in UNREAD]:
             kinds = ", ".join(sorted(set(unread)))
             note(f"left out of {root}: {len(unread)} files of formats that are not read ({kinds}); convert them to PNG")
+        if packed := [path for path in walked if path.suffix.lower() == ".parquet"]:
+            note(f"left out of {root}: {len(packed)} Parquet files, which are read only where there are no images")
         files[flag] = root, found
     return files
 
@@ -118,17 +128,24 @@ def named_parts(root: Path) -> dict[str, Path]:
         if len(named) > 1:
             raise UserError(f"{root} holds {' and '.join(named)}, all for --{part}; put them into one folder")
     shown = ", ".join(f"{name} for {'training' if part == 'data' else part}" for part, (name,) in found.items())
-    note(f"taking the folders of {root} as they are named: {shown}")
+    others = sum(
+        path.suffix.lower() in SUFFIXES for path in _walk(root, {(root / name).resolve() for (name,) in found.values()})
+    )
+    beside = f"; {others} other images in it are left out" if others else ""
+    note(f"taking the folders of {root} as they are named: {shown}{beside}")
     return {part: root / name for part, (name,) in found.items()}
 
 
 def warn_if_merged(root: Path, paths: Sequence[Path]) -> None:
-    """Say so if images below folders of SPLIT_NAMES for training and for another part are taken together."""
-    folders = {folder.relative_to(root) for folder in {path.parent for path in paths}}
-    names = {name.lower() for folder in folders for name in folder.parts}
-    found = [sorted(names.intersection(known)) for known in SPLIT_NAMES.values()]
-    if found[0] and any(found[1:]):
-        shown = ", ".join(name for part in found for name in part)
+    """Say so if images below folders of SPLIT_NAMES for held-out images are taken together with others."""
+    part_of = {name: part for part, names in SPLIT_NAMES.items() for name in names}
+    named = [
+        next((name for folder in place.relative_to(root).parts if (name := folder.lower()) in part_of), "")
+        for place in {path.parent for path in paths}
+    ]
+    parts = {part_of.get(name, "") for name in named}
+    if len(parts) > 1 and parts.intersection(("validation", "test")):
+        shown = ", ".join(name for name in part_of if name in named)
         ways = "to keep them apart, give folders as --data, --validation and --test"
         note(f"warning: images below {root} in folders named {shown} are merged and split again; {ways}")
 

@@ -81,20 +81,21 @@ def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.zip", b"no archive", "a.zip cannot be unpacked: File is not a zip file"),
-        ("a.npy", b"no array", "a.npy cannot be unpacked: "),
+        ("a.zip", b"no archive", "a.zip cannot be unpacked: File is not a zip file; or give a folder of images"),
+        ("a.npy", b"no array", "it is damaged, or holds Python objects; save an array of numbers"),
         (
             "a.tar",
             b"",
             r"a.tar is an archive that is no zip; unpack it; --data takes a folder of images, or one of .zip, .npz,",
         ),
         ("a.npy", NOISE[0, 0], r"its array is \(16, 3\); images are \(N, H, W\)"),
-        ("a.npy", NOISE.transpose(0, 3, 1, 2)[:, :2], r"its array is \(12, 16, 16, 2\)"),
+        ("a.npy", NOISE.transpose(0, 3, 1, 2)[:, :2], r"its array is \(12, 2, 16, 16\)"),
         ("a.npy", NOISE.astype(np.int64), "its values are int64; they are uint8, float"),
         ("a.npy", NOISE.astype(np.uint16), "its values are uint16; they are uint8, float"),
         ("a.npy", NOISE.astype(np.float32), "values of image 0 run from 0 to 255; floats are in"),
-        ("a.npy", np.array([{}]), "a.npy cannot be unpacked: "),
-        ("a.npz", {"a": GRAY, "b": GRAY}, r"it holds 2 arrays of images \(a, b\); it takes one"),
+        ("a.npy", np.array([{}]), "it is damaged, or holds Python objects; save an array of numbers"),
+        ("a.npy", NOISE[..., [0, 1, 2, 2]], r"its array is \(12, 16, 16, 4\)"),
+        ("a.npz", {"a": GRAY, "b": GRAY}, r"it holds 2 arrays of images \(a, b\); save one by numpy.save"),
         ("a.npz", {"a": np.arange(3)}, r"it holds 0 arrays of images"),
     ],
 )
@@ -162,7 +163,10 @@ def test_a_table_beside_images_is_no_data(tmp_path: Path) -> None:
         ({"text": ["a"]}, r"a.parquet cannot be unpacked: it has no column image of bytes, but text \(string\)"),
         ({"one": [b"a"], "other": [b"b"]}, r"it has no column image of bytes, but one \(binary\), other \(binary\)"),
         ({"image": [encoded(NOISE[0]), None]}, "1 of 2 images are unusable, .*00000-00000001.png is no image"),
-        ({"image": [{"bytes": None, "path": "a.png"}] * 3}, "3 of 3 images are unusable"),
+        (
+            {"image": [{"bytes": None, "path": "a.png"}] * 3},
+            "the column image of a.parquet has no bytes; write the images",
+        ),
     ],
 )
 def test_a_table_without_images_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

@@ -44,9 +44,8 @@ def test_folders_are_taken_as_they_are_named(tmp_path: Path, second: str, capsys
     fill(tmp_path, 3, first=40)
     images = load_images(tmp_path, 24)
     flag = "test" if second == "test" else "validation"
-    assert f"taking the folders of {tmp_path} as they are named: train for training, {second} for {flag}" in (
-        capsys.readouterr().err
-    )
+    said = f"taking the folders of {tmp_path} as they are named: train for training, {second} for {flag}; "
+    assert f"{said}3 other images in it are left out\n" in capsys.readouterr().err
     held_out = images.test if second == "test" else images.validation
     assert {pixels(path).tobytes() for path in (tmp_path / second).iterdir()} == {
         x.numpy().tobytes() for x in held_out[:]
@@ -121,6 +120,35 @@ def test_parts_that_are_merged_are_warned_of(tmp_path: Path, capsys: pytest.Capt
     said = (
         f"warning: images below {tmp_path} in folders named train, test are merged and split again; to keep them apart,"
     )
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("beside", ["", "more"])
+def test_held_out_images_among_others_are_warned_of(
+    tmp_path: Path, beside: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / beside, 8)
+    fill(tmp_path / "Val" / "cats", 8, 10)
+    assert sum(sizes(load_images(tmp_path, 24))) == 16
+    said = f"warning: images below {tmp_path} in folders named val are merged and split again; to keep them apart,"
+    assert said in capsys.readouterr().err
+    load_images(tmp_path / "Val", 24)
+    assert "merged" not in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_is_no_data(tmp_path: Path) -> None:
+    """Its pictures, and curves.png, would be trained on."""
+    fill(tmp_path / "images", 12)
+    (tmp_path / "params.toml").touch()
+    with pytest.raises(UserError, match=f"^{re.escape(str(tmp_path))} is the folder of a run, whose pictures are no"):
+        load_images(tmp_path, 24)
+
+
+def test_tables_beside_images_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path, 12)
+    (tmp_path / "train.parquet").touch()
+    assert sum(sizes(load_images(tmp_path, 24))) == 12
+    said = f"left out of {tmp_path}: 1 Parquet files, which are read only where there are no images\n"
     assert said in capsys.readouterr().err
 
 
