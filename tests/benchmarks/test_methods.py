@@ -1,9 +1,9 @@
-"""The benchmark against neighbors: what each method is, and that the published table is that of its file."""
+"""The benchmark against other methods: what each method is, and that the published table is that of its file."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import neighbors
+import methods
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +27,7 @@ IMAGES = ImageSet("colors", colors(60), colors(12), colors(13))
 
 
 def test_methods_differ_in_what_their_names_say() -> None:
-    settings = {method: neighbors.setting(method, FOUND, 1.5, IMAGES) for method in neighbors.METHODS}
+    settings = {method: methods.setting(method, FOUND, 1.5, IMAGES) for method in methods.METHODS}
     assert settings["found"] == (FOUND, 1.5)
     assert settings["vae"][0] == replace(FOUND, alpha=0.0)
     authors, ratio = settings["authors"]
@@ -42,14 +42,14 @@ def test_methods_differ_in_what_their_names_say() -> None:
 @pytest.mark.slow
 def test_a_method_is_trained_once_and_its_outputs_are_of_the_test_images(tmp_path: Path) -> None:
     run = replace(FOUND, data="orl-faces", image_size=16, widths=(8, 8), channels=1)
-    neighbors.train(run, 1.5, tmp_path, (1, "found"))
+    methods.train(run, 1.5, tmp_path, (1, "found"))
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    neighbors.train(run, 1.5, tmp_path, (1, "found"))
+    methods.train(run, 1.5, tmp_path, (1, "found"))
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    made = read_snapshot(neighbors.outputs_path(tmp_path, "found", 1))
+    made = read_snapshot(methods.outputs_path(tmp_path, "found", 1))
     assert [x.shape for x in made] == [(80, 1, 16, 16)] * 2
 
 
 def test_the_published_table_is_that_of_its_file() -> None:
     published = (ROOT / "docs/results.md").read_text()
-    assert neighbors.table(pd.read_csv(ROOT / "docs/neighbors.csv")) in published
+    assert methods.table(pd.read_csv(ROOT / "docs/methods.csv")) in published
