@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import CPU, tiny_config
 from PIL import Image
 
 from introvae.data.image_set import ImageSet, to_float
+from introvae.randomness import normal
 from introvae.runs.pictures import (
     MOST_FRAMES,
     fixed_images,
@@ -15,9 +17,11 @@ from introvae.runs.pictures import (
     legible,
     pictures,
     read_bands,
+    to_pixels,
     write_gif,
     write_picture,
 )
+from introvae.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32), (3, 128)])
@@ -121,3 +125,18 @@ def test_tiles_are_brought_to_a_size_that_a_person_can_see(side: int, shown: int
     if shown >= side:
         factor = shown // side
         assert np.array_equal(np.asarray(image), pixels.repeat(factor, 0).repeat(factor, 1))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_samples_are_of_the_same_noise_in_every_run_and_at_every_step(
+    seed: int, small_faces: ImageSet, tmp_path: Path
+) -> None:
+    noise = normal((12, 8), 0, "pictures")
+    trainer = Trainer(tiny_config(seed=seed), small_faces, tmp_path, CPU)
+    for step in (0, 2):
+        trainer.run(step)
+        trainer.write_picture()
+        picture = last_picture(tmp_path)
+        assert picture and picture.name == f"step-{step:06d}.png"
+        expected = to_pixels(trainer.evaluated.decode(noise, "sample")[None])
+        assert np.array_equal(read_bands(picture)["samples"][..., 0], expected)

@@ -9,7 +9,7 @@ from helpers import CPU, tiny_config
 from introvae.data.image_set import ImageSet, to_float
 from introvae.nn.networks import build
 from introvae.runs.folder import load_checkpoint, save_checkpoint
-from introvae.training.state import MovingAverage
+from introvae.training.state import MovingAverage, State
 from introvae.training.trainer import Trainer
 
 
@@ -81,3 +81,18 @@ def test_a_long_average_follows_slowly() -> None:
     after = next(average.model.parameters())
     assert torch.allclose(after, before + 0.001 * (1 - before))
     assert math.isclose(float((after - before).abs().max()), float(0.001 * (1 - before).abs().max()), rel_tol=1e-3)
+
+
+def test_the_average_begins_anew_after_the_warm_up() -> None:
+    """What it holds of the VAE is then soon forgotten, as at the beginning of a run."""
+    state = State(tiny_config(ema_decay=0.999, warmup_steps=8), CPU)
+    assert state.average
+    weights, averaged = (next(model.parameters()).data for model in state.models)
+    weights.zero_()
+    averaged.zero_()
+    for _ in range(8):
+        state.advance()
+    assert not averaged.any()
+    weights.fill_(1.0)
+    state.advance()
+    torch.testing.assert_close(averaged, torch.full_like(averaged, 0.9))  # 1 - (1 + t) / (10 + t) with t = 0
