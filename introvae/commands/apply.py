@@ -1,12 +1,13 @@
 """introvae-apply: one's own images through a trained run."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
+from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
 from introvae.errors import UserError
-from introvae.files import make_folder, make_output
+from introvae.files import folder_name, make_folder, make_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,17 +84,18 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
 
     shown: list[Tensor] = []
     digits = len(str(len(paths)))
-    done = 0
-    for names, batch in _batches(model, paths):
+    names = [f"{index:0{digits}}-{folder_name(path.stem)}.png" for index, path in enumerate(paths)]
+    left = iter(names)
+    for part, batch in _batches(model, paths):
         made = model.reconstruct(batch).cpu()
         make_output(out)
-        for path, image in zip(names, made, strict=True):
-            write_png(out / f"{done:0{digits}}-{path.stem}.png", to_pixels(image[None, None]))
-            done += 1
+        for image, name in zip(made, islice(left, len(part)), strict=True):
+            write_png(out / name, to_pixels(image[None, None]))
         if len(shown) < MOST_SHOWN:
             shown += [torch.stack(pair) for pair in zip(batch, made, strict=True)]
     pairs = torch.stack(shown[:MOST_SHOWN], 1)  # images above reconstructions
     write_png(out / "sheet.png", np.asarray(legible(to_pixels(pairs), pairs.shape[-1])))
+    say_earlier(out, {*names, "sheet.png"})
     print(f"{len(paths)} reconstructions: {out}, below their images in {out / 'sheet.png'}")
 
 
@@ -124,10 +126,12 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
     first, last = model.encode(batch)[0]
     images = model.decode(torch.lerp(first, last, torch.linspace(0, 1, n, device=first.device)[:, None])).cpu()
     make_output(out)
-    for index, image in enumerate(images):
-        write_png(out / f"{index:03d}.png", to_pixels(image[None, None]))
+    names = [f"{index:03d}.png" for index in range(n)]
+    for name, image in zip(names, images, strict=True):
+        write_png(out / name, to_pixels(image[None, None]))
     row = torch.cat([batch[:1], images, batch[1:]])[None]
     write_png(out / "sheet.png", np.asarray(legible(to_pixels(row), row.shape[-1])))
+    say_earlier(out, {*names, "sheet.png"})
     print(f"{n} images: {out}, between the two given ones in {out / 'sheet.png'}")
 
 

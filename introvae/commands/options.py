@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType, NoneType
@@ -144,6 +144,12 @@ def run_command(name: str, command: Callable[[], int | None], resumes: bool = Fa
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def say_earlier(folder: Path, written: Collection[str]) -> None:
+    """Say how many pictures in a folder of results are of earlier calls, whose images or samples were others."""
+    if count := sum(path.name not in written for path in folder.glob("*.png")):
+        print(f"{folder} also holds {count} pictures of earlier calls; remove it to have none of them", file=sys.stderr)
 
 
 def parse_path(text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command
+from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
 from introvae.errors import UserError
 from introvae.files import make_output
 
@@ -63,13 +63,15 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     images = load_run(run, device).sample(n, seed, truncation)
     out = out or run / "samples"
     make_output(out)
-    for index, image in enumerate(images):
-        write_png(out / f"{index:05d}.png", to_pixels(image[None, None]))
+    names = [f"{index:05d}.png" for index in range(n)]
+    for name, image in zip(names, images, strict=True):
+        write_png(out / name, to_pixels(image[None, None]))
     columns = round(n**0.5)
     missing = -n % columns
     tiles = functional.pad(images, (0, 0) * 3 + (0, missing), value=1.0)  # white
     sheet = legible(to_pixels(tiles.unflatten(0, (-1, columns))), images.shape[-1])
     write_png(out / "sheet.png", np.asarray(sheet))
+    say_earlier(out, {*names, "sheet.png"})
     print(f"{n} samples: {out}, all of them in {out / 'sheet.png'}")
 
 

@@ -27,7 +27,7 @@ from introvae.commands.options import (
 from introvae.commands.translate import Translation, inherited
 from introvae.config import TrainConfig, dump_toml
 from introvae.errors import DivergedError, UserError
-from introvae.files import folder_name
+from introvae.files import expanded, folder_name
 
 if TYPE_CHECKING:
     from introvae.training.trainer import Trainer
@@ -130,7 +130,7 @@ def dry_run(config: TrainConfig, source: Path | Translation | None, args: argpar
     if isinstance(source, Translation):
         print(source.describe(config, warm=False))
         source = None
-    print(describe(config, args.out or PREDICTIONS / name, source, args.device))
+    print(describe(config, _folder(args, config, name), source, args.device))
 
 
 def train(config: TrainConfig, source: Path | Translation | None, args: argparse.Namespace, evaluate: Evaluate) -> None:
@@ -148,7 +148,7 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
     tune_process(device)
     images = load_images(**config.images)
     config, name = begun(config, source, images.channels)
-    folder = args.out or PREDICTIONS / name
+    folder = _folder(args, config, name)
     with process_group(device), lock(folder) if is_first() else nullcontext():
         start = None if isinstance(source, Translation) else source
         if isinstance(source, Translation):
@@ -169,6 +169,18 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
             print(f"next: introvae-report {folder.parent}")
         if ended and ended.state is RunState.DIVERGED:
             raise DivergedError(ended.reason)
+
+
+def _folder(args: argparse.Namespace, config: TrainConfig, name: str) -> Path:
+    """Return the run folder, or raise UserError if its pictures would be among the images."""
+    from introvae.data.image_set import SHIPPED
+
+    folder: Path = args.out or PREDICTIONS / name
+    for flag in ("data", "validation", "test"):
+        place = getattr(config, flag)
+        if place and place not in SHIPPED and expanded(place).resolve() == folder.resolve():
+            raise UserError(f"--out {folder} is the folder of --{flag}, and holds images already; choose another --out")
+    return folder
 
 
 def _run(trainer: "Trainer", evaluate: Evaluate = lambda trainer, error: None) -> None:

@@ -69,6 +69,27 @@ def test_reconstructions_and_samples_are_no_data(
     assert capsys.readouterr().err == f"introvae-sample: {photos} holds images already; choose another --out\n"
 
 
+def test_results_of_earlier_calls_are_counted(
+    trained: Trainer, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "made"), "--device", "cpu"]
+    for argv in (["reconstruct", str(photos)], ["interpolate", str(photos / "0.png"), str(photos / "1.png")]):
+        for _ in range(2):  # which writes the same names
+            assert exit_code(main, [argv[0], str(trained.folder), *argv[1:], *out]) == 0
+    said = f"{tmp_path}/made also holds {{}} pictures of earlier calls; remove it to have none of them\n"
+    assert capsys.readouterr().err == said.format(3) * 2
+    assert exit_code(sample, [str(trained.folder), "--n", "4", *out]) == 0
+    assert capsys.readouterr().err == said.format(3 + 9)
+
+
+def test_a_long_name_of_an_image_is_cut(trained: Trainer, tmp_path: Path) -> None:
+    """A file system takes 255 bytes; these letters have three each."""
+    save_image(tmp_path / f"{'臉' * 80}.png", (16, 16), "L")
+    flags = ["--out", str(tmp_path / "made"), "--device", "cpu"]
+    assert exit_code(main, ["reconstruct", str(trained.folder), str(tmp_path), *flags]) == 0
+    assert (tmp_path / "made" / f"0-{'臉' * 40}.png").is_file()
+
+
 def test_latents(trained: Trainer, photos: Path, tmp_path: Path) -> None:
     files = [str(photos / f"{index}.png") for index in (2, 0)]
     assert exit_code(main, ["encode", str(trained.folder), *files, "--out", str(tmp_path)]) == 0

@@ -165,6 +165,22 @@ def test_a_folder_for_pictures_that_leads_elsewhere_is_not_written_into(
     assert not list((tmp_path / "other").iterdir())
 
 
+@pytest.mark.parametrize("flag", ["data", "validation"])
+def test_a_run_is_not_written_among_its_images(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pictures would be images when the command is typed again."""
+    monkeypatch.chdir(tmp_path)
+    for index in range(18):
+        save_image(Path("ab"[index % 2]) / f"{index}.png", (20, 20), "L", seed=index)
+    places = {"data": "a", "validation": "b"}
+    command = [*tiny_flags(), *(f"--{name}={place}" for name, place in places.items()), "--device", "cpu"]
+    for more in ([], ["--dry-run"]):
+        assert main([*command, "--out", f"./{places[flag]}/", *more]) == 2
+        assert f"--out {places[flag]} is the folder of --{flag}, and holds images" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("params.toml"))
+
+
 def test_a_name_that_is_not_utf_8_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
