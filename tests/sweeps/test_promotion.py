@@ -10,7 +10,9 @@ import pytest
 from driven import Drawing, alpha_of, complete, drawn_study
 from optuna.trial import FrozenTrial, TrialState
 
+from introvae.runs.folder import CHECKPOINT, MetricsLog
 from introvae.runs.record import RunState
+from introvae.training.metrics import COLUMNS
 from sweeps.engines.local import InlineEngine
 from sweeps.search.budget import Budget, Pace
 from sweeps.search.promotion import Promotion
@@ -74,16 +76,48 @@ def test_the_best_are_trained_to_the_end_and_the_others_as_far_as_their_places(t
     assert all(t.value == t.params["alpha"] for t in study.trials)
 
 
-def test_once_trials_are_left_behind_nothing_is_left_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
+Shown = list[tuple[bool, int, int]]
 
-    def study(view: View, known: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
-        shown.append((any(trial.state == TrialState.PRUNED for trial in known), trained, left))
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """What the view shows of a study, in order: whether a trial was left behind, and the steps done and still to do."""
+    seen: Shown = []
+
+    def study(view: View, trials: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
+        seen.append((any(trial.state == TrialState.PRUNED for trial in trials), trained, left))
 
     monkeypatch.setattr(View, "study", study)
+    return seen
+
+
+def test_once_trials_are_left_behind_nothing_is_left_to_train(tmp_path: Path, shown: Shown) -> None:
     fill(tmp_path / "study", 12, Counting())
     assert shown[0] == (False, 0, 51) and shown[-1][1] < 51  # the last stretch would be too long
     assert {left == 0 for pruned, _, left in shown if pruned} == {True}
+
+
+@pytest.mark.parametrize(("budget", "whole"), [(60, 60), (1000, 86)])
+def test_what_is_left_to_train_is_what_the_budget_leaves_of_a_study_s_steps(
+    budget: int, whole: int, tmp_path: Path, shown: Shown
+) -> None:
+    fill(tmp_path / "study", 20, Counting(), budget=budget)  # 0.16 of 20 trials of 27 steps are 86
+    assert shown[0] == (False, 0, whole)
+    assert {trained + left for pruned, trained, left in shown if not pruned} == {whole}
+
+
+def test_with_patience_at_its_end_no_steps_are_left_for_trials_that_will_not_begin(
+    tmp_path: Path, shown: Shown
+) -> None:
+    study = fill(tmp_path / "study", 40, Counting(), patience=5)
+    wholes = [trained + left for pruned, trained, left in shown if not pruned]
+    begun = len(study.trials)
+    assert wholes[0] == 172 and wholes[-1] == Promotion(0, RUNGS, 27).steps(begun) < 172
+
+
+def test_nothing_is_left_to_train_once_all_trials_have_failed(tmp_path: Path, shown: Shown) -> None:
+    fill(tmp_path / "study", 2, Counting(failing=0.0, at=1))
+    assert [left for _, _, left in shown] == [28, 28, 0]
 
 
 @pytest.mark.parametrize("trials", [1, 2])
@@ -147,6 +181,15 @@ def test_a_larger_total_goes_on_with_what_rests(tmp_path: Path) -> None:
     assert study.best_value == max(t.params["alpha"] for t in study.trials)
 
 
+def test_a_smaller_total_leaves_a_trial_beyond_it_where_it_was_cut_off(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fill(tmp_path / "study", 3, Counting(killed_at=3))  # amid the first task of trial 2
+    judge = Counting()
+    study = fill(tmp_path / "study", 2, judge)
+    assert {number for number, _, _ in judge.tasks} == {0, 1}
+    assert [trial.state == TrialState.RUNNING for trial in study.trials] == [False, False, True]
+
+
 def steps(study: optuna.Study) -> int:
     return sum(max(trial.intermediate_values) for trial in study.trials)
 
@@ -197,6 +240,23 @@ def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeyp
         fill(tmp_path / "study", 12, Counting(killed_at=14))
     study = fill(tmp_path / "study", 12, Counting())
     assert sum(noted) == steps(study)
+
+
+def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left to train, and what --hours limits, is counted from there."""
+    noted: list[int] = []
+    monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
+
+    def judge(task: Task) -> Result:
+        if task.plan.vae_kl is None:
+            MetricsLog(task.plan.folder, COLUMNS, [dict.fromkeys(COLUMNS, 10.0) | {"step": 8}])
+            (task.plan.folder / CHECKPOINT).touch()
+            return Result(step=8)
+        return Counting()(task)
+
+    engine = InlineEngine(Drawing(judge))
+    study = drawn_study(tmp_path / "study", SPACE, 3, engine, steps=27, warmup_steps=8, log_every=1)
+    assert sum(noted) == steps(study) - 3 * 8
 
 
 def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:

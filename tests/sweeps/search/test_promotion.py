@@ -6,6 +6,7 @@ import pytest
 from helpers import tiny_config
 
 from sweeps.search import promotion
+from sweeps.search.forecast import forecast
 from sweeps.search.promotion import Move, Promotion, rungs_of
 
 
@@ -59,6 +60,22 @@ def test_of_trials_with_equal_scores_the_one_goes_on_whose_kl_has_been_that_of_g
         found.learn(number, (10.0 * number,), {10: 0.5}, inflation)
         found.rest(number, 10)
     assert found.next(100, False, False, 0, True) == ("promote", 5 if sign > 0 else 4)
+
+
+def test_the_trial_goes_on_whose_forecast_and_twice_its_deviation_is_highest() -> None:
+    """Trial 0 has come further, so that its end is more certain than that of trial 1, whatever it has scored there."""
+    choices: dict[float, list[int]] = {deviations: [] for deviations in (1.9, 2.0, 2.1)}
+    for score in (number / 100 for number in range(50, 100)):
+        scores = [{10: 0.5, 20: 0.5, 40: score}, {10: 0.5}, {10: 0.3}, {10: 0.7}]
+        means, errors = forecast([(10.0 * number,) for number in range(4)], scores, 160)
+        assert errors[0] < errors[1]
+        for deviations, chosen in choices.items():
+            chosen.append(int((means + deviations * errors)[:2].argmax()))
+        found = study(*scores)
+        for number in (2, 3):
+            found.resting.pop(number)
+        assert found.next(100, False, False, 0, True) == ("promote", choices[2.0][-1])
+    assert len({tuple(chosen) for chosen in choices.values()}) == 3  # the scores tell them apart
 
 
 def test_an_eager_study_begins_what_the_steps_of_all_that_have_begun_do_not_pay_for() -> None:

@@ -1,5 +1,6 @@
 """Trials that two processes train together."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,13 +9,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers import tiny_flags
+import torch._dynamo  # noqa: F401  which Adam imports: here once, not in every process
+from forks import ended, forked
+from helpers import tiny_config, tiny_flags
 from studies import study_config
 from waiting import wait_until
-from worker_processes import is_amid
+from worker_processes import is_alive, is_amid
 
 from introvae.runs.folder import load_checkpoint, read_metrics
 from sweeps.run import run_study
+from sweeps.tasks.fence import Fence
+from sweeps.tasks.together import main
 
 LENGTH = {"steps": 40, "warmup_steps": 20, "checkpoint_every": 10}
 
@@ -64,3 +69,41 @@ def test_ctrl_c_reaches_the_processes_as_a_request_to_stop(tmp_path: Path) -> No
     assert process.wait() == 128 + signal.SIGINT
     checkpoint = load_checkpoint(run)
     assert checkpoint and checkpoint["step"] == read_metrics(run)[-1]["step"] and is_amid(run, 20)
+
+
+def begin(run: Path, attempt: str) -> tuple[int, int]:
+    """Start a process that trains a long run by itself, with no checkpoint of its own accord.
+
+    Returns:
+        The id of the process, and the file descriptor that it has for its parent: open while the parent is there.
+    """
+    config = tiny_config(steps=10**6, warmup_steps=0, checkpoint_every=10**6, picture_every=10**6)
+    reader, writer = os.pipe()
+
+    def train() -> None:
+        os.close(writer)
+        sys.stdin = os.fdopen(reader)
+        os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+        main(json.dumps(config.to_dict()), str(run), "", str(config.steps), attempt, "cpu")
+
+    child = forked(train)
+    os.close(reader)
+    wait_until(lambda: is_amid(run, 4))
+    return child, writer
+
+
+def test_processes_of_a_superseded_attempt_leave_without_a_checkpoint(tmp_path: Path) -> None:
+    child, parent = begin(tmp_path, Fence.claim(tmp_path).attempt)
+    Fence.claim(tmp_path)
+    assert ended(child) == 0 and load_checkpoint(tmp_path) is None
+    os.close(parent)
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    child, parent = begin(tmp_path, Fence.claim(tmp_path).attempt)
+    os.close(parent)
+    try:
+        wait_until(lambda: not is_alive(child))
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert ended(child) == 1
