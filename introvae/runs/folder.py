@@ -145,7 +145,7 @@ def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | No
         return state
     if broken:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); remove the folder to start over")
+        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); restore one, or remove the folder to start over")
     return None
 
 
@@ -184,6 +184,8 @@ def read_metrics(folder: Path, most: int | None = None, columns: Sequence[str] =
         if not path.is_file():
             raise ValueError("it is not a file")  # a pipe would be waited for
         text = path.read_text(encoding="utf-8")
+        if "\n" not in text:
+            raise ValueError("it is empty, or cut off in its first line")
         header, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines())
         if missing := [name for name in columns if name not in header]:
             raise ValueError(f"it has no column {missing[0]}")
@@ -198,7 +200,7 @@ def read_metrics(folder: Path, most: int | None = None, columns: Sequence[str] =
             raise ValueError(f"step is {odd[0]}")
         return rows
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}; remove {folder} to start over") from error
+        raise UserError(f"cannot read {path}: {error}; restore it, or remove {folder} to start over") from error
 
 
 def last_row(folder: Path) -> dict[str, float] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from introvae.data.pixels import UNREADABLE
 from introvae.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -97,9 +98,16 @@ def last_picture(folder: Path) -> Path | None:
 
 
 def read_bands(path: Path) -> dict[str, np.ndarray]:
-    """Read a picture by `write_picture` as its BANDS, each uint8 RGB (S, N * S, 3)."""
+    """Read a picture by `write_picture` as its BANDS, each uint8 RGB (S, N * S, 3).
+
+    Raises:
+        ValueError: If the picture is none of these.
+    """
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
+    side, rest = divmod(len(pixels), len(BANDS))
+    if rest or not side or pixels.shape[1] % side:
+        raise ValueError(f"{pixels.shape[1]}x{len(pixels)} pixels are not {len(BANDS)} rows of square images")
     return dict(zip(BANDS, np.split(pixels, len(BANDS)), strict=True))
 
 
@@ -107,12 +115,13 @@ def write_gif(folder: Path) -> Path | None:
     """Write images/training.gif, the pictures of a run in order with the step below each, and return its path.
 
     A long run is shown in MOST_FRAMES evenly spaced frames, with the first and the last. The last frame is held longer.
-    A run without pictures has none: None.
+    Pictures that are damaged, or of another size than most, are left out. A run without pictures has none: None.
     """
-    found = pictures(folder)
-    if not found:
+    readable = [frame for path in spread(pictures(folder), MOST_FRAMES) if (frame := _frame(path))]
+    if not readable:
         return None
-    frames = [_frame(path) for path in spread(found, MOST_FRAMES)]
+    sizes = [frame.size for frame in readable]
+    frames = [frame for frame in readable if frame.size == max(sizes, key=sizes.count)]
     montage = np.concatenate([np.asarray(frame)[::4, ::4] for frame in frames])  # enough to choose colors from
     palette = Image.fromarray(montage).quantize(PALETTE)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
@@ -123,10 +132,12 @@ def write_gif(folder: Path) -> Path | None:
     return folder / "images" / GIF
 
 
-def _frame(path: Path) -> Image.Image:
-    """Draw a picture above a white strip with its step."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+def _frame(path: Path) -> Image.Image | None:
+    """Draw a picture above a white strip with its step; None if it cannot be read."""
+    try:
+        pixels = np.concatenate([*read_bands(path).values()])
+    except UNREADABLE:
+        return None
     shown = legible(pixels, len(pixels) // len(BANDS))
     frame = Image.new("RGB", (shown.width, shown.height + STRIP), "white")
     frame.paste(shown)

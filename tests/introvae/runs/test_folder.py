@@ -122,7 +122,8 @@ def test_metrics_come_back_without_a_torn_last_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("step,kl\n1,2\n", "it has no column alpha"),
+    ("step,kl\n1,2\n", "it has no column alpha; restore it, or remove "),
+    ("", "it is empty, or cut off in its first line"),
     ("step,alpha,kl,kl\n1,2,3,4\n", "it has two columns kl"),
     ("step,alpha\n,1\n", "step is nan"),
     ("step,alpha\n1.5,1\n", "step is 1.5"),

@@ -101,6 +101,20 @@ def test_what_is_no_file_is_no_picture(tmp_path: Path) -> None:
     assert pictures(tmp_path) == [tmp_path / "images" / "step-000020.png"]
 
 
+def test_damaged_and_foreign_pictures_are_no_frames(tmp_path: Path) -> None:
+    for step, count in ((1, 4), (2, 4), (3, 5), (4, 4), (5, 4)):
+        write_picture(tmp_path, step, (torch.rand(count, 1, 16, 16),) * 3)
+    torn = tmp_path / "images" / "step-000002.png"
+    torn.write_bytes(torn.read_bytes()[:90])
+    Image.new("L", (64, 1)).save(tmp_path / "images" / "step-000004.png")
+    path = write_gif(tmp_path)
+    assert path
+    with Image.open(path) as gif:
+        assert gif.n_frames == 2  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="64x1 pixels are not 3 rows of square images"):
+        read_bands(tmp_path / "images" / "step-000004.png")
+
+
 def test_fixed_images_are_spread_over_the_set() -> None:
     images = torch.arange(80)[:, None, None, None]
     picks = fixed_images(images).flatten().tolist()
