@@ -81,7 +81,7 @@ Shown = list[tuple[bool, int, int]]
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    """What the view shows of a study, in order: whether a trial was left behind, and the steps done and still to do."""
+    """List of what the view shows, in order: whether a trial was left behind, and the steps done and still to do."""
     seen: Shown = []
 
     def study(view: View, trials: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
@@ -243,7 +243,7 @@ def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeyp
 
 
 def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left to train, and what --hours limits, is counted from there."""
+    """Steps that are left to train, and those that --hours limits, are counted from there."""
     noted: list[int] = []
     monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
 

@@ -84,7 +84,7 @@ def test_a_long_average_follows_slowly() -> None:
 
 
 def test_the_average_begins_anew_after_the_warm_up() -> None:
-    """What it holds of the VAE is then soon forgotten, as at the beginning of a run."""
+    """The VAE of the warm-up is then soon forgotten, as initial weights are."""
     state = State(tiny_config(ema_decay=0.999, warmup_steps=8), CPU)
     assert state.average
     weights, averaged = (next(model.parameters()).data for model in state.models)

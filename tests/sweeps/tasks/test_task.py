@@ -20,7 +20,7 @@ from sweeps.tasks.task import Task, Worker
 def test_a_trial_that_rules_end_is_pictured_where_it_ended_before_it_is_finished(
     small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its GIF and its sheets, which are drawn then, show that picture."""
+    """The GIF and the sheets, which are drawn then, show that picture."""
     config, weights = tiny_config(warmup_steps=0, log_every=5, checkpoint_every=20), weights_of("score")
     space = Space(alpha=(0.1, 0.3), beta=(50.0, 80.0), margin_ratio=(1.0, 2.0))
     setup = Setup(config=config, space=space, spectrum=eigenvalues(small_faces.train), folder=tmp_path, weights=weights)
