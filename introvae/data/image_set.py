@@ -120,11 +120,14 @@ def load_images(
         >>> len(images.validation), len(images.test)
         (80, 80)
     """
-    _check(image_size, channels, fit)
+    _check(image_size, channels, fit, seed)
     data = str(data)
-    if not data:
-        raise UserError(f"the name of the data is empty; it is {DATA_SETS}")
     kind, colon, root = data.partition(":")
+    if not data or (kind in ROOTED and colon and not root):  # which would mean the current folder
+        raise UserError(f"the name of the data is {data!r}, without a folder; it is {DATA_SETS}")
+    for flag, place in (("validation", validation), ("test", test)):
+        if place == "":
+            raise UserError(f"the folder for {flag} is empty; name one, or leave it out")
     if data in SHIPPED or (colon and kind in ROOTED):
         _check_named(data, validation, test, fit)
         found = ROOTED[kind](expanded(root), image_size, channels) if colon else SHIPPED[data](image_size, channels)
@@ -175,7 +178,9 @@ def split_images(
         >>> images.train.shape
         torch.Size([40, 3, 16, 16])
     """
-    _check(image_size, channels, fit)
+    _check(image_size, channels, fit, seed)
+    if isinstance(images, str | Path):
+        raise TypeError(f"{images} is a path, and no images; load_images reads it")
     pictures = [as_picture(_channels_last(item[0] if isinstance(item, tuple) else item)) for item in images]
     for number, picture in enumerate(pictures):
         try:
@@ -206,11 +211,13 @@ def _place(path: str | Path) -> Path:
     return place
 
 
-def _check(image_size: int, channels: int, fit: str) -> None:
+def _check(image_size: int, channels: int, fit: str, seed: int) -> None:
     if image_size < 1 or channels not in (0, 1, 3):
         raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
     if fit not in FITS:
         raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
+    if seed < 0:
+        raise UserError(f"seed is {seed}; allowed: 0 or more")
 
 
 def _check_named(data: str, validation: str | Path | None, test: str | Path | None, fit: str) -> None:

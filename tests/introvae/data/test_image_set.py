@@ -145,10 +145,31 @@ def test_a_sparse_tensor_is_no_image() -> None:
 
 
 def test_no_name_is_no_folder() -> None:
-    with pytest.raises(UserError, match="the name of the data is empty; it is orl-faces, "):
+    with pytest.raises(UserError, match="the name of the data is '', without a folder; it is orl-faces, "):
         load_images("", 16)
 
 
 @pytest.mark.parametrize(("folder", "name"), [(".faces", "faces"), ("...", "images"), ("faces", "faces")])
 def test_a_set_s_name_hides_nothing_that_is_called_by_it(tmp_path: Path, folder: str, name: str) -> None:
     assert load_images(fill(tmp_path / folder, 5), 16).name == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "celeba:"}, "the name of the data is 'celeba:', without a folder; it is orl-faces"),
+        ({"validation": ""}, "the folder for validation is empty; name one, or leave it out"),
+        ({"test": ""}, "the folder for test is empty"),
+        ({"seed": -1}, "seed is -1; allowed: 0 or more"),
+    ],
+)
+def test_what_would_be_guessed_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_images(image_size=16, **({"data": "orl-faces"} | arguments))
+
+
+def test_a_path_is_not_taken_for_images(tmp_path: Path) -> None:
+    paths: list[Any] = [tmp_path, str(tmp_path)]
+    for path in paths:
+        with pytest.raises(TypeError, match="is a path, and no images; load_images reads it"):
+            split_images(path, 16)
