@@ -145,7 +145,8 @@ def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None] | No
         return state
     if broken:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); restore one, or remove the folder to start over")
+        remedy = "restore one, or remove the folder to start over"
+        raise UserError(f"no checkpoint in {folder} can be read ({reasons}); {remedy}")
     return None
 
 

@@ -169,7 +169,7 @@ def test_a_folder_for_pictures_that_leads_elsewhere_is_not_written_into(
 def test_a_run_is_not_written_among_its_images(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its pictures would be images when the command is typed again."""
+    """Otherwise the pictures of the run would be images when the command is typed again."""
     monkeypatch.chdir(tmp_path)
     for index in range(18):
         save_image(Path("ab"[index % 2]) / f"{index}.png", (20, 20), "L", seed=index)

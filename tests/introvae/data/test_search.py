@@ -137,7 +137,7 @@ def test_held_out_images_among_others_are_warned_of(
 
 
 def test_the_folder_of_a_run_is_no_data(tmp_path: Path) -> None:
-    """Its pictures, and curves.png, would be trained on."""
+    """Otherwise curves.png and the pictures in images/ would be trained on."""
     fill(tmp_path / "images", 12)
     (tmp_path / "params.toml").touch()
     with pytest.raises(UserError, match=f"^{re.escape(str(tmp_path))} is the folder of a run, whose pictures are no"):
