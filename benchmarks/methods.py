@@ -48,7 +48,7 @@ from introvae.data.image_set import ImageSet, load_images, to_float
 from introvae.files import write_atomically
 from introvae.presets import load_preset
 from introvae.runs.folder import read_metrics
-from introvae.runs.pictures import to_pixels
+from introvae.runs.pictures import lay_out
 from introvae.runs.record import PARTS
 from introvae.training.device import tune_process
 from introvae.training.trainer import Trainer
@@ -151,7 +151,7 @@ def draw(run: TrainConfig, out: Path) -> None:
     rows = torch.linspace(0, len(real) - 1, SHOWN).long()
 
     def block(images: Tensor) -> np.ndarray:
-        pixels = to_pixels(images[None])
+        pixels = lay_out(images[None])
         return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2)
 
     others = rows[:-1] + (rows[1] // 2)

@@ -12,7 +12,7 @@ from analysis.report.sheets import Row, write_rows
 from introvae.data.image_set import to_float
 from introvae.data.pixel_cache import Images
 from introvae.nn.networks import IntroVAE
-from introvae.runs.pictures import fixed_images, to_pixels
+from introvae.runs.pictures import fixed_images, lay_out
 
 STRIDE = 2  # every second point of a walk that is measured is drawn
 PAIRS = 6
@@ -77,5 +77,5 @@ def _write_plane(model: IntroVAE, originals: Tensor, mu: Tensor, path: Path) -> 
 
 def _band(images: Tensor) -> np.ndarray:
     """Lay out float images (n, C, S, S) in a row, uint8 RGB."""
-    band = to_pixels(images[None])
+    band = lay_out(images[None])
     return band if band.ndim == 3 else np.stack([band] * 3, 2)

@@ -1,6 +1,5 @@
 """Sheets: pictures of labeled rows of tiles for a person to read, dark on white."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,8 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from introvae.files import write_atomically
-from introvae.runs.pictures import legible
+from introvae.runs.pictures import legible, write_png
 from introvae.runs.schema import printable
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu knows more letters than Pillow's own font
@@ -57,7 +55,7 @@ def write_rows(path: Path, captions: Sequence[str], rows: Sequence[Row]) -> None
         for index, (line, font) in enumerate(_lines(row.label)):
             draw.text((MARGIN, top + index * LINE), line, INK if font is BOLD else GRAY, font)
         top += height
-    save_png(path, sheet)
+    write_png(path, sheet)
 
 
 def shown(block: np.ndarray) -> Image.Image:
@@ -70,13 +68,6 @@ def read_sheet(path: Path) -> Image.Image | None:
     with suppress(Exception), Image.open(path) as image:  # errors of a dozen types, at malformed and at huge files
         return image.convert("RGB")
     return None
-
-
-def save_png(path: Path, image: Image.Image) -> None:
-    """Write an image as a PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
 
 
 def _lines(label: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:

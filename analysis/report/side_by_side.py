@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from analysis.report.runs import Run
-from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GRAY, INK, LINE, MARGIN, read_sheet, save_png, shown
-from introvae.runs.pictures import read_bands
+from analysis.report.sheets import BELOW, BOLD, FONT, GAP, GRAY, INK, LINE, MARGIN, read_sheet, shown
+from introvae.runs.pictures import read_bands, write_png
 from introvae.runs.record import PARTS
 from introvae.runs.schema import printable
 
@@ -36,7 +36,7 @@ def side_by_side(runs: Sequence[Run], path: Path) -> None:
                 draw.text((left, top), text, INK if font is BOLD else GRAY, font)
             top += _size(part)[1] + BELOW
         left += width + GAP
-    save_png(path, sheet)
+    write_png(path, sheet)
 
 
 def _column(run: Run) -> list[Part]:

@@ -77,10 +77,9 @@ def apply(verb: str, run: Path, images: Sequence[Path], best: bool, out: Path | 
 
 
 def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None:
-    import numpy as np
     import torch
 
-    from introvae.runs.pictures import legible, to_pixels, write_png
+    from introvae.runs.pictures import lay_out, legible, write_png
 
     shown: list[Tensor] = []
     digits = len(str(len(paths)))
@@ -90,11 +89,11 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
         made = model.reconstruct(batch).cpu()
         make_output(out)
         for image, name in zip(made, islice(left, len(part)), strict=True):
-            write_png(out / name, to_pixels(image[None, None]))
+            write_png(out / name, lay_out(image[None, None]))
         if len(shown) < MOST_SHOWN:
             shown += [torch.stack(pair) for pair in zip(batch, made, strict=True)]
     pairs = torch.stack(shown[:MOST_SHOWN], 1)  # images above reconstructions
-    write_png(out / "sheet.png", np.asarray(legible(to_pixels(pairs), pairs.shape[-1])))
+    write_png(out / "sheet.png", legible(lay_out(pairs), pairs.shape[-1]))
     say_earlier(out, {*names, "sheet.png"})
     print(f"{len(paths)} reconstructions: {out}, below their images in {out / 'sheet.png'}")
 
@@ -117,10 +116,9 @@ def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None
 
 
 def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) -> None:
-    import numpy as np
     import torch
 
-    from introvae.runs.pictures import legible, to_pixels, write_png
+    from introvae.runs.pictures import lay_out, legible, write_png
 
     ((_, batch),) = _batches(model, paths)
     first, last = model.encode(batch)[0]
@@ -128,9 +126,9 @@ def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) ->
     make_output(out)
     names = [f"{index:03d}.png" for index in range(n)]
     for name, image in zip(names, images, strict=True):
-        write_png(out / name, to_pixels(image[None, None]))
+        write_png(out / name, lay_out(image[None, None]))
     row = torch.cat([batch[:1], images, batch[1:]])[None]
-    write_png(out / "sheet.png", np.asarray(legible(to_pixels(row), row.shape[-1])))
+    write_png(out / "sheet.png", legible(lay_out(row), row.shape[-1]))
     say_earlier(out, {*names, "sheet.png"})
     print(f"{n} images: {out}, between the two given ones in {out / 'sheet.png'}")
 

@@ -50,10 +50,9 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     ):
         if not fits:
             raise UserError(f"{name} is {value}; allowed: {allowed}")
-    import numpy as np
     from torch.nn import functional
 
-    from introvae.runs.pictures import legible, to_pixels, write_png
+    from introvae.runs.pictures import lay_out, legible, write_png
     from introvae.runs.record import best_run
     from introvae.training.device import find_device, tune_process
     from introvae.training.state import load_run
@@ -65,12 +64,12 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     make_output(out)
     names = [f"{index:05d}.png" for index in range(n)]
     for name, image in zip(names, images, strict=True):
-        write_png(out / name, to_pixels(image[None, None]))
+        write_png(out / name, lay_out(image[None, None]))
     columns = round(n**0.5)
     missing = -n % columns
     tiles = functional.pad(images, (0, 0) * 3 + (0, missing), value=1.0)  # white
-    sheet = legible(to_pixels(tiles.unflatten(0, (-1, columns))), images.shape[-1])
-    write_png(out / "sheet.png", np.asarray(sheet))
+    sheet = legible(lay_out(tiles.unflatten(0, (-1, columns))), images.shape[-1])
+    write_png(out / "sheet.png", sheet)
     say_earlier(out, {*names, "sheet.png"})
     print(f"{n} samples: {out}, all of them in {out / 'sheet.png'}")
 

@@ -43,10 +43,10 @@ def write_picture(folder: Path, step: int, bands: "tuple[Tensor, Tensor, Tensor]
     import torch
 
     make_folder(folder / "images")
-    write_png(folder / "images" / f"step-{step:06d}.png", to_pixels(torch.stack(bands)))
+    write_png(folder / "images" / f"step-{step:06d}.png", lay_out(torch.stack(bands)))
 
 
-def to_pixels(tiles: "Tensor") -> np.ndarray:
+def lay_out(tiles: "Tensor") -> np.ndarray:
     """Lay out float images (rows, columns, C, S, S) in [0, 1] as uint8 (height, width), or (height, width, 3) in color.
 
     NaN becomes black.
@@ -57,10 +57,11 @@ def to_pixels(tiles: "Tensor") -> np.ndarray:
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 pixels, (height, width) or (height, width, 3), as a PNG."""
+def write_png(path: Path, picture: Image.Image | np.ndarray) -> None:
+    """Write an image, or uint8 pixels (height, width) or (height, width, 3), as a PNG."""
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())
 
 

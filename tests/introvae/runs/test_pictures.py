@@ -14,10 +14,10 @@ from introvae.runs.pictures import (
     MOST_FRAMES,
     fixed_images,
     last_picture,
+    lay_out,
     legible,
     pictures,
     read_bands,
-    to_pixels,
     write_gif,
     write_picture,
 )
@@ -152,5 +152,5 @@ def test_samples_are_of_the_same_noise_in_every_run_and_at_every_step(
         trainer.write_picture()
         picture = last_picture(tmp_path)
         assert picture and picture.name == f"step-{step:06d}.png"
-        expected = to_pixels(trainer.evaluated.decode(noise, "sample")[None])
+        expected = lay_out(trainer.evaluated.decode(noise, "sample")[None])
         assert np.array_equal(read_bands(picture)["samples"][..., 0], expected)
