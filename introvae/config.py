@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -126,12 +126,17 @@ class TrainConfig:
         Raises:
             UserError: If a key is no field, with the nearest one as a suggestion, or a value is not allowed.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                raise UserError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        check_names(values)
         return cls(**{key: _tuples(value) for key, value in values.items()})
+
+
+def check_names(settings: Iterable[str], place: str = "") -> None:
+    """Raise UserError, with the nearest field as a suggestion, if a name is no field of TrainConfig."""
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise UserError(f"unknown setting {name!r}{place}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def default_widths(image_size: int) -> tuple[int, ...]:
@@ -153,7 +158,9 @@ def load_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # bad TOML and bad UTF-8 are ValueErrors
         raise UserError(f"cannot read {path}: {error}") from error
 
 

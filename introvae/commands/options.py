@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from introvae.config import Schedule, TrainConfig, load_toml
+from introvae.config import Schedule, TrainConfig, check_names, load_toml
 from introvae.errors import DivergedError, OutOfMemoryError, StoppedError, UserError, is_out_of_memory
 from introvae.presets import load_preset, presets, size_defaults
 
@@ -86,14 +86,12 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
 def _file_settings(path: Path) -> dict[str, Any]:
     """Return the table [config] of a TOML file, or all of a file that has no such table."""
     file = load_toml(path)
-    settings = file.pop("config", None)
-    if settings is None:
-        return file
+    settings = file.pop("config", file)
     if not isinstance(settings, dict):
         raise UserError(f"config is {settings!r} in {path}; it takes a table of settings")
-    beside = sorted(file.keys() - {"machine"})
-    if beside:
+    if settings is not file and (beside := sorted(file.keys() - {"machine"})):
         raise UserError(f"{path} has {', '.join(beside)} beside [config]; all settings belong into that table")
+    check_names(settings, f" in {path}")
     return settings
 
 

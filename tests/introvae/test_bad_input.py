@@ -57,17 +57,17 @@ FLAGS = [
     ("--device tpu", "--device tpu is not known"),
     ("--device cuda:99", "--device cuda:99 is not on this machine"),
     ("--device cpu:x", "--device cpu:x is not known"),
-    ("--config missing.toml", "cannot read missing.toml"),
-    ("--config empty", "cannot read empty"),
+    ("--config missing.toml", "cannot read missing.toml: No such file or directory"),
+    ("--config empty", "cannot read empty: Is a directory"),
     ("--config picture.png", "cannot read picture.png"),
     ("--betta 3", "unrecognized arguments: --betta"),
     ("--beta", "argument --beta: expected one argument"),
 ]  # fmt: skip
 
 TOML = [
-    ("betta = 3", "unknown setting 'betta'; did you mean 'beta'?"),
-    ("[config]\nbatch-size = 3", "unknown setting 'batch-size'; did you mean 'batch_size'?"),
-    ("[confg]\nbeta = 3", "unknown setting 'confg'"),
+    ("betta = 3", "unknown setting 'betta' in bad.toml; did you mean 'beta'?"),
+    ("[config]\nbatch-size = 3", "unknown setting 'batch-size' in bad.toml; did you mean 'batch_size'?"),
+    ("[confg]\nbeta = 3", "unknown setting 'confg' in bad.toml"),
     ("[config]\nbeta = 3\n[extra]\nm = 2", "has extra beside [config]"),
     ("m = 2\n[config]\nbeta = 3", "has m beside [config]"),
     ("config = 3", "config is 3 in bad.toml; it takes a table"),
