@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.report.runs import Run, with_error
-from introvae.runs.record import PARTS, RunState, Scores
+from introvae.runs.record import PARTS, SCORES, RunState, Scores
 from introvae.runs.schema import printable
 
 PREDICTED = "m/predicted KL"  # a column of runs whose KL no warm-up has measured, beside m/KL where there are any
@@ -31,12 +31,17 @@ Row = Mapping[str, Any]
 
 
 def ranked(runs: Iterable[Run]) -> list[Run]:
-    """Sort runs best first: complete and pruned ones by score on validation images, then the other states in order."""
+    """Sort runs best first: complete and pruned ones by score on validation images, then the other states in order.
+
+    Of equal ones the latest is first: whoever trains a committed run again looks for their own.
+    """
     order = list(RunState)
 
-    def key(run: Run) -> tuple[int, float]:
+    def key(run: Run) -> tuple[int, float, float]:
         place = 0 if run.state.ranked else order.index(run.state)
-        return place, -run.scores.score if math.isfinite(run.scores.score) else 0.0
+        path = run.folder / SCORES
+        written = path.stat().st_mtime if path.exists() else 0.0
+        return place, -run.scores.score if math.isfinite(run.scores.score) else 0.0, -written
 
     return sorted(runs, key=key)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from helpers import tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import MEASURES, PARTS, make_study
+from studies import MEASURES, PARTS, make_run, make_study
 
 from analysis.report.runs import Run, read_runs
 from analysis.report.table import PREDICTED, SHOWN, SUMMARY, frame, markdown, ranked, text_table
@@ -32,6 +33,13 @@ def test_the_best_come_first_and_failures_last(runs: list[Run]) -> None:
         "study/trial-001", "alone", "study/trial-000", "study/trial-002", "study/trial-003", "running", "bad",
     ]  # fmt: skip
     assert [run.state for run in runs[2:]] == ["complete", "collapsed", "diverged", "running", "unreadable"]
+
+
+def test_of_equal_runs_the_latest_comes_first(tmp_path: Path) -> None:
+    for name, written in (("a", 1), ("b", 3), ("c", 2)):
+        os.utime(make_run(tmp_path / name) / "scores.json", (written, written))
+    make_run(tmp_path / "d", score=0.6)
+    assert [run.name for run in ranked(read_runs(tmp_path))] == ["d", "b", "c", "a"]
 
 
 def test_a_row_holds_scores_settings_and_all_measures(runs: list[Run]) -> None:
