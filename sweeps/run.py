@@ -16,7 +16,7 @@ from analysis.report.repeats import repeats, repeats_text
 from analysis.report.runs import Run, read_runs
 from analysis.report.table import ranked, text_table
 from analysis.report.write import CSV, GRID, write_report
-from introvae.data.image_set import ImageSet, load_images
+from introvae.data.image_set import ImageSet, check_apart, load_images
 from introvae.errors import UserError
 from introvae.files import folder_name, lock
 from introvae.runs.folder import CHECKPOINT
@@ -134,6 +134,7 @@ def prepare(config: StudyConfig) -> tuple[Setup, ImageSet]:
     name = config.study or f"{folder_name(images.name)}-{train.image_size}px"
     if config.like and not config.study and (config.out / name).resolve() == config.like.resolve():
         name += "-again"
+    check_apart(config.out / name, train.images)
     setup = Setup(
         config=train, space=space, spectrum=spectrum, folder=config.out / name, weights=weights_of(config.optimize),
         prune=config.pruned_by != "none", images=images.fingerprint,

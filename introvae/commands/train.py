@@ -27,7 +27,7 @@ from introvae.commands.options import (
 from introvae.commands.translate import Translation, inherited
 from introvae.config import TrainConfig, dump_toml
 from introvae.errors import DivergedError, UserError
-from introvae.files import expanded, folder_name
+from introvae.files import folder_name
 
 if TYPE_CHECKING:
     from introvae.training.trainer import Trainer
@@ -173,13 +173,10 @@ def train(config: TrainConfig, source: Path | Translation | None, args: argparse
 
 def _folder(args: argparse.Namespace, config: TrainConfig, name: str) -> Path:
     """Return the run folder, or raise UserError if its pictures would be among the images."""
-    from introvae.data.image_set import SHIPPED
+    from introvae.data.image_set import check_apart
 
     folder: Path = args.out or PREDICTIONS / name
-    for flag in ("data", "validation", "test"):
-        place = getattr(config, flag)
-        if place and place not in SHIPPED and expanded(place).resolve() == folder.resolve():
-            raise UserError(f"--out {folder} is the folder of --{flag}, and holds images already; choose another --out")
+    check_apart(folder, config.images)
     return folder
 
 

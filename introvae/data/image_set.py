@@ -1,7 +1,7 @@
 """Image sets by name: uint8 tensors, or rows of a memory-mapped file if they are large."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -227,6 +227,14 @@ def _check_named(data: str, validation: str | Path | None, test: str | Path | No
             raise UserError(f"--{flag} {place} needs a folder as --data; {data} has {flag} images of its own")
     if fit != "crop":
         raise UserError(f"--fit {fit} needs a folder as --data; images of {data} are cropped")
+
+
+def check_apart(folder: Path, images: Mapping[str, Any]) -> None:
+    """Raise UserError if a folder that is written to is one of those that `load_images(**images)` reads."""
+    for flag in ("data", "validation", "test"):
+        place = images[flag]
+        if place and place not in SHIPPED and expanded(place).resolve() == folder.resolve():
+            raise UserError(f"{folder} is the folder of --{flag}, and holds images already; choose another --out")
 
 
 def _channels_last(image: Any) -> Any:

@@ -191,6 +191,7 @@ def test_without_pruning_a_hopeless_trial_is_trained_to_its_end(setup: Setup, ru
     assert trial.state == TrialState.PRUNED and trial.constraints == {"failed": 1.0}
 
 
+@pytest.mark.slow
 def test_without_pruning_no_trial_is_pruned(setup: Setup, run: Run) -> None:
     assert run(replace(setup, prune=False), new_study(BETTER)).state == TrialState.COMPLETE
 

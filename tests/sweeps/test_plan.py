@@ -56,7 +56,7 @@ def test_a_warm_up_s_log_that_cannot_be_read_is_an_error(setup: Setup, text: str
     log.unlink()
     if text is not None:
         log.write_text(text)
-    with pytest.raises(UserError, match=rf"{reason}.*; remove {log.parent} to start over"):
+    with pytest.raises(UserError, match=rf"{reason}.*; (restore it, or )?remove {log.parent} to start over"):
         plan_trial(setup, 3, VALUES)
 
 

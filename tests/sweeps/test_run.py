@@ -132,6 +132,15 @@ def test_workers_take_turns_at_the_gpus(
     assert isinstance(engine, LocalEngine) and (engine.devices, engine.threads) == (devices, None)
 
 
+def test_a_study_is_not_written_among_its_images(tmp_path: Path) -> None:
+    for index in range(18):
+        save_image(tmp_path / "photographs" / f"{index}.png", (20, 20), "L", seed=index)
+    config = study_config(tmp_path, {"data": str(tmp_path / "photographs"), "channels": 0}, study="photographs")
+    with pytest.raises(UserError, match="photographs is the folder of --data, and holds images already; choose"):
+        sweeps.run_study(config)
+    assert len(list((tmp_path / "photographs").iterdir())) == 18
+
+
 @pytest.mark.slow
 def test_a_trial_of_several_workers_trained_again_alone_has_the_same_bits(tmp_path: Path) -> None:
     config = study_config(tmp_path, trials=2, workers=2, pruner="none", keep=None, quiet=True)

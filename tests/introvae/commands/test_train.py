@@ -177,7 +177,7 @@ def test_a_run_is_not_written_among_its_images(
     command = [*tiny_flags(), *(f"--{name}={place}" for name, place in places.items()), "--device", "cpu"]
     for more in ([], ["--dry-run"]):
         assert main([*command, "--out", f"./{places[flag]}/", *more]) == 2
-        assert f"--out {places[flag]} is the folder of --{flag}, and holds images" in capsys.readouterr().err
+        assert f"{places[flag]} is the folder of --{flag}, and holds images" in capsys.readouterr().err
     assert not list(tmp_path.rglob("params.toml"))
 
 

@@ -71,6 +71,7 @@ def test_parts_of_any_number_give_the_same_groups(people: Tensor, monkeypatch: p
     assert np.array_equal(group_duplicates(images.split([1, 50, 69])), groups)
 
 
+@pytest.mark.slow
 def test_a_kind_of_picture_is_not_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """The digit 1 looks alike in many hands; copies stay together."""
     ones = load_images("mnist-5k", 28).train[400:600]
