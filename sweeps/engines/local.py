@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -18,7 +20,7 @@ from sweeps.engines.base import Engine
 from sweeps.tasks.task import Result, Task, Worker, prepare_process, run_task
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
-THREADS = "OMP_NUM_THREADS"
+THREADS, SAFE_PATH = "OMP_NUM_THREADS", "PYTHONSAFEPATH"
 STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
 
 
@@ -99,16 +101,13 @@ class _Pool:
     """Pool of one process, which is told at once what it will be needed for."""
 
     def __init__(self, task: Task) -> None:
-        usual = os.environ.get(THREADS)
+        inherited = {SAFE_PATH: "1"}  # or a folder "sweeps" where the user is would stand for ours
         if task.threads:
-            os.environ[THREADS] = str(task.threads)  # which the process inherits
+            inherited[THREADS] = str(task.threads)
         self.context = _Context()
         self.executor = ProcessPoolExecutor(1, self.context, _leave_with_parent)
-        self.ready = self.executor.submit(prepare_process, task.setup, task.device, task.threads)
-        if usual is None:
-            os.environ.pop(THREADS, None)
-        else:
-            os.environ[THREADS] = usual
+        with _environment(inherited):
+            self.ready = self.executor.submit(prepare_process, task.setup, task.device, task.threads)
 
     def started(self) -> bool:
         return self.ready.done() and not self.ready.exception()
@@ -118,6 +117,21 @@ class _Pool:
         self.context.only.kill()
         self.executor.shutdown(cancel_futures=True)
         return self.context.only.exitcode or 0
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started meanwhile."""
+    usual = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Process(ForkServerProcess):
