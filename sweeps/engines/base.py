@@ -1,8 +1,10 @@
 """The interface of an engine, through which alone the driver knows of processes, clusters and queues."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 from sweeps.tasks.task import Result, Task
 
@@ -52,3 +54,22 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """End all processes."""
+
+
+@contextmanager
+def environment(values: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Set variables for the Python processes that are started meanwhile, which import nothing from the current folder.
+
+    A package there that is called sweeps or analysis would else stand for ours.
+    """
+    given = {"PYTHONSAFEPATH": "1"} | dict(values or {})
+    usual = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -11,7 +11,7 @@ from typing import Any
 
 from introvae.errors import StoppedError, UserError
 from introvae.files import write_atomically
-from sweeps.engines.base import Engine
+from sweeps.engines.base import Engine, environment
 from sweeps.tasks.task import Result, Task, run_task
 
 
@@ -139,7 +139,8 @@ class SlurmEngine(Engine):
 
         future: Future[Result] = Future()
         try:
-            job = self.jobs[worker] = self.executor.submit(run_task, task)
+            with environment():
+                job = self.jobs[worker] = self.executor.submit(run_task, task)
         except submitit.core.utils.FailedSubmissionError as error:
             raise StoppedError(
                 f"Slurm takes no job ({_last_line(error)}); fix it, then rerun the same command"

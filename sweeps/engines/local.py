@@ -5,10 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -16,11 +14,11 @@ from types import ModuleType
 from typing import Any
 
 from introvae.errors import StoppedError
-from sweeps.engines.base import Engine
+from sweeps.engines.base import Engine, environment
 from sweeps.tasks.task import Result, Task, Worker, prepare_process, run_task
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # nobody sends these
-THREADS, SAFE_PATH = "OMP_NUM_THREADS", "PYTHONSAFEPATH"
+THREADS = "OMP_NUM_THREADS"
 STARTS = 3  # of a worker's process that all fail before its first task, until that ends the study
 
 
@@ -101,12 +99,10 @@ class _Pool:
     """Pool of one process, which is told at once what it will be needed for."""
 
     def __init__(self, task: Task) -> None:
-        inherited = {SAFE_PATH: "1"}  # or a folder "sweeps" where the user is would stand for ours
-        if task.threads:
-            inherited[THREADS] = str(task.threads)
+        inherited = {THREADS: str(task.threads)} if task.threads else {}
         self.context = _Context()
         self.executor = ProcessPoolExecutor(1, self.context, _leave_with_parent)
-        with _environment(inherited):
+        with environment(inherited):
             self.ready = self.executor.submit(prepare_process, task.setup, task.device, task.threads)
 
     def started(self) -> bool:
@@ -117,21 +113,6 @@ class _Pool:
         self.context.only.kill()
         self.executor.shutdown(cancel_futures=True)
         return self.context.only.exitcode or 0
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes that are started meanwhile."""
-    usual = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in usual.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class _Process(ForkServerProcess):

@@ -196,14 +196,15 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
 
 
 @pytest.mark.slow
-def test_folders_of_the_packages_names_where_the_user_is_are_not_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["--engine=local", "--engine=slurm --slurm=cluster=local,timeout_min=10"])
+def test_folders_of_the_packages_names_where_the_user_is_are_not_imported(engine: str, tmp_path: Path) -> None:
     for name in ("sweeps", "analysis", "introvae"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')")
     command = tmp_path / "bin" / "introvae-sweep"
     command.parent.mkdir()
     command.write_text("from sweeps.cli import main; raise SystemExit(main())")
-    words = [*tiny_flags("beta", "m"), "--workers=2", "--trials=1", "--device=cpu"]
+    words = [*tiny_flags("beta", "m"), *engine.split(), "--workers=2", "--trials=1", "--device=cpu"]
     done = subprocess.run([sys.executable, command, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "predictions" / STUDY / "trial-000" / "scores.json").is_file()
