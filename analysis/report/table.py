@@ -39,11 +39,17 @@ def ranked(runs: Iterable[Run]) -> list[Run]:
 
     def key(run: Run) -> tuple[int, float, float]:
         place = 0 if run.state.ranked else order.index(run.state)
-        path = run.folder / SCORES
-        written = path.stat().st_mtime if path.exists() else 0.0
-        return place, -run.scores.score if math.isfinite(run.scores.score) else 0.0, -written
+        return place, -run.scores.score if math.isfinite(run.scores.score) else 0.0, -_written(run)
 
     return sorted(runs, key=key)
+
+
+def _written(run: Run) -> float:
+    """Return when the record of a run was written; 0 where there is none, or none that may be looked at."""
+    try:
+        return (run.folder / SCORES).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:

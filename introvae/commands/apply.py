@@ -1,7 +1,6 @@
 """introvae-apply: one's own images through a trained run."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,11 +84,11 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
     digits = len(str(len(paths)))
     names = [f"{index:0{digits}}-{folder_name(path.stem)}.png" for index, path in enumerate(paths)]
     left = iter(names)
-    for part, batch in _batches(model, paths):
+    for _part, batch in _batches(model, paths):
         made = model.reconstruct(batch).cpu()
         make_output(out)
-        for image, name in zip(made, islice(left, len(part)), strict=True):
-            write_png(out / name, lay_out(image[None, None]))
+        for image in made:
+            write_png(out / next(left), lay_out(image[None, None]))
         if len(shown) < MOST_SHOWN:
             shown += [torch.stack(pair) for pair in zip(batch, made, strict=True)]
     pairs = torch.stack(shown[:MOST_SHOWN], 1)  # images above reconstructions

@@ -83,7 +83,7 @@ def test_a_long_average_follows_slowly() -> None:
     assert math.isclose(float((after - before).abs().max()), float(0.001 * (1 - before).abs().max()), rel_tol=1e-3)
 
 
-def test_the_average_begins_anew_after_the_warm_up() -> None:
+def test_the_average_counts_from_0_again_after_the_warm_up() -> None:
     """The VAE of the warm-up is then soon forgotten, as initial weights are."""
     state = State(tiny_config(ema_decay=0.999, warmup_steps=8), CPU)
     assert state.average
