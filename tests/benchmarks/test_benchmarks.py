@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -20,8 +21,10 @@ from study import fill, rung
 from torch import Tensor
 
 from introvae.config import TrainConfig
+from introvae.data.image_set import ImageSet
 from introvae.nn.networks import IntroVAE
 from introvae.training.step import Optimizers, train_step
+from introvae.training.trainer import Trainer
 
 
 def unchecked(norm: str) -> tuple[IntroVAE, Optimizers]:
@@ -133,9 +136,18 @@ def test_a_trial_asks_the_database_no_more_in_a_larger_study(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_rung_is_scored_from_its_checkpoint_and_from_memory(tmp_path: Path) -> None:
-    on_disk, in_memory = rung(tmp_path, 1)
-    assert 0 < in_memory < on_disk
+def test_a_rung_is_scored_from_its_checkpoint_and_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is read from disk once in each pair of tasks; times of a busy machine are no evidence."""
+    read: list[Path] = []
+
+    class Counted(Trainer):
+        def __init__(self, config: TrainConfig, images: ImageSet, folder: Path, *rest: Any) -> None:
+            read.append(folder)
+            super().__init__(config, images, folder, *rest)
+
+    monkeypatch.setattr("sweeps.tasks.task.Trainer", Counted)
+    assert min(rung(tmp_path, 2)) > 0
+    assert len(read) == 2
 
 
 def test_published_settings_by_their_margin_ratio() -> None:

@@ -143,8 +143,8 @@ def test_images_of_another_shape_are_refused(small_faces: ImageSet, tmp_path: Pa
 def test_a_device_may_be_given_by_name(small_faces: ImageSet, trained: Trainer, tmp_path: Path) -> None:
     assert Trainer(trained.config, small_faces, trained.folder, "cpu").device == CPU
     with pytest.raises(UserError, match="--device cuda:99 is not on this machine"):
-        Trainer(trained.config, small_faces, tmp_path / "run", "cuda:99")
-    assert not (tmp_path / "run").exists()
+        Trainer(trained.config, small_faces, tmp_path / "other", "cuda:99")
+    assert not (tmp_path / "other").exists()
 
 
 def test_batch_norm_is_evaluated_without_statistics_of_the_batch(small_faces: ImageSet, tmp_path: Path) -> None:
