@@ -6,7 +6,9 @@ import signal
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from introvae.errors import StoppedError, UserError
@@ -37,7 +39,9 @@ class RayEngine(Engine):
         self.ray = ray
         before = signal.getsignal(signal.SIGTERM)  # Ray takes the signal for itself
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            # Ray has its processes import from the current folder first, where a package may be called as one of ours
+            with TemporaryDirectory() as empty, chdir(empty):
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"there is no Ray cluster at --address {address} ({reason}); see `ray start`") from None

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from cluster import two_nodes
 from helpers import tiny_flags
 from optuna.trial import TrialState
 from studies import read_scores, study_config
@@ -196,7 +198,7 @@ def test_workers_leave_with_a_driver_that_is_killed_and_with_checkpoints_if_it_g
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["--engine=local", "--engine=slurm --slurm=cluster=local,timeout_min=10"])
+@pytest.mark.parametrize("engine", ["local", "slurm", "ray"])
 def test_folders_of_the_packages_names_where_the_user_is_are_not_imported(engine: str, tmp_path: Path) -> None:
     for name in ("sweeps", "analysis", "introvae"):
         (tmp_path / name).mkdir()
@@ -204,7 +206,13 @@ def test_folders_of_the_packages_names_where_the_user_is_are_not_imported(engine
     command = tmp_path / "bin" / "introvae-sweep"
     command.parent.mkdir()
     command.write_text("from sweeps.cli import main; raise SystemExit(main())")
-    words = [*tiny_flags("beta", "m"), *engine.split(), "--workers=2", "--trials=1", "--device=cpu"]
-    done = subprocess.run([sys.executable, command, *words], cwd=tmp_path, capture_output=True, text=True)
+    words = [*tiny_flags("beta", "m"), f"--engine={engine}", "--workers=2", "--trials=1", "--device=cpu"]
+    with ExitStack() as stack:
+        if engine == "slurm":
+            words.append("--slurm=cluster=local,timeout_min=10")
+        if engine == "ray":
+            address, _ = stack.enter_context(two_nodes())
+            words.append(f"--address={address}")
+        done = subprocess.run([sys.executable, command, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "predictions" / STUDY / "trial-000" / "scores.json").is_file()
+    assert read_scores(tmp_path / "predictions" / STUDY / "trial-000")["state"] != "failed", done.stdout
