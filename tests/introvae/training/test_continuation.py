@@ -4,13 +4,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import CPU, equal_states, picture_files, tiny_config, tiny_flags
+from waiting import wait_until
 
 import introvae.training.trainer
 from introvae import randomness
@@ -143,10 +143,8 @@ def test_a_killed_run_is_continued_bit_for_bit(tmp_path: Path) -> None:
     for cut in (tmp_path / "whole", tmp_path / "cut"):
         if cut.name == "cut":
             with subprocess.Popen([*command, str(cut)], stderr=subprocess.DEVNULL) as process:
-                deadline = time.monotonic() + 60
-                while len(read_metrics(cut)) < 60:
-                    assert process.poll() is None and time.monotonic() < deadline
-                    time.sleep(0.005)
+                wait_until(lambda cut=cut: len(read_metrics(cut)) >= 60)
+                assert process.poll() is None
                 process.send_signal(signal.SIGKILL)
         ended = subprocess.run([*command, str(cut)], capture_output=True, text=True, check=True)
         assert ("resuming at step" in ended.stderr) is (cut.name == "cut")
