@@ -3,11 +3,11 @@
     python benchmarks/transfer.py --out FOLDER --csv docs/transfer.csv     # trains for hours; the same command resumes
     python benchmarks/transfer.py --csv docs/transfer.csv                  # the tables again, without training
 
-The settings are the first of `benchmarks/horizon.py`, from the default space at 16 px: at another size alpha and m over
-a VAE's KL stay, and beta is divided by the ratio of the numbers in an image, as `introvae-train --from` translates
-them. Each size has the default network of its own. A study at a small size is worth what its order is worth at a large
-one: rank correlations of scores on test images, means over seeds, and the regret of the small size's winner, as a share
-of what the best setting there has over the median. The last table tells which of the three numbers ranks alike.
+The settings are the first of `benchmarks/horizon.py`, whose runs are those at 16 px: at another size alpha and m over a
+VAE's KL stay, and beta is divided by the ratio of the numbers in an image, as `introvae-train --from` translates them.
+Each size has the default network of its own. A study at a small size is worth what its order is worth at a large one:
+rank correlations of scores on test images, means over seeds, and the regret of the small size's winner, as a share of
+what the best setting there has over the median. The last table tells which of the three numbers ranks alike.
 """
 
 import os
@@ -24,7 +24,8 @@ import pandas as pd
 
 from introvae.config import TrainConfig
 
-SIZES, SETTINGS, SEEDS = (16, 32), 12, 2
+SMALL = horizon.TRAIN.image_size
+HORIZON = Path(__file__).parents[1] / "docs" / "horizon.csv"
 NUMBERS = ("alpha", "beta", "ratio")
 
 
@@ -36,21 +37,20 @@ def config_at(size: int) -> TrainConfig:
 
 def settings_at(size: int, out: Path, count: int) -> list[dict[str, float]]:
     """Return the settings as they are at a size."""
-    base = config_at(SIZES[0])
-    setup, images = horizon.study_of(base, 0, out / str(SIZES[0]))
+    setup, images = horizon.study_of(horizon.TRAIN, 0, out / str(SMALL))
     beta = images.train.shape[1:].numel() / (images.channels * size**2)
     return [one | {"beta": one["beta"] * beta} for one in horizon.settings(setup)[:count]]
 
 
 def trained(out: Path, sizes: Sequence[int], count: int, seeds: int, workers: int) -> pd.DataFrame:
-    """Train what is missing, and return a row for each run."""
-    found = []
+    """Train what is missing, and return a row for each run, those at 16 px included."""
+    known = pd.read_csv(HORIZON)
+    tables = {SMALL: known[known.setting < count]}
     for size in sizes:
         drawn = settings_at(size, out, count)
-        rows = horizon.trained(config_at(size), out / str(size), workers, seeds, drawn)
-        last = rows[rows.step == horizon.STEPS[-1]].assign(size=size, ratio=rows.m / rows.vae_kl)
-        found.append(last[["size", "setting", "seed", *NUMBERS, "score", "test"]])
-    return pd.concat(found)
+        tables[size] = horizon.trained(config_at(size), out / str(size), workers, seeds, drawn)
+    rows = pd.concat(table.assign(size=size, ratio=table.m / table.vae_kl) for size, table in tables.items())
+    return rows.loc[rows.step == horizon.STEPS[-1], ["size", "setting", "seed", *NUMBERS, "score", "test"]]
 
 
 def between_sizes(runs: pd.DataFrame) -> str:
@@ -79,9 +79,9 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="pixels, from 16 [16 32]")
-    parser.add_argument("--settings", type=int, default=SETTINGS, metavar="N", help=f"of 32 [{SETTINGS}]")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"of each setting [{SEEDS}]")
+    parser.add_argument("--sizes", type=int, nargs="+", default=(32,), metavar="N", help="pixels, above 16 [32]")
+    parser.add_argument("--settings", type=int, default=12, metavar="N", help="of 24 [12]")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each setting [1]")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     args = parser.parse_args()
     if args.out:

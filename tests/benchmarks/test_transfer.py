@@ -15,6 +15,14 @@ def test_settings_keep_alpha_the_margin_and_beta_for_each_number(tmp_path: Path)
         assert other["beta"] == pytest.approx(one["beta"] / 16)
 
 
+def test_the_settings_are_those_of_the_runs_at_16_px(tmp_path: Path) -> None:
+    runs = pd.read_csv(transfer.HORIZON).drop_duplicates("setting").set_index("setting")
+    for number, one in enumerate(transfer.settings_at(16, tmp_path, 24)):
+        run = runs.loc[number]
+        found = (run.alpha, run.beta, run.m / run.vae_kl)
+        assert found == pytest.approx((one["alpha"], one["beta"], one["margin_ratio"]), rel=1e-4)
+
+
 def test_networks_end_at_4_px_and_have_two_latent_dimensions_for_each_pixel_of_a_side() -> None:
     for size in (16, 32, 64):
         config = transfer.config_at(size)
