@@ -39,7 +39,7 @@ def write_tensorboard(runs: Sequence[Run], folder: Path) -> None:
             continue
         for old in (folder / run.name).glob(f"events.out.tfevents.*{SUFFIX}"):
             old.unlink()
-        scores = {"score/score": run.scores.score, "score/test": run.test.score}
+        scores = {"score/validation": run.scores.score, "score/test": run.test.score}
         metrics = {name: value for name, value in scores.items() if math.isfinite(value)}
         with SummaryWriter(str(folder / run.name), filename_suffix=SUFFIX) as writer:
             for row in rows:

@@ -27,7 +27,7 @@ def test_a_report_for_tensorboard(tmp_path: Path) -> None:
     rows = read_metrics(run)
     losses = [(event.step, event.value) for event in found.Scalars("loss_encoder")]
     assert losses == [(row["step"], row["loss_encoder"]) for row in rows]
-    assert [event.value for event in found.Scalars("score/score")] == [0.5]
+    assert [event.value for event in found.Scalars("score/validation")] == [0.5]
     assert [event.step for event in found.Images("pictures")] == [20]
     assert "_hparams_/session_start_info" in found.PluginTagToContent("hparams")
     assert len(list((tmp_path / "logs" / "study" / "trial-000").iterdir())) == 1
