@@ -70,5 +70,6 @@ def _card(
     if found := repeats(seeds):
         test += f"; over {len(seeds)} new seeds {found[0].test}"
     words = ["--from", *source, "--steps", str(LONGER * best.config.steps)]
-    out = folder.parent / f"{folder.name}-longer"
+    place = folder if folder.name.strip(".") else folder.resolve()  # the current folder has no name as it is written
+    out = place.parent / f"{place.name}-longer"
     return Card(run=best, setting=setting, test=test, longer=shlex.join(["introvae-train", *words, "--out", str(out)]))

@@ -228,13 +228,16 @@ def read_record(folder: Path) -> RunRecord | None:
 def best_run(study: Path) -> Path:
     """Return the complete run below `study` with the highest score, or with the best of what its study maximized.
 
-    These are of validation images. Runs whose scores.json cannot be read are named on stderr, and passed over.
+    These are of validation images. Runs whose scores.json cannot be read are named on stderr, and passed over. Hidden
+    folders and links to folders are no runs of the study, as in a report.
 
     Raises:
         UserError: If `study` holds no complete run.
     """
     complete: dict[Path, float] = {}
-    for path in sorted(study.glob(f"*/{SCORES}")):
+    for path in sorted(study.glob(f"[!.]*/{SCORES}")):
+        if path.parent.is_symlink():
+            continue
         try:
             record = read_record(path.parent)
         except UserError as error:

@@ -38,3 +38,20 @@ def test_a_winner_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
     make_run(tmp_path / "trial-000", score=0.4)
     (make_run(tmp_path / "trial-001", score=0.6) / "metrics.csv").write_text("step\n1\n")
     assert card(tmp_path, read_runs(tmp_path)) is None
+
+
+def test_a_link_to_the_winner_is_no_run_of_its_own(tmp_path: Path) -> None:
+    winner = make_run(tmp_path / "trial-000", score=0.4)
+    (tmp_path / "best").symlink_to(winner)
+    assert str(card(tmp_path, read_runs(tmp_path))).startswith("winner: trial-000, ")
+
+
+@pytest.mark.parametrize("place", [".", "inside/.."])
+def test_the_command_names_a_folder_where_the_study_is_the_current_one(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "faces" / "trial-000")
+    (tmp_path / "faces" / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "faces")
+    out = tmp_path / "faces-longer"
+    assert str(card(Path(place), read_runs(place))).endswith(f"--from {place} --best --steps 80 --out {out}")

@@ -111,6 +111,14 @@ def test_the_best_run_is_complete_and_has_the_best_of_what_its_study_maximized(t
     assert best_run(tmp_path) == best
 
 
+def test_the_best_run_is_one_that_a_report_reads(tmp_path: Path) -> None:
+    """A link to a run, and what a killed copy of one has left, are no runs of the study."""
+    best = written(tmp_path / "trial-000", state="complete", score=0.2)
+    written(tmp_path / ".0123.part", state="complete", score=0.9)
+    (tmp_path / "best").symlink_to(best)
+    assert best_run(tmp_path) == best
+
+
 def test_a_broken_record_leaves_the_other_runs_to_choose_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
