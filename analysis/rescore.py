@@ -26,8 +26,8 @@ KEPT = ("fid", "kid", RUNGS)  # beginnings of the names of measures that are not
 def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = None) -> None:
     """Measure every run that has ended and has a checkpoint, with a line to stderr for each.
 
-    Runs that are passed over are named: one that diverged scores 0, and its checkpoint is older than its end; one
-    whose images are more or fewer now may have been trained on those that are held out.
+    Runs that are passed over are named: one that diverged or failed scores 0, and its checkpoint is older than its end;
+    one whose images are more or fewer now may have been trained on those that are held out.
 
     Args:
         runs: The runs, as `read_runs` gives them.
@@ -45,7 +45,7 @@ def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = Non
 
 def _measure(run: Run, kid: bool, inception: Path | None) -> tuple[float, list[str]]:
     """Return the new score, and what could not be measured; raise UserError for a run that has none to measure."""
-    if run.config is None or not run.state.ended or run.state is RunState.DIVERGED:
+    if run.config is None or not run.state.ended or run.state in (RunState.DIVERGED, RunState.FAILED):
         raise UserError(run.state)
     if not (run.folder / CHECKPOINT).exists():
         raise UserError("it has no checkpoint")

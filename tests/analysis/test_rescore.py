@@ -63,6 +63,15 @@ def test_scores_are_those_of_this_version(
     assert re.search(f"^good +{expected.scores.score:.3f} ", printed.out, re.MULTILINE)
 
 
+def test_a_run_that_failed_stays_worth_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its checkpoint may be good, but the training that was asked for has not come to its end."""
+    write_scores(study / "good", {"state": "failed", "reason": "out of memory", "score": 0.0})
+    before = (study / "good" / SCORES).read_bytes()
+    rescore.rescore([run for run in read_runs(study) if run.name == "good"])
+    assert capsys.readouterr().err == "1/1 good: passed over: failed\n"
+    assert (study / "good" / SCORES).read_bytes() == before
+
+
 def test_data_that_are_gone_stop_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tiny_config(data="/nowhere/faces")
     (study / "good" / "params.toml").write_text(dump_toml({"config": config.to_dict()}))
