@@ -37,6 +37,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
     Raises:
         UserError: If the run or its images cannot be read, there are more or fewer of these than when it was trained,
             or the device is not there.
+        ValueError: If `on` is something else.
 
     Examples:
         >>> from analysis import score_run

@@ -47,7 +47,12 @@ def scored_images(images: ImageSet, most: int = MOST_SCORED, on: HeldOut = "vali
 
     Returns:
         Float (N, C, S, S) in [0, 1] on the CPU.
+
+    Raises:
+        ValueError: If `on` is something else.
     """
+    if on not in NOISE:
+        raise ValueError(f"on is {on!r}; allowed: {', '.join(NOISE)}")
     held_out = images.validation if on == "validation" else images.test
     return to_float(evenly(held_out, most).cpu())
 

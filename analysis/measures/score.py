@@ -39,6 +39,7 @@ from introvae.runs.record import PARTS, Scores
 
 GROUPS = 8  # groups of images that are left out in turn for the standard error
 MOST_COMPARED = 500  # evenly spaced images of each kind whose features are compared
+BEYOND = 1 / 255  # how far a value may lie outside [0, 1], as after a blur that rounds
 
 
 def weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
@@ -87,7 +88,7 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         sets show one person, are left out together.
 
     Raises:
-        ValueError: If the shapes do not fit together, a set is empty, or images are of another kind.
+        ValueError: If the shapes do not fit together, a set is empty, or images are of another kind or range.
 
     Examples:
         >>> import torch
@@ -101,15 +102,19 @@ def score_images(real: Tensor, reconstructions: Tensor, samples: Tensor) -> Scor
         True
     """
     sets = real, reconstructions, samples
+    for x in sets:
+        floats = isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 4
+        if not floats or x.shape[1] not in (1, 3) or not 8 <= x.shape[2] == x.shape[3]:
+            found = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"images are float tensors (N, C, S, S), gray or RGB, of 8 px and more, not {found}")
     shapes = [tuple(x.shape) for x in sets]
     if shapes[0] != shapes[1] or shapes[0][1:] != shapes[2][1:] or not all(map(len, sets)):
         raise ValueError(f"real images, reconstructions and samples do not fit together: {', '.join(map(str, shapes))}")
-    floats = all(isinstance(x, Tensor) and x.is_floating_point() for x in sets)
-    if not floats or real.ndim != 4 or real.shape[1] not in (1, 3) or not 8 <= real.shape[2] == real.shape[3]:
-        wanted = "images are float tensors (N, C, S, S), gray or RGB, of 8 pixels and more"
-        raise ValueError(f"{wanted}, not {type(real)} of {shapes[0]}")
     if not all(bool(x.isfinite().all()) for x in sets):
         return Scores(score=0.0, stderr=0.0, **dict.fromkeys(PARTS, 0.0))
+    low, high = min(x.min().item() for x in sets), max(x.max().item() for x in sets)
+    if low < -BEYOND or high > 1 + BEYOND:
+        raise ValueError(f"values run from {low:.6g} to {high:.6g}; images are float in [0, 1]")
     once = distinct(real)
     evidence = _Evidence.of(real[once], reconstructions[once], samples)
     parts = evidence.parts()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,6 +217,20 @@ def test_images_that_do_not_fit_together_are_refused(sets: tuple[Tensor, Tensor]
         score_images(real, real, samples[:0])
 
 
+def test_what_is_no_image_is_refused(sets: tuple[Tensor, Tensor]) -> None:
+    """Images in [0, 255] or [-1, 1] would have a score, which says nothing."""
+    real, samples = sets
+    for scale, shift in ((255, 0), (2, -1)):
+        with pytest.raises(ValueError, match=r"^values run from .*; images are float in \[0, 1\]$"):
+            score_images(*(scale * images + shift for images in (real, real, samples)))
+    rounded = real / real.max() + 1e-6
+    assert rounded.max() > 1 and score_images(rounded, rounded, samples).score > 0.5
+    others: list[Any] = [[real], real.numpy(), real[0, 0, 0, 0], (255 * real).byte()]
+    for images in others:
+        with pytest.raises(ValueError, match=r"^images are float tensors \(N, C, S, S\), gray or RGB, of 8 px"):
+            score_images(images, images, images)
+
+
 @pytest.mark.slow
 def test_standard_error_is_the_spread_over_sets_of_images(faces: ImageSet) -> None:
     for spoil in (lambda x: x, lambda x: 0.6 * x + 0.4 * x.mean(0)):
@@ -260,3 +275,5 @@ def test_a_run_is_scored_from_its_folder(trained: Trainer, small_faces: ImageSet
     assert score_run(trained.folder) == score_images(real, shown.reconstructions, shown.samples)
     with pytest.raises(UserError, match="there is no run"):
         score_run(tmp_path / "nothing")
+    with pytest.raises(ValueError, match=r"^on is 'train'; allowed: validation, test$"):
+        score_run(trained.folder, on="train")  # type: ignore[arg-type]
