@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
+from introvae.data.notes import counted
 from introvae.errors import UserError
 from introvae.files import folder_name, make_folder, make_output
 
@@ -94,7 +95,7 @@ def _reconstruct(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) ->
     pairs = torch.stack(shown[:MOST_SHOWN], 1)  # images above reconstructions
     write_png(out / "sheet.png", legible(lay_out(pairs), pairs.shape[-1]))
     say_earlier(out, {*names, "sheet.png"})
-    print(f"{len(paths)} reconstructions: {out}, below their images in {out / 'sheet.png'}")
+    print(f"{counted(len(paths), 'reconstruction')}: {out}, below their images in {out / 'sheet.png'}")
 
 
 def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None:
@@ -111,7 +112,7 @@ def _encode(model: "IntroVAE", paths: Sequence[Path], out: Path, _: int) -> None
     buffer = io.BytesIO()
     np.savez(buffer, mu=mu, logvar=logvar, files=np.array([str(path) for path in paths]))
     write_atomically(out / "latents.npz", buffer.getvalue())
-    print(f"{len(paths)} images: mu and logvar {mu.shape} in {out / 'latents.npz'}")
+    print(f"{counted(len(paths), 'image')}: mu and logvar {mu.shape} in {out / 'latents.npz'}")
 
 
 def _interpolate(model: "IntroVAE", paths: Sequence[Path], out: Path, n: int) -> None:
@@ -149,6 +150,7 @@ def _batches(model: "IntroVAE", paths: Sequence[Path]) -> Iterator[tuple[Sequenc
                     read.append(as_images(image, encoder.channels, encoder.image_size, encoder.fit, encoder.white))
             except UNREADABLE as error:
                 reason = str(error).removeprefix(f"cannot identify image file {str(path)!r}") or "no image"
+                reason = (error.strerror if isinstance(error, OSError) else None) or reason
                 raise UserError(f"cannot read {path}: {reason}") from error
         yield part, torch.cat(read)
 

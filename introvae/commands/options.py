@@ -147,7 +147,7 @@ def run_command(name: str, command: Callable[[], int | None], resumes: bool = Fa
 def say_earlier(folder: Path, written: Collection[str]) -> None:
     """Say how many pictures in a folder of results are of earlier calls, whose images or samples were others."""
     if count := sum(path.name not in written for path in folder.glob("*.png")):
-        print(f"{folder} also holds {count} pictures of earlier calls; remove it to have none of them", file=sys.stderr)
+        print(f"{folder} also holds pictures of earlier calls ({count}); remove it to have none", file=sys.stderr)
 
 
 def parse_path(text: str) -> Path:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
+from introvae.data.notes import counted
 from introvae.errors import UserError
 from introvae.files import make_output
 
@@ -71,7 +72,7 @@ def sample(run: Path, best: bool, n: int, seed: int, truncation: float | None, o
     sheet = legible(lay_out(tiles.unflatten(0, (-1, columns))), images.shape[-1])
     write_png(out / "sheet.png", sheet)
     say_earlier(out, {*names, "sheet.png"})
-    print(f"{n} samples: {out}, all of them in {out / 'sheet.png'}")
+    print(f"{counted(n, 'sample')}: {out}, all of them in {out / 'sheet.png'}")
 
 
 if __name__ == "__main__":

@@ -149,7 +149,8 @@ def unpack_arrays(path: Path, folder: Path, _: int) -> None:
     shape = array.shape
     if array.ndim == 4 and array.shape[3] not in (1, 3):
         array = np.moveaxis(array, 1, 3)  # channels first
-    if array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
+    one = array.ndim == 3 and array.shape[2] <= 4  # in color, as nobody has images of that width
+    if one or array.ndim not in (3, 4) or array.shape[3:] not in ((), (1,), (3,)):
         raise ValueError(f"its array is {shape}; images are (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if (
         array.dtype.kind != "f"

@@ -11,7 +11,7 @@ from torch import Tensor
 from introvae.data.datasets import Split
 from introvae.data.decode import Format
 from introvae.data.duplicates import VERSION, group_duplicates
-from introvae.data.notes import note
+from introvae.data.notes import counted, note
 from introvae.data.pixel_cache import Decoded, computed, decoded, read_if_small
 from introvae.data.search import image_files, named_parts, warn_if_merged
 from introvae.errors import UserError
@@ -117,7 +117,7 @@ def _draw(groups: np.ndarray, parts: int, seed: int, name: str) -> list[np.ndarr
     members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
     if len(members) <= parts:
         raise UserError(
-            f"{name} holds {len(members)} different usable images, near duplicates counted as one; "
+            f"{name} holds {counted(len(members), 'different usable image')}, near duplicates counted as one; "
             f"at least {parts + 1} are needed, as some are for validation or the test"
         )
     order = torch.randperm(len(members), generator=generator(seed, "split")).tolist()

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from introvae.config import DATA_SETS, FITS
 from introvae.data import datasets as sources
 from introvae.data import folders
 from introvae.data.containers import unpacked
-from introvae.data.notes import shown_as
+from introvae.data.notes import counted, shown_as
 from introvae.data.pixel_cache import ImageRows, Images, evenly
 from introvae.data.pixels import GRAY_MODES, as_picture, refuse_small, to_pixels
 from introvae.data.search import holds_images, tables
@@ -190,7 +191,7 @@ def split_images(
     channels = channels or (1 if all(picture.mode in GRAY_MODES for picture in pictures) else 3)
     pixels = [to_pixels(picture, image_size, channels, fit) for picture in pictures]
     if len(pixels) < 3:
-        raise UserError(f"{name} holds {len(pixels)} images; at least 3 are needed, as some are held back")
+        raise UserError(f"{name} holds {counted(len(pixels), 'image')}; at least 3 are needed, as some are held back")
     return ImageSet(name, *folders.split(torch.from_numpy(np.stack(pixels)), seed, name))
 
 
@@ -212,8 +213,10 @@ def _place(path: str | Path) -> Path:
 
 
 def _check(image_size: int, channels: int, fit: str, seed: int) -> None:
-    if image_size < 1 or channels not in (0, 1, 3):
-        raise UserError(f"image_size is {image_size} and channels {channels}; allowed: 1 or more, and 0, 1 or 3")
+    whole = isinstance(image_size, Integral) and isinstance(channels, Integral)
+    if not whole or image_size < 1 or channels not in (0, 1, 3):
+        allowed = "whole numbers, 1 or more, and 0, 1 or 3"
+        raise UserError(f"image_size is {image_size!r} and channels {channels!r}; allowed: {allowed}")
     if fit not in FITS:
         raise UserError(f"fit is {fit!r}; allowed: {', '.join(FITS)}")
     if seed < 0:

@@ -16,6 +16,11 @@ def note(text: str) -> None:
     print(_as_given(text), file=sys.stderr, flush=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun, in the plural unless it is 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def shown_as(folder: Path, given: Path) -> Iterator[None]:
     """Name `given` wherever a line or a UserError would name `folder`."""

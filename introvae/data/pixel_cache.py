@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from introvae.data.decode import Format, Unusable, decode
-from introvae.data.notes import note
+from introvae.data.notes import counted, note
 from introvae.data.pixels import read_headers, white_of
 from introvae.errors import UserError
 from introvae.files import LOCK, cache_root, create, folder_name, hold, open_lock, write_atomically
@@ -293,4 +293,4 @@ def _report(index: dict[str, Any], total: int) -> None:
     for line in named:
         note(f"skipped: {line}")
     if count := index["stacks"]:
-        note(f"of {count} {'file' if count == 1 else 'files'} with several images the first is used")
+        note(f"of {counted(count, 'file')} with several images the first is used")

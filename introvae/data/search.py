@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from introvae.config import DATA_SETS
-from introvae.data.notes import note
+from introvae.data.notes import counted, note
 from introvae.errors import UserError
 from introvae.files import OUTPUT
 
@@ -90,9 +90,11 @@ def image_files(roots: Mapping[str, Path]) -> dict[str, tuple[Path, list[Path]]]
             raise UserError(f"the folder {root} holds no images{beside} ({kinds}){next(others, '')}")
         if unread := [path.suffix.lower() for path in walked if path.suffix.lower() in UNREAD]:
             kinds = ", ".join(sorted(set(unread)))
-            note(f"left out of {root}: {len(unread)} files of formats that are not read ({kinds}); convert them to PNG")
+            files_left = f"{counted(len(unread), 'file')} of formats that are not read ({kinds})"
+            note(f"left out of {root}: {files_left}; convert to PNG")
         if packed := [path for path in walked if path.suffix.lower() == ".parquet"]:
-            note(f"left out of {root}: {len(packed)} Parquet files, which are read only where there are no images")
+            tables_left = counted(len(packed), "Parquet file")
+            note(f"left out of {root}: {tables_left}; tables are read only where there are no images")
         files[flag] = root, found
     return files
 
@@ -131,7 +133,7 @@ def named_parts(root: Path) -> dict[str, Path]:
     others = sum(
         path.suffix.lower() in SUFFIXES for path in _walk(root, {(root / name).resolve() for (name,) in found.values()})
     )
-    beside = f"; {others} other images in it are left out" if others else ""
+    beside = f"; left out beside them: {counted(others, 'other image')}" if others else ""
     note(f"taking the folders of {root} as they are named: {shown}{beside}")
     return {part: root / name for part, (name,) in found.items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import CPU, exit_code, save_image, tiny_config
+from permissions import bound_by_permissions
 from PIL import Image
 
 from introvae.commands.apply import main
@@ -76,7 +77,7 @@ def test_results_of_earlier_calls_are_counted(
     for argv in (["reconstruct", str(photos)], ["interpolate", str(photos / "0.png"), str(photos / "1.png")]):
         for _ in range(2):  # which writes the same names
             assert exit_code(main, [argv[0], str(trained.folder), *argv[1:], *out]) == 0
-    said = f"{tmp_path}/made also holds {{}} pictures of earlier calls; remove it to have none of them\n"
+    said = f"{tmp_path}/made also holds pictures of earlier calls ({{}}); remove it to have none\n"
     assert capsys.readouterr().err == said.format(3) * 2
     assert exit_code(sample, [str(trained.folder), "--n", "4", *out]) == 0
     assert capsys.readouterr().err == said.format(3 + 9)
@@ -88,6 +89,19 @@ def test_a_long_name_of_an_image_is_cut(trained: Trainer, tmp_path: Path) -> Non
     flags = ["--out", str(tmp_path / "made"), "--device", "cpu"]
     assert exit_code(main, ["reconstruct", str(trained.folder), str(tmp_path), *flags]) == 0
     assert (tmp_path / "made" / f"0-{'臉' * 40}.png").is_file()
+
+
+def test_one_is_counted_as_one(
+    trained: Trainer, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, image, out = str(trained.folder), str(photos / "0.png"), ["--out", str(tmp_path / "made"), "--device", "cpu"]
+    for main_of, words, said in (
+        (sample, [run, "--n", "1"], "1 sample: "),
+        (main, ["encode", run, image], "1 image: mu and logvar "),
+        (main, ["reconstruct", run, image], "1 reconstruction: "),
+    ):
+        assert exit_code(main_of, [*words, *out]) == 0
+        assert capsys.readouterr().out.startswith(said)
 
 
 def test_latents(trained: Trainer, photos: Path, tmp_path: Path) -> None:
@@ -172,3 +186,13 @@ def test_nonsense_is_refused_in_one_line(
     shown = capsys.readouterr().err
     assert not Path(words[0]).exists()
     assert message in shown and len(shown.strip().splitlines()) == 1 and shown.startswith("introvae-apply: ")
+
+
+def test_an_image_that_may_not_be_read_is_refused_without_the_system_s_numbers(
+    trained: Trainer, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = photos / "0.png"
+    image.chmod(0)
+    with bound_by_permissions():
+        assert exit_code(main, ["encode", str(trained.folder), str(image), "--device", "cpu"]) == 2
+    assert capsys.readouterr().err == f"introvae-apply: cannot read {image}: Permission denied\n"

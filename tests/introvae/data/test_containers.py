@@ -150,6 +150,12 @@ def test_tables_of_parts_are_taken_as_such(tmp_path: Path, capsys: pytest.Captur
     assert "train for training, validation for validation, test for test" in capsys.readouterr().err
 
 
+def test_an_array_of_one_image_is_no_set_of_its_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "photo.npy", np.zeros((64, 48, 3), np.uint8))
+    with pytest.raises(UserError, match=r"its array is \(64, 48, 3\); images are \(N, H, W\), \(N, H, W, C\) or"):
+        load_images(tmp_path / "photo.npy", SIDE, fit="pad")
+
+
 def test_a_table_beside_images_is_no_data(tmp_path: Path) -> None:
     for number, image in enumerate(NOISE):
         Image.fromarray(image).save(tmp_path / f"{number}.png")

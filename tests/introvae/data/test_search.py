@@ -44,8 +44,8 @@ def test_folders_are_taken_as_they_are_named(tmp_path: Path, second: str, capsys
     fill(tmp_path, 3, first=40)
     images = load_images(tmp_path, 24)
     flag = "test" if second == "test" else "validation"
-    said = f"taking the folders of {tmp_path} as they are named: train for training, {second} for {flag}; "
-    assert f"{said}3 other images in it are left out\n" in capsys.readouterr().err
+    said = f"taking the folders of {tmp_path} as they are named: train for training, {second} for {flag}"
+    assert f"{said}; left out beside them: 3 other images\n" in capsys.readouterr().err
     held_out = images.test if second == "test" else images.validation
     assert {pixels(path).tobytes() for path in (tmp_path / second).iterdir()} == {
         x.numpy().tobytes() for x in held_out[:]
@@ -146,10 +146,11 @@ def test_the_folder_of_a_run_is_no_data(tmp_path: Path) -> None:
 
 def test_tables_beside_images_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, 12)
-    (tmp_path / "train.parquet").touch()
-    assert sum(sizes(load_images(tmp_path, 24))) == 12
-    said = f"left out of {tmp_path}: 1 Parquet files, which are read only where there are no images\n"
-    assert said in capsys.readouterr().err
+    for name, counted in (("train", "1 Parquet file"), ("test", "2 Parquet files")):
+        (tmp_path / f"{name}.parquet").touch()
+        assert sum(sizes(load_images(tmp_path, 24))) == 12
+        said = f"left out of {tmp_path}: {counted}; tables are read only where there are no images\n"
+        assert said in capsys.readouterr().err
 
 
 def test_folders_that_lead_into_each_other_end(tmp_path: Path) -> None:
@@ -175,11 +176,14 @@ def test_suffixes_that_are_not_read_are_counted(tmp_path: Path, capsys: pytest.C
         format_ = {".apng": "PNG", ".pnm": "PPM", ".pbm": "PPM"}.get(suffix, "JPEG")
         image = Image.fromarray(np.random.default_rng(number).integers(0, 256, (24, 24), np.uint8))
         (image.convert("1") if suffix == ".pbm" else image).save(tmp_path / f"a{suffix}", format_)
-    for name in ("a.jp2", "b.JP2", "c.tga", "d.txt"):
-        (tmp_path / name).touch()
-    assert sum(sizes(load_images(tmp_path, 24))) == 18
-    said = f"left out of {tmp_path}: 3 files of formats that are not read (.jp2, .tga); convert them to PNG\n"
-    assert said in capsys.readouterr().err
+    for names, said in (
+        (["a.jp2", "d.txt"], "1 file of formats that are not read (.jp2)"),
+        (["b.JP2", "c.tga"], "3 files of formats that are not read (.jp2, .tga)"),
+    ):
+        for name in names:
+            (tmp_path / name).touch()
+        assert sum(sizes(load_images(tmp_path, 24))) == 18
+        assert f"left out of {tmp_path}: {said}; convert to PNG\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
