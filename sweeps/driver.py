@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from introvae.runs.record import RunRecord, RunState
+from introvae.runs.record import SCORES, RunRecord, RunState
 from sweeps.cleanup import keep_best
 from sweeps.config import StudyConfig
 from sweeps.engines.base import Engine
@@ -132,7 +132,7 @@ class Driver:
         reached = {trial.number: max(trial.intermediate_values, default=begin) for trial in trials}
         for chain in self.supervisor.running.values():
             if chain.plan and chain.task:
-                reached[chain.number] = chain.task.until
+                reached[chain.number] = max(reached[chain.number], chain.task.until)
         return sum(step - begin for step in reached.values())
 
     def _tired(self, trials: list[FrozenTrial]) -> bool:
@@ -143,9 +143,14 @@ class Driver:
         return self.asked - (best.number if best else 0) > self.config.patience
 
     def _begin(self, resumed: FrozenTrial | None = None) -> None:
-        """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests."""
+        """Begin a trial, or one that an earlier driver has begun; that may have come to a rung, where it rests.
+
+        A run that has ended, which the study has not been told, ends again.
+        """
         chain = Chain.begin(self.study, self.setup, self.supervisor.idle[0], resumed)
-        if scored := [step for step in chain.reported if step in self.promotion.ends[:-1]]:
+        ended = (self.setup.run_folder(chain.number) / SCORES).exists()
+        scored = [step for step in chain.reported if step in self.promotion.ends[:-1]]
+        if scored and not ended:
             self._plan(chain)
             self._rest(chain, max(scored))
         else:

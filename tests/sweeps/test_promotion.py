@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from driven import Drawing, alpha_of, complete, drawn_study
 from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.folder import CHECKPOINT, MetricsLog
-from introvae.runs.record import RunState
+from introvae.runs.record import RunState, write_record
 from introvae.training.metrics import COLUMNS
 from sweeps.engines.local import InlineEngine
 from sweeps.search.budget import Budget, Pace
@@ -164,6 +165,49 @@ def test_a_driver_that_is_killed_decides_the_same_later(tmp_path: Path) -> None:
         again = Counting(kl=unlike)
         assert ends(fill(folder, 12, again)) == expected
         assert judge.tasks + again.tasks[1:] == whole.tasks and again.tasks[0] == judge.tasks[-1]
+
+
+@pytest.mark.parametrize(
+    ("trials", "failing", "state"),
+    [
+        (2, 0.0, TrialState.PRUNED),
+        pytest.param(30, 2.0, TrialState.COMPLETE, marks=pytest.mark.slow),  # two of them
+    ],
+)
+def test_a_driver_that_is_killed_before_it_tells_how_a_trial_ended_tells_the_same_later(
+    trials: int, failing: float, state: TrialState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run has left a record; those that fail do so at the first rung, with a score."""
+    tell, left = optuna.Study.tell, 0
+    reached: dict[Path, int] = {}
+
+    def judge(task: Task) -> Result:
+        if task.until < (step := reached.get(task.plan.folder, 0)):
+            return Result(step=step)
+        reached[task.plan.folder] = task.until
+        result = Counting(failing=failing, at=1)(task)
+        if result.record:
+            write_record(task.plan.folder, result.record)
+            result = replace(result, score=alpha_of(task))
+        return result
+
+    def kill(study: optuna.Study, trial: Any, value: float | None, told: TrialState | None) -> FrozenTrial:
+        nonlocal left
+        if (told or TrialState.COMPLETE) == state:
+            left -= 1
+            if left == 0:
+                raise Killed
+        return tell(study, trial, value, told)
+
+    expected = fill(tmp_path / "whole", trials, judge)
+    monkeypatch.setattr(optuna.Study, "tell", kill)
+    for killed_at in range(1, 1 + [trial.state for trial in expected.trials].count(state)):
+        folder, left = tmp_path / f"cut-{killed_at}", killed_at
+        with pytest.raises(Killed):
+            fill(folder, trials, judge)
+        study = fill(folder, trials, judge)
+        assert ends(study) == ends(expected)
+        assert [trial.constraints for trial in study.trials] == [trial.constraints for trial in expected.trials]
 
 
 def test_trials_that_fail_leave_their_places_to_others(tmp_path: Path) -> None:
