@@ -31,7 +31,7 @@ from introvae.errors import UserError
 from introvae.files import LOCK, cache_root, create, folder_name, hold, open_lock, write_atomically
 
 PIXELS, PART, INDEX = "pixels.u8", "pixels.u8.part", "index.json"
-DECODER = f"3, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
+DECODER = f"4, Pillow {PIL.__version__}"  # the number rises when the same files give other pixels
 MOST_BROKEN = 0.01
 NAMED = 10  # unusable images that are named; the rest is counted
 COMFORTABLE = 0.25  # share of the memory; smaller sets are read into it

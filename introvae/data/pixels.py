@@ -50,9 +50,10 @@ def read_headers(paths: Sequence[Path]) -> Headers:
         try:
             with open_image(path) as file:
                 gray = gray and (file.mode in GRAY_MODES or file.mode.startswith("I;16"))
-                stacks += getattr(file, "n_frames", 1) > 1 and file.format != "MPO"  # a photograph and its preview
                 if is_deep(file):
                     deep.append(path)
+                # an MPO is a photograph and its preview; later images of a file may be damaged, so this comes last
+                stacks += getattr(file, "n_frames", 1) > 1 and file.format != "MPO"
         except UNREADABLE:
             continue
     return Headers(gray, deep, stacks)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crafted import SIDE, png
+from crafted import SIDE, png, tiff
 from helpers import save_image
 from PIL import Image
 
@@ -58,6 +58,15 @@ def test_whole_numbers_of_32_bits_do_not_wrap(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.int32) - 1).save(tmp_path / "0.tif")
     with pytest.raises(UserError, match=r"0.tif holds values from -1 to 254; whole numbers are from 0 to white"):
         of_folder(tmp_path)
+
+
+def test_a_damaged_second_image_of_a_file_does_not_hide_the_values_of_the_first(tmp_path: Path) -> None:
+    for index in range(3):
+        values = np.round(noise(index) * (index + 1) * 1000).astype(np.uint16)
+        file = tiff(values, order="<")
+        (tmp_path / f"{index}.tif").write_bytes(file[:-4] + struct.pack("<I", 10**6))  # the next image, beyond the end
+    brightest = of_folder(tmp_path)[-1, 0]
+    assert np.abs(brightest - noise(2) * 3000 / 4095 * 255).max() <= 1
 
 
 def test_one_white_for_images_of_several_folders(tmp_path: Path) -> None:
