@@ -16,6 +16,7 @@ from introvae.errors import DivergedError, OutOfMemoryError, UserError, is_out_o
 from introvae.nn.networks import IntroVAE
 from introvae.randomness import normal
 from introvae.runs.folder import (
+    CHECKPOINT,
     METRICS,
     MetricsLog,
     check_images,
@@ -69,9 +70,9 @@ class Trainer:
         images: ImageSet,
         folder: Path | str,
         device: torch.device | str = "auto",
-        start: Path | None = None,
+        start: Path | str | None = None,
     ) -> None:
-        config = _for_images(config, images)
+        config, start = _for_images(config, images), Path(start) if start else None
         device = find_device(device) if isinstance(device, str) else device
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
@@ -213,10 +214,12 @@ class Trainer:
             return
         c = self.config
         losses = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss_encoder", "loss_decoder", "kl_real"))
+        there = (self.folder / CHECKPOINT).exists()
+        kept = f"the last good checkpoint stays in {self.folder}" if there else f"{self.folder} has no checkpoint yet"
         where = f"step {bad + 1}" if bad >= 0 else f"the parameters at step {self.step}"
         raise DivergedError(
             f"{where} is not finite ({losses}; alpha {row['alpha']:.4g}, beta {row['beta']:.4g}, m {c.m:.4g}, "
-            f"lr {c.lr:.4g}); the last good checkpoint stays in {self.folder}; lower lr, alpha or m"
+            f"lr {c.lr:.4g}); {kept}; lower lr, alpha or m"
         )
 
     def _save(self) -> None:

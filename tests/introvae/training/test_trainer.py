@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_a_shared_warm_up_equals_training_it_again(small_faces: ImageSet, tmp_pa
 
 def test_the_configuration_decides_the_learning_rate_of_a_started_run(small_faces: ImageSet, tmp_path: Path) -> None:
     Trainer(tiny_config(), small_faces, tmp_path / "a", CPU).run(8)
-    started = Trainer(tiny_config(lr=0.5), small_faces, tmp_path / "b", CPU, start=tmp_path / "a")
+    started = Trainer(tiny_config(lr=0.5), small_faces, tmp_path / "b", CPU, start=str(tmp_path / "a"))
     assert [group["lr"] for optimizer in started.state.optimizers for group in optimizer.param_groups] == [0.5, 0.5]
 
 
@@ -106,8 +107,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
     good = weights(trainer)
     with torch.no_grad():
         trainer.model.decoder.head.bias.fill_(math.nan)
-    with pytest.raises(DivergedError, match=r"step 9 is not finite \(loss_encoder nan.*beta 20, m 20, lr 0.001.*lower"):
+    with pytest.raises(
+        DivergedError, match=r"step 9 is not finite \(loss_encoder nan.*beta 20, m 20, lr 0.001.*lower"
+    ) as error:
         trainer.run()
+    assert f"; the last good checkpoint stays in {tmp_path}; " in str(error.value)
     kept = load_checkpoint(tmp_path)
     assert kept and kept["step"] == 8
     assert equal(list(kept["model"].values()), good)
@@ -117,7 +121,8 @@ def test_parameters_that_are_not_finite_are_never_saved(small_faces: ImageSet, t
     """The last step's losses are finite while its update was not."""
     trainer = Trainer(tiny_config(warmup_steps=0, steps=1), small_faces, tmp_path, CPU)
     trainer.state.optimizers.decoder.param_groups[0]["lr"] = math.inf
-    with pytest.raises(DivergedError, match="the parameters at step 1 is not finite"):
+    said = rf"the parameters at step 1 is not finite .*; {re.escape(str(tmp_path))} has no checkpoint yet; lower lr"
+    with pytest.raises(DivergedError, match=said):
         trainer.run()
     assert load_checkpoint(tmp_path) is None
 
