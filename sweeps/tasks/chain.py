@@ -74,7 +74,7 @@ class Chain:
         trial = optuna.Trial(study, resumed._trial_id) if resumed else study.ask()  # no public call resumes a trial
         point = setup.point(trial.number)
         values = setup.space.suggest(trial, point)
-        if point and resumed is None:
+        if point:
             trial.set_user_attr("point", dict(point))
         reported, constraints = (dict(resumed.intermediate_values), resumed.constraints) if resumed else ({}, {})
         return cls(trial=trial, reported=reported, constraints=constraints, values=values, worker=worker)

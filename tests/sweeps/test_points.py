@@ -145,8 +145,10 @@ def test_points_of_a_study_that_is_cut_off_are_filled_exactly_once(tmp_path: Pat
 def test_a_process_that_is_killed_before_its_first_draw_leaves_the_point_to_the_next(tmp_path: Path) -> None:
     open_study(tmp_path / "s", {}).add_trial(optuna.create_trial(state=TrialState.RUNNING))
     study = Study(tmp_path / "s", 2)
-    assert study.params[0] == values()[0] and [trial.number for trial in study.trials] == [0, 1]
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert study.params[0] == study.trials[0].user_attrs["point"] == values()[0]
+    assert [(trial.number, trial.state) for trial in study.trials] == [
+        (number, TrialState.COMPLETE) for number in range(2)
+    ]
 
 
 class Threads(InlineEngine):
