@@ -68,6 +68,7 @@ def shipped_names() -> list[str]:
 
 
 POINT_FIELDS = tuple(field.name for field in dataclasses.fields(Point))
+SUMMARY = {"state", "alpha", "beta", "m", "m/KL"}  # columns of a report's summary.csv
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -90,10 +91,10 @@ def read_points(name: str) -> tuple[Point, ...]:
         raise UserError(f"there is no file {name}; --points takes a CSV file, a study's folder or one of {names}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = [column.strip() for column in reader.fieldnames or ()]
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+            reader.fieldnames = columns = [column.strip() for column in reader.fieldnames or ()]
             rows: Iterable[dict[str | Any, str | Any]] = reader
-            if "m/KL" in columns:
+            if {*columns} >= SUMMARY:
                 rows = _of_summary(reader)
             else:
                 _check_columns(path, columns)
@@ -111,9 +112,9 @@ def _of_summary(rows: Iterable[dict[str | Any, str | Any]]) -> Iterator[dict[str
     """Yield the settings of a report's runs that have a score, each once, m by its ratio where that was measured."""
     seen = []
     for row in rows:
-        ratio = row.get("m/KL")
+        ratio = row["m/KL"]
         point = {"alpha": row["alpha"], "beta": row["beta"], "m": "" if ratio else row["m"], "margin_ratio": ratio}
-        if row.get("state") in {state.value for state in RunState if state.ranked} and point not in seen:
+        if row["state"] in {state.value for state in RunState if state.ranked} and point not in seen:
             seen.append(point)
             yield point
 
@@ -131,7 +132,7 @@ def _check_columns(path: Path, columns: list[str]) -> None:
 def _point(where: str, row: Mapping[str | None, str | list[str] | None]) -> Point:
     if None in row or None in row.values():
         raise UserError(f"{where} has not as many cells as the first line")
-    cells = {str(name).strip(): str(cell).strip() for name, cell in row.items()}
+    cells = {str(name): str(cell).strip() for name, cell in row.items()}
     try:
         return Point(**{name: _number(name, cell) for name, cell in cells.items() if cell})
     except UserError as error:

@@ -75,6 +75,7 @@ SWEEP = [
     ("--points none.csv", "none.csv holds no point; it takes a line of names, then a line for each point"),
     ("--points other.csv", "other.csv has a column 'betta'; did you mean 'beta'?"),
     ("--points lr.csv", "lr.csv has a column 'lr'; it takes alpha, beta, beta_256, m, m_256, margin_ratio, seed"),
+    ("--points ratio.csv", "ratio.csv has a column 'm/KL'; it takes alpha, beta, beta_256, m, m_256, margin_ratio"),
     ("--points twice.csv", "twice.csv has a column twice: beta, beta"),
     ("--points short.csv", "short.csv, line 3 has not as many cells as the first line"),
     ("--points long.csv", "long.csv, line 2 has not as many cells as the first line"),
@@ -137,7 +138,7 @@ POINTS = {
     "short": "alpha,beta\n1,2\n1\n", "long": "alpha,beta\n1,2,3\n", "word": "alpha\nmuch\n", "nan": "m\nnan\n",
     "negative": "alpha\n-1\n", "seed": "seed\n1.5\n", "large": "seed\n9223372036854775808\n",
     "both": "m,margin_ratio\n1,2\n", "betas": "beta,beta_256\n1,2\n",
-    "alone": "m_256\n500\n",
+    "alone": "m_256\n500\n", "ratio": "beta,m/KL\n1,2\n",
 }  # fmt: skip
 
 

@@ -48,10 +48,13 @@ def test_a_study_s_settings_are_points_best_first_for_any_image_size(earlier: Pa
     assert points[0].values(3, 32) == pytest.approx({"alpha": 0.3, "beta": 20 / 12, "margin_ratio": 6.0})
 
 
-def test_a_summary_gives_its_settings_in_its_order(earlier: Path) -> None:
+def test_a_summary_gives_its_settings_in_its_order(earlier: Path, tmp_path: Path) -> None:
     write_report(earlier, read_runs(earlier))
     points = read_points(str(earlier / "summary.csv"))
     assert points[0] == Point(alpha=0.2, beta=10.0, margin_ratio=4.0) and len(points) == 4
+    spaced = tmp_path / "spaced.csv"
+    spaced.write_text((earlier / "summary.csv").read_text().replace(",", ", "))
+    assert read_points(str(spaced)) == points
 
 
 def test_like_searches_around_the_best_at_the_size_of_its_own_images(earlier: Path, tmp_path: Path) -> None:
