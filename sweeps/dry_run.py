@@ -1,5 +1,6 @@
 """Dry run: what a study would search, train and cost, without beginning it."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -113,7 +114,7 @@ def _source(config: StudyConfig, name: str) -> str:
     if name in config.search:
         return "--search"
     if getattr(config, name, None) is not None:
-        return f"--{name}"
+        return f"--{name.replace('_', '-')}"
     if config.like:
         return "--like: around the best of its settings"
     if name != "beta":
@@ -163,7 +164,8 @@ def _cost(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple
     expected = Promotion(train.warmup_steps, passed, train.steps).steps(config.total)
     own = _warmups(setup, config.total)
     warmups = own + (repeats if own else 0)
-    steps = [round(after + repeats * whole) for after in (config.total * whole, expected)]
+    limit = config.budget or math.inf
+    steps = [round(min(after, limit) + repeats * whole) for after in (config.total * whole, expected)]
     before = warmups * train.warmup_steps
     of = "1 warm-up" if warmups == 1 else f"{warmups} warm-ups"
     yield "steps", f"{before + steps[0]:,} at most, {before + steps[1]:,} expected, {before:,} of them in {of}"

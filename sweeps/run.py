@@ -199,7 +199,7 @@ def opening(setup: Setup, trials: int) -> str:
 def limits(config: StudyConfig) -> str:
     """Describe what may end a study before all trials are done."""
     limited = {name: getattr(config, name) for name in ("budget", "hours", "patience")}
-    return ", ".join(f"--{name} {value:g}" for name, value in limited.items() if value is not None)
+    return ", ".join(f"--{name} {value:.15g}" for name, value in limited.items() if value is not None)
 
 
 def check_folders(setup: Setup, study: optuna.Study) -> None:

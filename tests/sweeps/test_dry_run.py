@@ -84,6 +84,8 @@ def test_bounds_say_where_they_come_from_and_what_they_predict(tmp_path: Path) -
     assert predicted in shown["beta"]
     assert shown["beta"].endswith(f"predicted collapse below {1 / spectrum[0].item():.3g}")
     assert shown["m"] == " 5 to 50 (--m)" and shown["lr"] == " 0.0001 to 0.001 (--search)"
+    ratio = lines(study_config(tmp_path, TRAIN, margin_ratio=(2.0, 4.0)))["margin_ratio"]
+    assert ratio.startswith(" 2 to 4 (--margin-ratio) ")
     beta = setup.config.warmup_beta or 0.0
     kl = f"predicted KL {predicted_kl(spectrum, beta, 8):.3g} nats"
     assert (
@@ -152,6 +154,9 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
     assert 0 <= seconds[0] <= seconds[1] < 600 and at_most[2:] == ["at", "most"] and likely[2:] == ["expected"]
     assert " a step in the warm-up, " in shown["time"] and shown["time"].endswith("workers: 2")
     assert shown["disk"].startswith(" about ") and " 12 checkpoints of " in shown["disk"]
+    for budget in (500, 120):
+        shown = lines(study_config(tmp_path, TRAIN, trials=10, budget=budget))
+        assert shown["steps"].startswith(f" {8 + budget} at most, {8 + min(budget, expected)} expected, ")
     points = (Point(seed=1), Point(seed=1, m=3.0), Point(alpha=0.5))
     shown = lines(study_config(tmp_path, TRAIN, points=points, trials=None, seeds=2, keep=None))
     assert shown["steps"] == " 532 at most, 532 expected, 32 of them in 4 warm-ups"

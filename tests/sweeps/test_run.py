@@ -18,7 +18,7 @@ from introvae.errors import UserError
 from introvae.runs.folder import load_checkpoint, read_config
 from introvae.training.trainer import Trainer
 from sweeps.engines.local import InlineEngine, LocalEngine
-from sweeps.run import make_engine, prepare, worker_count
+from sweeps.run import limits, make_engine, prepare, worker_count
 
 GPU = torch.device("cuda")
 
@@ -38,6 +38,11 @@ def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path) -> None:
     usual = optuna.logging.get_verbosity()
     sweeps.run_study(study_config(tmp_path, trials=1, workers=1, pruner="none", quiet=True))
     assert optuna.logging.get_verbosity() == usual
+
+
+def test_limits_are_named_as_they_were_given(tmp_path: Path) -> None:
+    config = study_config(tmp_path, budget=12_345_678, hours=0.5, patience=3)
+    assert limits(config) == "--budget 12345678, --hours 0.5, --patience 3"
 
 
 @pytest.mark.slow
