@@ -150,7 +150,7 @@ class Driver:
         chain = Chain.begin(self.study, self.setup, self.supervisor.idle[0], resumed)
         ended = (self.setup.run_folder(chain.number) / SCORES).exists()
         scored = [step for step in chain.reported if step in self.promotion.ends[:-1]]
-        if scored and not ended:
+        if scored and not ended and self._untrained_warmup(chain) is None:
             self._plan(chain)
             self._rest(chain, max(scored))
         else:
@@ -159,7 +159,7 @@ class Driver:
 
     def _advance(self, chain: Chain) -> None:
         """Submit the first task of a trial, unless another trial trains its warm-up."""
-        warmup = plan_warmup(self.setup, run_config(self.setup, chain.number, chain.values))
+        warmup = self._untrained_warmup(chain)
         if warmup is None or warmup.folder in self.warm:
             self.supervisor.submit(chain, self._plan(chain), self.ends[0])
         elif warmup.folder in self.waiting:
@@ -167,6 +167,10 @@ class Driver:
         else:
             self.waiting[warmup.folder] = []
             self.supervisor.submit(chain, warmup, warmup.config.steps)
+
+    def _untrained_warmup(self, chain: Chain) -> Plan | None:
+        """Plan the warm-up that a trial needs, if it is not there."""
+        return plan_warmup(self.setup, run_config(self.setup, chain.number, chain.values))
 
     def _plan(self, chain: Chain) -> Plan:
         chain.plan = plan_trial(self.setup, chain.number, chain.values)

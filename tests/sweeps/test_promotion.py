@@ -1,6 +1,7 @@
 """A study in which trials go on past rungs: the best ones to the end, whatever happens to the driver."""
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -286,20 +287,33 @@ def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeyp
     assert sum(noted) == steps(study)
 
 
-def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that are left to train, and those that --hours limits, are counted from there."""
-    noted: list[int] = []
-    monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
+def fill_warm(folder: Path, judge: Callable[[Task], Result]) -> optuna.Study:
+    """Fill a study of three trials with a warm-up of 8 steps."""
 
-    def judge(task: Task) -> Result:
+    def with_warmup(task: Task) -> Result:
         if task.plan.vae_kl is None:
             MetricsLog(task.plan.folder, COLUMNS, [dict.fromkeys(COLUMNS, 10.0) | {"step": 8}])
             (task.plan.folder / CHECKPOINT).touch()
             return Result(step=8)
-        return Counting()(task)
+        return judge(task)
 
-    engine = InlineEngine(Drawing(judge))
-    study = drawn_study(tmp_path / "study", SPACE, 3, engine, steps=27, warmup_steps=8, log_every=1)
+    engine = InlineEngine(Drawing(with_warmup))
+    return drawn_study(folder, SPACE, 3, engine, steps=27, warmup_steps=8, log_every=1)
+
+
+def test_a_warm_up_that_was_removed_is_trained_again_for_trials_at_rungs_too(tmp_path: Path) -> None:
+    expected = ends(fill_warm(tmp_path / "whole", Counting()))
+    with pytest.raises(Killed):
+        fill_warm(tmp_path / "cut", Counting(killed_at=4))
+    shutil.rmtree(tmp_path / "cut" / ".warmup")
+    assert ends(fill_warm(tmp_path / "cut", Counting())) == expected
+
+
+def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are left to train, and those that --hours limits, are counted from there."""
+    noted: list[int] = []
+    monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
+    study = fill_warm(tmp_path / "study", Counting())
     assert sum(noted) == steps(study) - 3 * 8
 
 
