@@ -59,21 +59,6 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def make_output(path: Path) -> None:
-    """Create a folder for what a model makes, with a mark by which it is never read as a folder of images.
-
-    Raises:
-        OSError: If it cannot be created, or is a link.
-        UserError: If it holds images of somebody's own, which the mark would hide.
-    """
-    make_folder(path)
-    if not (path / OUTPUT).exists():
-        if any(path.glob("*.png")) or any(path.glob("*.jp*g")):
-            raise UserError(f"{path} holds images already; choose another --out")
-        with suppress(FileExistsError):
-            create(path / OUTPUT).close()
-
-
 def create(path: Path) -> BinaryIO:
     """Create a file that is not there; unlike `open`, this follows no link that somebody has put in its place."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
 from introvae.data.notes import counted
+from introvae.data.search import make_output
 from introvae.errors import UserError
-from introvae.files import folder_name, make_folder, make_output
+from introvae.files import folder_name, make_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from introvae.commands.options import DEVICE_HELP, Parser, parse_path, run_command, say_earlier
 from introvae.data.notes import counted
+from introvae.data.search import make_output
 from introvae.errors import UserError
-from introvae.files import make_output
 
 DESCRIPTION = "Decode noise with a trained run, into a sheet and a PNG for each sample."
 

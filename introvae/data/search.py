@@ -1,8 +1,9 @@
-"""Search of folders: their images, and the folders in them that are named for a part of the split."""
+"""Search of folders: their images, the folders in them that are named for a part of the split, and those of ours."""
 
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from typing import NoReturn
@@ -10,7 +11,7 @@ from typing import NoReturn
 from introvae.config import DATA_SETS
 from introvae.data.notes import counted, note
 from introvae.errors import UserError
-from introvae.files import OUTPUT
+from introvae.files import OUTPUT, create, make_folder
 
 SUFFIXES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heic", ".bmp", ".pbm", ".pgm",
@@ -107,6 +108,21 @@ def remedy(path: Path) -> str:
 def holds_images(root: Path) -> bool:
     """Tell whether there are images below a folder."""
     return any(path.suffix.lower() in SUFFIXES for path in _walk(root, set()))
+
+
+def make_output(path: Path) -> None:
+    """Create a folder for what a model makes, with a mark by which it is never read as a folder of images.
+
+    Raises:
+        OSError: If it cannot be created, or is a link.
+        UserError: If it holds images of somebody's own, at any depth, which the mark would hide.
+    """
+    make_folder(path)
+    if not (path / OUTPUT).exists():
+        if holds_images(path):
+            raise UserError(f"{path} holds images already; choose another --out")
+        with suppress(FileExistsError):
+            create(path / OUTPUT).close()
 
 
 def tables(root: Path) -> list[Path]:

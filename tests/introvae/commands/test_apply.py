@@ -59,15 +59,17 @@ def test_reconstructions(trained: Trainer, photos: Path, tmp_path: Path, capsys:
 def test_reconstructions_and_samples_are_no_data(
     trained: Trainer, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even where they are written below the images, and twice; beside images they are not written."""
+    """Not even where they are written below the images, and twice; beside or above images they are not written."""
     before = len(image_files({"data": photos})["data"][1])
     for _ in range(2):
         assert exit_code(main, ["reconstruct", str(trained.folder), str(photos), "--out", str(photos / "made")]) == 0
         assert exit_code(sample, [str(trained.folder), "--n", "4", "--out", str(photos / "drawn")]) == 0
     assert len(image_files({"data": photos})["data"][1]) == before
     capsys.readouterr()
-    assert exit_code(sample, [str(trained.folder), "--n", "4", "--out", str(photos)]) == 2
-    assert capsys.readouterr().err == f"introvae-sample: {photos} holds images already; choose another --out\n"
+    for out in (photos, photos.parent):
+        assert exit_code(sample, [str(trained.folder), "--n", "4", "--out", str(out)]) == 2
+        assert capsys.readouterr().err == f"introvae-sample: {out} holds images already; choose another --out\n"
+    assert len(image_files({"data": photos.parent})["data"][1]) == before
 
 
 def test_results_of_earlier_calls_are_counted(
