@@ -35,7 +35,8 @@ def write_report(
         folder: The folder reported on.
         runs: The runs, best first; by default all below the folder.
         files: The report's texts by file name, if `report_files` has made them already.
-        drawn: The runs that comparison.png shows; by default the five best and the five worst with a score.
+        drawn: The runs that comparison.png shows, but for those without a picture; by default the five best and the
+            five worst with a score.
         in_columns: Draw two or three runs side by side, with more of each.
 
     Returns:
@@ -53,6 +54,7 @@ def write_report(
     runs = ranked(read_runs(folder)) if runs is None else runs
     files = report_files(runs, folder.resolve().name) if files is None else files
     drawn = best_and_worst([run for run in runs if run.state.ended]) if drawn is None else drawn
+    drawn = [run for run in drawn if "last" in run.pictures]
     try:
         for name, text in files.items():
             write_atomically(folder / name, text.encode(errors="replace"))

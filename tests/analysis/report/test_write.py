@@ -43,7 +43,10 @@ def test_summaries_and_a_grid_are_written_beside_the_runs(study: Path, runs: lis
 
 
 def test_without_pictures_there_is_no_grid(study: Path, runs: list[Run]) -> None:
-    assert study / "comparison.png" not in write_report(study, files=report_files(runs, "faces"), drawn=[])
+    files = report_files(runs, "faces")
+    assert runs[-1].name == "bad"  # which has no picture
+    for drawn, there in (([], False), (runs[-1:], False), (runs[-2:], True)):
+        assert (study / "comparison.png" in write_report(study, files=files, drawn=drawn)) == there
 
 
 def test_the_best_and_the_worst_are_drawn(runs: list[Run]) -> None:
