@@ -10,7 +10,7 @@ from introvae.training.schedule import Weights
 from introvae.training.step import Noise, Optimizers, Terms, train_step
 
 _RECORDING = threading.Lock()  # other runs of this process may train in other threads, but one records at a time
-EAGER = 3  # steps with the same weights before their graph is recorded: a schedule's last one step each
+EAGER = 3  # steps in a row with the same weights before their graph is recorded: a schedule's last one step each
 
 
 class GraphedStep:
@@ -26,15 +26,17 @@ class GraphedStep:
 
     def __init__(self, model: IntroVAE, optimizers: Optimizers) -> None:
         self.model, self.optimizers = model, optimizers
-        self._seen: dict[Weights, int] = {}
+        self._last: Weights | None = None
+        self._in_a_row = 0
         self._recorded: dict[Weights, tuple[torch.cuda.CUDAGraph, list[Tensor], Terms]] = {}
 
     def __call__(self, x: Tensor, noise: Noise, w: Weights) -> Terms:
         """Update both networks once, as `train_step` does."""
         inputs = [tensor for tensor in (x, *noise) if tensor is not None]
         if w not in self._recorded:
-            self._seen[w] = self._seen.get(w, 0) + 1
-            if self._seen[w] <= EAGER:
+            self._in_a_row = self._in_a_row + 1 if w == self._last else 1
+            self._last = w
+            if self._in_a_row <= EAGER:
                 return train_step(self.model, self.optimizers, x, noise, w)
             own = [tensor.clone() for tensor in inputs]
             images, *draws = own
