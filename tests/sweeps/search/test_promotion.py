@@ -17,14 +17,16 @@ def test_rungs_lie_between_the_warm_up_and_the_end() -> None:
     assert rungs_of(tiny_config(warmup_steps=0, steps=7)) == (2, 4)  # which some share
 
 
-def study(*scores: dict[int, float], eager: bool = False) -> Promotion:
-    """Return the promotion of a study with rungs 10, 20 and 40 of 160, whose trials rest at the last of their scores.
+def place(number: int) -> tuple[float]:
+    """Return where a setting lies: nearly in the middle of the space, where settings tell nothing of each other."""
+    return (0.5 + 1e-9 * number,)
 
-    Their settings are too far apart to tell anything of each other.
-    """
+
+def study(*scores: dict[int, float], eager: bool = False) -> Promotion:
+    """Return the promotion of a study with rungs 10, 20 and 40 of 160; its trials rest at the last of their scores."""
     found = Promotion(0, (10, 20, 40), 160, eager)
     for number, known in enumerate(scores):
-        found.learn(number, (10.0 * number,), known)
+        found.learn(number, place(number), known)
         if 160 not in known:
             found.rest(number, max(known))
     return found
@@ -55,9 +57,9 @@ def test_all_begin_before_any_goes_on_unless_a_sampler_learns_from_it() -> None:
 def test_of_trials_with_equal_scores_the_one_goes_on_whose_kl_has_been_that_of_good_ones(sign: int) -> None:
     found = Promotion(0, (10, 20, 40), 160)
     for number, inflation in enumerate((0.0, 0.5, 1.0, 1.5)):
-        found.learn(number, (10.0 * number,), {10: 0.5, 160: 0.7 + sign * 0.2 * inflation}, inflation)
+        found.learn(number, place(number), {10: 0.5, 160: 0.7 + sign * 0.2 * inflation}, inflation)
     for number, inflation in ((4, 0.2), (5, 1.3)):
-        found.learn(number, (10.0 * number,), {10: 0.5}, inflation)
+        found.learn(number, place(number), {10: 0.5}, inflation)
         found.rest(number, 10)
     assert found.next(100, False, False, 0, True) == ("promote", 5 if sign > 0 else 4)
 
@@ -65,9 +67,9 @@ def test_of_trials_with_equal_scores_the_one_goes_on_whose_kl_has_been_that_of_g
 def test_the_trial_goes_on_whose_forecast_and_twice_its_deviation_is_highest() -> None:
     """Trial 0 has come further, so that its end is more certain than that of trial 1, whatever it has scored there."""
     choices: dict[float, list[int]] = {deviations: [] for deviations in (1.9, 2.0, 2.1)}
-    for score in (number / 100 for number in range(50, 100)):
+    for score in (number / 1000 for number in range(570, 610)):
         scores = [{10: 0.5, 20: 0.5, 40: score}, {10: 0.5}, {10: 0.3}, {10: 0.7}]
-        means, errors = forecast([(10.0 * number,) for number in range(4)], scores, 160)
+        means, errors = forecast([place(number) for number in range(4)], scores, 160)
         assert errors[0] < errors[1]
         for deviations, chosen in choices.items():
             chosen.append(int((means + deviations * errors)[:2].argmax()))
@@ -82,7 +84,7 @@ def test_an_eager_study_begins_what_the_steps_of_all_that_have_begun_do_not_pay_
     found = study({10: 0.5, 20: 0.5, 40: 0.5, 160: 0.5}, *({10: number / 10} for number in range(11)), eager=True)
     for step, after in ((20, 280), (40, 300)):  # of 307
         assert next_move(found, more=True) == ("promote", 11)
-        found.learn(11, (110.0,), {step: 2.0})
+        found.learn(11, place(11), {step: 2.0})
         found.rest(11, step)
         assert spent(found) == after
     assert next_move(found, more=True) == ("begin", None)
@@ -107,7 +109,7 @@ def run(found: Promotion, ends: list[float], noise: float = 0.0) -> list[int]:
         if kind == "leave":
             continue
         step = found.following(at)
-        found.learn(number, (10.0 * number,), {step: ends[number] + (noise * (-1) ** number if step < 160 else 0.0)})
+        found.learn(number, place(number), {step: ends[number] + (noise * (-1) ** number if step < 160 else 0.0)})
         if step < 160:
             found.rest(number, step)
     return [number for number, known in found.scores.items() if 160 in known]
@@ -157,7 +159,7 @@ def test_with_very_many_trials_the_furthest_and_best_are_forecast(monkeypatch: p
     real = promotion.forecast
 
     def looking(places: list[tuple[float, ...]], *rest: object) -> object:
-        seen.extend(round(place[0] / 10) for place in places)
+        seen.extend(round((where - 0.5) * 1e9) for (where,) in places)
         return real(places, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(promotion, "forecast", looking)
