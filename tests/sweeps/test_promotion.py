@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -266,6 +267,21 @@ def test_a_driver_that_is_killed_keeps_its_budget(tmp_path: Path) -> None:
 def test_no_trial_begins_once_many_have_brought_no_better_one(tmp_path: Path) -> None:
     study = fill(tmp_path / "study", 40, Counting(), patience=5)
     assert len(study.trials) == study.best_trial.number + 6 and all(t.state.is_finished() for t in study.trials)
+
+
+def test_hours_that_have_ended_a_study_end_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that knows of nothing but training, a second for each step."""
+    now = 0
+    monkeypatch.setattr("sweeps.supervisor.time", SimpleNamespace(monotonic=lambda: now))
+
+    def judge(task: Task) -> Result:
+        nonlocal now
+        now += task.until - task.reached
+        return Counting()(task)
+
+    study = fill(tmp_path / "study", 40, judge, hours=60 / 3600)
+    assert len(study.trials) < 40 and now == steps(study) <= 60
+    assert ends(fill(tmp_path / "study", 40, judge, hours=60 / 3600)) == ends(study)
 
 
 def test_hours_are_counted_by_the_speed_so_far() -> None:
