@@ -32,8 +32,6 @@ class State:
         try:
             self.model = build_model(config, device)
             self.optimizers = Optimizers(*(adam(net, config.lr) for net in (self.model.encoder, self.model.decoder)))
-            if config.start_weights is not None:
-                load_weights(self.model, Path(config.start_weights))
             self.average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -46,10 +44,19 @@ class State:
         return [self.model, self.average.model] if self.average else [self.model]
 
     def begin(self, folder: Path, start: Path | None) -> Path:
-        """Continue from the last checkpoint of `folder`, else of `start`; return the folder that is continued."""
-        if load_checkpoint(folder, self.restore) is None and start is not None:
+        """Continue from the last checkpoint of `folder`, else of `start`, else begin with the weights that are named.
+
+        Returns:
+            The folder that is continued.
+        """
+        if load_checkpoint(folder, self.restore) is not None:
+            return folder
+        if start is not None:
             load_checkpoint(start, self.restore)
             return start
+        if self.config.start_weights is not None:
+            for model in self.models:
+                load_weights(model, Path(self.config.start_weights))
         return folder
 
     def advance(self) -> None:

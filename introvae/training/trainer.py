@@ -76,7 +76,8 @@ class Trainer:
         device = find_device(device) if isinstance(device, str) else device
         self.config, self.folder, self.device = config, Path(folder), device
         _check_processes(config)
-        for origin in _origins(config, start):
+        origin = None if (self.folder / CHECKPOINT).exists() else _origin(config, start)
+        if origin:
             check_images(origin, images.facts)
         self.images = images.to(device)
         self.batches = Batches(self.images.train, config.batch_size, config.mirror, device)
@@ -267,12 +268,10 @@ def _check_processes(config: TrainConfig) -> None:
         )
 
 
-def _origins(config: TrainConfig, start: Path | None) -> list[Path]:
-    """Return the runs that a run starts from; weights that were trained on another image set tell nothing of this."""
-    origins = [start] if start else []
-    if config.start_weights and read_config(Path(config.start_weights)).images == config.images:
-        origins.append(Path(config.start_weights))
-    return origins
+def _origin(config: TrainConfig, start: Path | None) -> Path | None:
+    """Return the run that a run begins from; one that was trained on another image set tells nothing of this."""
+    weights = Path(config.start_weights) if config.start_weights and start is None else None
+    return weights if weights and read_config(weights).images == config.images else start
 
 
 def _machine(device: torch.device, images: ImageSet) -> dict[str, Any]:

@@ -80,6 +80,14 @@ def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> No
     assert read_scores(Path("new")) is not None
 
 
+def test_a_run_goes_on_though_the_one_whose_weights_it_began_with_is_gone(finished: Path) -> None:
+    flags = ["--beta", "30", "--steps", "4", "--checkpoint-every", "2", "--picture-every", "2"]
+    assert exit_code(main, ["--from", str(finished), *flags, "--out", "new"]) == 0
+    shutil.rmtree(finished)
+    assert exit_code(main, ["--from", "new", "--steps", "6", "--out", "longer"]) == 0
+    assert [row["step"] for row in read_metrics(Path("longer"))] == [2, 4, 6]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
