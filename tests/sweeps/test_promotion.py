@@ -179,7 +179,7 @@ def test_a_driver_that_is_killed_decides_the_same_later(tmp_path: Path) -> None:
 def test_a_driver_that_is_killed_before_it_tells_how_a_trial_ended_tells_the_same_later(
     trials: int, failing: float, state: TrialState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its run has left a record; those that fail do so at the first rung, with a score."""
+    """The run has left a record; those that fail do so at the first rung, with a score."""
     tell, left = optuna.Study.tell, 0
     reached: dict[Path, int] = {}
 
@@ -335,9 +335,10 @@ def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatc
 
 def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
     study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=1), patience=5)
-    lasting = [t for t in study.trials if t.constraints["failed"] < 0]
-    best = max(lasting, key=lambda trial: max(trial.intermediate_values.items()))
-    assert len(study.trials) == best.number + 6
+    lasting = [t.number for t in study.trials if t.constraints["failed"] < 0]
+    assert (
+        len(study.trials) - 6 in lasting
+    )  # which led as it had come furthest, though it may not be the best at the end
 
 
 def test_callbacks_see_each_trial_once_it_has_ended(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_setting_is_judged_by_the_side_of_the_space_that_ends_well() -> None:
 
 
 def test_an_order_of_settings_that_turns_round_is_forecast_to_do_so() -> None:
-    """Of those that have been trained the one ahead at first ends behind; the others follow by their places."""
+    """The one ahead at first ends behind, of those that have been trained; the others follow by their places."""
     places = [(0.0,), (1.0,), (0.2,), (0.8,)]
     scores = [{50: 0.4, 1600: 0.8}, {50: 0.6, 1600: 0.6}, {50: 0.44}, {50: 0.56}]
     means, _ = forecast(places, scores, 1600)
