@@ -64,7 +64,7 @@ def test_scores_are_those_of_this_version(
 
 
 def test_a_run_that_failed_stays_worth_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its checkpoint may be good, but the training that was asked for has not come to its end."""
+    """The checkpoint may be good, but the training that was asked for has not come to its end."""
     write_scores(study / "good", {"state": "failed", "reason": "out of memory", "score": 0.0})
     before = (study / "good" / SCORES).read_bytes()
     rescore.rescore([run for run in read_runs(study) if run.name == "good"])

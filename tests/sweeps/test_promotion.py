@@ -336,9 +336,7 @@ def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatc
 def test_trials_that_fail_are_not_the_better_ones(tmp_path: Path) -> None:
     study = fill(tmp_path / "study", 40, Counting(failing=0.5, at=1), patience=5)
     lasting = [t.number for t in study.trials if t.constraints["failed"] < 0]
-    assert (
-        len(study.trials) - 6 in lasting
-    )  # which led as it had come furthest, though it may not be the best at the end
+    assert len(study.trials) - 6 in lasting  # which led, as it had come furthest
 
 
 def test_callbacks_see_each_trial_once_it_has_ended(tmp_path: Path) -> None:
