@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 introvae-sweep FLAGS --out OUT
     python tests/support/kept_study.py OUT/orl-faces-16px > tests/support/kept_study.json
 
-The present one was trained when the score began to compare quarters of samples. The driver had been held, bit for bit,
+The present one was trained when forecasts began to lay a plane over settings. The driver had been held, bit for bit,
 against a study of version 0.1.0, whose split and score have changed since.
 """
 
