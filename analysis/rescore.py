@@ -33,7 +33,12 @@ def rescore(runs: Sequence[Run], kid: bool = False, inception: Path | None = Non
         runs: The runs, as `read_runs` gives them.
         kid: Also compute KID on features of EfficientNet-Lite0.
         inception: A file with Inception's weights, by which FID and KID are computed as well.
+
+    Raises:
+        UserError: If an extra that these need is missing, or the weights are not usable.
     """
+    if kid or inception:
+        distance.check_usable(kid, inception)
     for index, run in enumerate(runs, 1):
         try:
             score, notes = _measure(run, kid, inception)

