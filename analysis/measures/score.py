@@ -64,13 +64,14 @@ def weights_of(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for item in text.split(","):
         part, _, weight = item.partition("=")
+        twice = part in weights
         try:
             weights[part] = float(weight or 1)
         except ValueError:
             weights[part] = math.nan
-        if part not in PARTS or not 0 < weights[part] < math.inf:
+        if part not in PARTS or twice or not 0 < weights[part] < math.inf:
             parts = ", ".join(PARTS)
-            raise UserError(f"cannot optimize {item!r}; give score, or parts with weights above 0: {parts}")
+            raise UserError(f"cannot optimize {item!r}; give score, or parts once each, with weights above 0: {parts}")
     return weights
 
 

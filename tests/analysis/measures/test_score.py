@@ -262,7 +262,8 @@ def test_weights_decide_which_parts_count(sets: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sharp", "score=2", "structure=0", "structure=-1", "structure=x", "structure=inf"]
+    "text",
+    ["", "sharp", "score=2", "structure=0", "structure=-1", "structure=x", "structure=inf", "structure,structure=2"],
 )
 def test_only_parts_can_be_optimized(text: str) -> None:
     with pytest.raises(UserError, match=r"cannot optimize .*; give score, or parts .*: reconstruction, sharpness"):
