@@ -17,7 +17,7 @@ import optuna
 
 KEPT = Path(__file__).with_suffix(".json")
 FLAGS = [
-    *("--trials", "14", "--workers", "1", "--image-size", "16", "--latent", "8", "--widths", "8,8", "--lr", "5e-3"),
+    *("--trials", "16", "--workers", "1", "--image-size", "16", "--latent", "8", "--widths", "8,8", "--lr", "5e-3"),
     *("--steps", "290", "--warmup-steps", "200", "--batch-size", "8", "--log-every", "5", "--checkpoint-every", "10"),
     *("--picture-every", "290", "--keep", "all", "--device", "cpu", "--sampler", "tpe"),
 ]  # fmt: skip

@@ -236,9 +236,10 @@ def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothin
     assert run(setup, study=study).state == TrialState.COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "kept"),
-    [pytest.param(300, 310, marks=pytest.mark.slow), (310, 310), pytest.param(320, 320, marks=pytest.mark.slow)],
+    [(300, 310), (310, 310), (320, 320)],
 )
 def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(
     step: int, kept: int, setup: Setup, run: Run, whole: tuple[Any, ...]

@@ -31,6 +31,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgiving: N
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_alpha_stays_beta_goes_by_numbers_and_m_by_the_kl_of_the_own_warm_up(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

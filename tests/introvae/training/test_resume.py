@@ -80,6 +80,7 @@ def test_another_setting_starts_a_new_run_from_the_weights(finished: Path) -> No
     assert read_scores(Path("new")) is not None
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_though_the_one_whose_weights_it_began_with_is_gone(finished: Path) -> None:
     flags = ["--beta", "30", "--steps", "4", "--checkpoint-every", "2", "--picture-every", "2"]
     assert exit_code(main, ["--from", str(finished), *flags, "--out", "new"]) == 0

@@ -152,6 +152,7 @@ def test_a_device_may_be_given_by_name(small_faces: ImageSet, trained: Trainer, 
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_batch_norm_is_evaluated_without_statistics_of_the_batch(small_faces: ImageSet, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(norm="batch"), small_faces, tmp_path, CPU)
     trainer.run()

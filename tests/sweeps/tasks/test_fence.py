@@ -67,6 +67,7 @@ def test_a_superseded_worker_leaves_at_its_next_log_and_writes_nothing(small_fac
     assert isinstance(Worker(images=small_faces).run(task).error, Superseded)
 
 
+@pytest.mark.slow
 def test_a_superseded_worker_writes_nothing_while_it_scores(
     small_faces: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
