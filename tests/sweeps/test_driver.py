@@ -237,10 +237,7 @@ def test_an_error_that_no_trial_is_to_blame_for_stops_the_study_and_loses_nothin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("step", "kept"),
-    [(300, 310), (310, 310), (320, 320)],
-)
+@pytest.mark.parametrize(("step", "kept"), [(300, 310), (310, 310), (320, 320)])
 def test_a_trial_that_is_asked_to_stop_continues_as_if_it_had_not_been(
     step: int, kept: int, setup: Setup, run: Run, whole: tuple[Any, ...]
 ) -> None:
