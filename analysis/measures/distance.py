@@ -8,6 +8,7 @@ distances only between equal image sizes and numbers of images.
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
@@ -236,6 +237,7 @@ def inception_distances(real: Tensor, samples: Tensor, weights: Path) -> dict[st
     }
 
 
+@lru_cache(maxsize=1)
 def _inception(weights: Path) -> Any:
     """Load torch-fidelity's network, from uint8 images (N, 3, S, S) to a tuple with features (N, 2048)."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

@@ -270,8 +270,10 @@ def _check_processes(config: TrainConfig) -> None:
 
 def _origin(config: TrainConfig, start: Path | None) -> Path | None:
     """Return the run that a run begins from; one that was trained on another image set tells nothing of this."""
-    weights = Path(config.start_weights) if config.start_weights and start is None else None
-    return weights if weights and read_config(weights).images == config.images else start
+    if start or not config.start_weights:
+        return start
+    weights = Path(config.start_weights)
+    return weights if read_config(weights).images == config.images else None
 
 
 def _machine(device: torch.device, images: ImageSet) -> dict[str, Any]:
