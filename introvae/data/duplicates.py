@@ -3,7 +3,7 @@
 Features are differences of Gaussians of the gray image on a grid. To first order, shifting and scaling a picture moves
 them along three tangents (Simard et al. 1992), so an image is a candidate for another if its features are nearly in the
 span of the other's features and tangents. A candidate is then aligned, and finer features have to correlate.
-`benchmarks/duplicates.py` measures how often that is right, and how long it takes.
+`benchmarks/scores/duplicates.py` measures how often that is right, and how long it takes.
 """
 
 import sys

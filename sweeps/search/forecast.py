@@ -5,7 +5,7 @@ the steps, of the run's own curve, and of noise (freeze-thaw, Swersky et al. 201
 settings, and kernels over the logarithm of steps in place of theirs); and of a line over the KL's inflation: how far
 the game has driven the KL of real images from a VAE's in the first steps tells more of the end than the score that they
 have by then. Where plane and line rise, and how steeply, is learned from the scores. Each part's variance is given in
-that of the scores at the first rung. `benchmarks/replay.py` shows what studies find by it.
+that of the scores at the first rung. `benchmarks/runs/replay.py` shows what studies find by it.
 """
 
 import math

@@ -2,8 +2,9 @@
 
 All trials begin. A study may train a share of the steps that all would take to their end, and each next stretch goes to
 the trial whose score at the end may be the highest, by its forecast and twice the deviation of that. The order after a
-few steps is not that of the end, and good scores at rungs alone find little more than chance: `benchmarks/horizon.py`
-trains, and `benchmarks/replay.py` shows, how far scores at rungs agree with the last ones, and what studies find.
+few steps is not that of the end, and good scores at rungs alone find little more than chance:
+`benchmarks/runs/horizon.py` trains, and `benchmarks/runs/replay.py` shows, how far scores at rungs agree with the last
+ones, and what studies find.
 """
 
 import math

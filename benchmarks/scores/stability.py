@@ -1,6 +1,6 @@
 """Spread of the score within the last tenth of a run: the weights of a step, and moving averages of several lengths.
 
-    python benchmarks/stability.py [--image-size 16] [--steps 400 1600] [--seeds 3]
+    python benchmarks/scores/stability.py [--image-size 16] [--steps 400 1600] [--seeds 3]
 
 Each seed trains the default settings after one warm-up, with the averages side by side. Those named by a decay count
 steps from the first of the warm-up, as runs of earlier versions did: their decay is at most (1 + t) / (10 + t). "0.998

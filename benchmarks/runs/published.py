@@ -1,6 +1,6 @@
 """Published settings and their predicted margin ratios: m over the KL of a VAE that the faces' covariance predicts.
 
-    python benchmarks/published.py --data celeba:ROOT        # or a folder of faces
+    python benchmarks/runs/published.py --data celeba:ROOT        # or a folder of faces
 
 The covariance is taken at 64 px and scaled to each setting's size: an image with s times the numbers has leading
 eigenvalues s times as large. A table in Markdown, by predicted margin ratio.

@@ -1,6 +1,6 @@
 """Cost of introvae-report for 250, 500 and 1,000 runs: seconds, memory, and the sizes of its files.
 
-    python benchmarks/report.py [--counts N ...]
+    python benchmarks/speed/report.py [--counts N ...]
 
 One small run is trained and measured, then copied. Each copy has settings, scores, a state and pictures of its own, so
 that files are as a study leaves them, but for checkpoints. The command runs in a process of its own: first without a

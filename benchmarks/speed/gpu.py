@@ -1,7 +1,7 @@
 """All that needs a GPU, in one command: tests, a step's cost, and trainings, each with its output in a file.
 
-    python benchmarks/gpu.py --out FOLDER [--data FACES]     # takes about a quarter of an hour
-    python benchmarks/gpu.py --out FOLDER --smoke            # everything once, tiny and on the CPU
+    python benchmarks/speed/gpu.py --out FOLDER [--data FACES]     # takes about a quarter of an hour
+    python benchmarks/speed/gpu.py --out FOLDER --smoke            # everything once, tiny and on the CPU
 
 FOLDER/machine.txt names the card; copy its figures to docs/results.md with that name. At 128 and 256 px steps are
 measured on the images of --data, since the built-in ones are smaller. A part that fails is named at the end, and the
@@ -29,7 +29,7 @@ def parts(out: Path, data: str | None, smoke: bool) -> dict[str, list[str]]:
     """Return the commands by name."""
     device = ["--device", "cpu" if smoke else "cuda"]
     train, sweep, torchrun = (str(BIN / name) for name in ("introvae-train", "introvae-sweep", "torchrun"))
-    found = {"tests": [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(HERE.parent / "tests")]}
+    found = {"tests": [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(HERE.parents[1] / "tests")]}
     sizes = [16] if smoke else [64, 128, 256]
     for size in sizes:
         rounds = ["--rounds", "1", "--latent", "8"] if smoke else ["--rounds", "4", "--steps", "2"]

@@ -1,8 +1,8 @@
 """Table of the score as failures grow stronger; exit code 1 unless it falls with each, to below blur where it must.
 
-    python benchmarks/score.py                              # ORL faces, 32 px
-    python benchmarks/score.py --data FOLDER --image-size 64
-    python benchmarks/score.py --data mnist-5k
+    python benchmarks/scores/score.py                              # ORL faces, 32 px
+    python benchmarks/scores/score.py --data FOLDER --image-size 64
+    python benchmarks/scores/score.py --data mnist-5k
 
 Real images stand for perfect reconstructions, and others of the same set for perfect samples; then one or both are
 spoiled. "In order" counts the seeds for which a row falls strictly from left to right; "below blur" those for which it

@@ -1,6 +1,6 @@
 """Lessons on the VAE inside an IntroVAE: ten trainings on digits, and a table of their measures.
 
-    python benchmarks/lessons.py [--out FOLDER] [--steps N]
+    python benchmarks/runs/lessons.py [--out FOLDER] [--steps N]
     introvae-report predictions/lessons --open        # pictures, traversals, curves, and a GIF of each training
 
 The lessons are those of yukunchen113's pages on the VAE and the beta-VAE: an autoencoder (no KL), a VAE, a KL weight

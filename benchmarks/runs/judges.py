@@ -1,13 +1,13 @@
 """Judges of real runs that the score is not built from, and how far the score agrees with them.
 
     pip install --no-deps face_recognition_models==0.3.0 facenet-pytorch==2.6.0
-    python benchmarks/judges.py SNAPSHOTS --data orl-faces --image-size 32 --out judged
-    python benchmarks/judges.py ORL LFW --data orl-faces FOLDER --image-size 32 64 --out again --judged judged.csv
-    python benchmarks/judges.py docs/judged.csv                         # the tables again, without snapshots
+    python benchmarks/runs/judges.py SNAPSHOTS --data orl-faces --image-size 32 --out judged
+    python benchmarks/runs/judges.py ORL LFW --data orl-faces FOLDER --image-size 32 64 --out again --judged judged.csv
+    python benchmarks/runs/judges.py docs/judged.csv                         # the tables again, without snapshots
 
-Snapshots of faces as `benchmarks/snapshots.py` makes them are judged in the features of two networks: `recognition` is
-the residual network by which dlib tells people apart, and `detection` the last stage of MTCNN, which tells faces from
-other things. Both packages hold their weights. For each network:
+Snapshots of faces as `benchmarks/runs/snapshots.py` makes them are judged in the features of two networks:
+`recognition` is the residual network by which dlib tells people apart, and `detection` the last stage of MTCNN, which
+tells faces from other things. Both packages hold their weights. For each network:
 
 - reach: mean distance of a real face to the nearest other real face, over that to the nearest sample
 - own: median distance of a reconstruction to real faces, over that to its own input

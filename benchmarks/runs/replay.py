@@ -1,6 +1,6 @@
-"""Studies replayed over the runs of `benchmarks/horizon.py`: would they have found the best, and at what cost?
+"""Studies replayed over the runs of `benchmarks/runs/horizon.py`: would they have found the best, and at what cost?
 
-    python benchmarks/replay.py docs/horizon.csv
+    python benchmarks/runs/replay.py docs/horizon.csv
 
 First, Spearman's correlation over settings of the score at each step with that at the last: of the same run, and of
 the same setting with another seed, which is what one run can tell of a setting; of the last score with the KL of real
@@ -16,7 +16,7 @@ each lets anything find.
 """
 
 import math
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Runs:
 
     @staticmethod
     def of(table: pd.DataFrame, column: str = "score") -> "Runs":
-        """Read a table of `benchmarks/horizon.py`; a run that diverged has scored 0 since."""
+        """Read a table of `benchmarks/runs/horizon.py`; a run that diverged has scored 0 since."""
         steps = sorted(table.step.unique())
         scores = table.pivot(index=["setting", "seed"], columns="step", values=column).reindex(columns=steps).fillna(0)
         test = table[table.step == steps[-1]].pivot(index="setting", columns="seed", values="test")
@@ -200,8 +200,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    (path,) = sys.argv[1:] if argv is None else argv
-    table = pd.read_csv(Path(path))
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path, metavar="FILE", help="what `benchmarks/runs/horizon.py` has written")
+    args = parser.parse_args(argv)
+    table = pd.read_csv(args.csv)
     runs = Runs.of(table)
     named = ways(runs.steps, round(DRAWN * len(runs.test)))
     found = [{"search": name, **searched(runs, way)} for name, way in named.items()]

@@ -1,6 +1,6 @@
 """Cost of a trial beyond its steps and its scores, in studies of 10 and of 1,000 trials, and of a rung as a task.
 
-    python benchmarks/study.py [--trials N] [--profile]
+    python benchmarks/speed/study.py [--trials N] [--profile]
 
 trial: a driver fills the study, in SQLite on this disk, as that of introvae-sweep does: three parameters, a task and a
     score for each rung and for the end, to which all trials come, attributes, a constraint, a picture for dashboards,

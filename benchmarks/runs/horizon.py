@@ -1,14 +1,14 @@
 """Table of what the first steps of a run tell of its end: settings of the default space, trained to full length.
 
-    python benchmarks/horizon.py --out FOLDER --csv docs/horizon.csv     # trains for hours; the same command resumes
-    python benchmarks/horizon.py --csv docs/horizon.csv                  # again, without training
-    python benchmarks/horizon.py --data FACES --out FOLDER --csv FILE    # of other images, in color
+    python benchmarks/runs/horizon.py --out FOLDER --csv docs/horizon.csv   # trains for hours; the same command resumes
+    python benchmarks/runs/horizon.py --csv docs/horizon.csv                # again, without training
+    python benchmarks/runs/horizon.py --data FACES --out FOLDER --csv FILE  # of other images, in color
 
 The settings are quasi-random values of alpha, beta and the margin ratio; each is trained with three seeds of its own.
 A row of the CSV file holds what a run is worth at a step after the warm-up: `score` of the averaged weights as trials
 are compared by, `raw` of the step's own, and the energies of the log; `test` is that of the last step on test images.
 All pictures are kept in FOLDER, so that another score needs no training: the same command scores them again.
-FOLDER/snapshots is for `benchmarks/judges.py`, too.
+FOLDER/snapshots is for `benchmarks/runs/judges.py`, too.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """Ways to a faster training step that were tried, each against the step as it is.
 
-    python benchmarks/attempts.py [--image-size 64] [--latent 128] [--channels 3] [--processes 5]
+    python benchmarks/speed/attempts.py [--image-size 64] [--latent 128] [--channels 3] [--processes 5]
 
 All take the same update in residual networks with group norm, in float32 on a CPU (OMP_NUM_THREADS sets its threads):
 
@@ -9,7 +9,7 @@ All take the same update in residual networks with group norm, in float32 on a C
 - folded upsampling: the 3x3 convolution of an enlarged map as four 2x2 convolutions of the small one, whose results
   are interleaved, for less than half of its multiplications.
 
-Each has several processes, as those of `benchmarks/step.py`, and ratios are meant as there.
+Each has several processes, as those of `benchmarks/speed/step.py`, and ratios are meant as there.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Speed of a worker for each core against one worker with all cores: ratio of adversarial steps a second.
 
-    python benchmarks/workers.py [--image-size 32] [--steps 30] [--rounds 5]
+    python benchmarks/speed/workers.py [--image-size 32] [--steps 30] [--rounds 5]
 
 Rounds are interleaved. All processes of a side begin a round together, and the slowest of them ends it, so that time
 spent waiting for each other counts. Networks are the default ones, with batches of 16.

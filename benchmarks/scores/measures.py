@@ -1,6 +1,6 @@
 """Seconds that it takes to measure a run with 1,000 validation images, part by part.
 
-    python benchmarks/measures.py [--image-size N] [--threads N]
+    python benchmarks/scores/measures.py [--image-size N] [--threads N]
 
 The images are ORL faces in color and their mirror images, repeated; the networks are the default ones of that size,
 with initial weights. CPU seconds hardly depend on what else the machine does; wall seconds do.

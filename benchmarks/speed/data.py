@@ -1,6 +1,6 @@
 """Share of a training step's time that its data take, for images on the device and images in a file.
 
-    python benchmarks/data.py [--device NAME] [--steps N]
+    python benchmarks/speed/data.py [--device NAME] [--steps N]
 
 The default settings (ORL faces, 32 px) are trained in the warm-up, whose steps are the shortest. Each call for a batch
 is timed, with the device idle before and after it. The streamed set is the same faces, written 320 times into a

@@ -1,6 +1,6 @@
 """Cost of a training step against the orders of passes in the authors' and Soft-IntroVAE's code.
 
-    python benchmarks/step.py [--image-size 64] [--norm group] [--device cpu] [--processes 5]
+    python benchmarks/speed/step.py [--image-size 64] [--norm group] [--device cpu] [--processes 5]
 
 Networks, batch and mathematics are the same, in float32. Theirs run as published, in contiguous layout with unfused
 Adam; ours as introvae-train runs them; and the authors' order once more as ours is run, which leaves the order of

@@ -1,10 +1,10 @@
 """Transfer between image sizes: the same settings, translated, trained to full length at each.
 
-    python benchmarks/transfer.py --out FOLDER --csv docs/transfer.csv     # trains for hours; the same command resumes
-    python benchmarks/transfer.py --csv docs/transfer.csv                  # the tables again, without training
+    python benchmarks/runs/transfer.py --out FOLDER --csv docs/transfer.csv # trains for hours; the same command resumes
+    python benchmarks/runs/transfer.py --csv docs/transfer.csv              # the tables again, without training
 
-The settings are the first of `benchmarks/horizon.py`, whose runs are those at 16 px: at another size alpha and m over a
-VAE's KL stay, and beta is divided by the ratio of the numbers in an image, as `introvae-train --from` translates them.
+The settings are the first of `benchmarks/runs/horizon.py`, whose runs are those at 16 px: at another size alpha and m
+over a VAE's KL stay, and beta is divided by the ratio of the numbers in an image, as `introvae-train --from` does.
 Each size has the default network of its own. A study at a small size is worth what its order is worth at a large one:
 rank correlations of scores on test images, means over seeds, and the regret of the small size's winner, as a share of
 what the best setting there has over the median. The last table tells which of the three numbers ranks alike.
@@ -25,7 +25,7 @@ import pandas as pd
 from introvae.config import TrainConfig
 
 SMALL = horizon.TRAIN.image_size
-HORIZON = Path(__file__).parents[1] / "docs" / "horizon.csv"
+HORIZON = Path(__file__).parents[2] / "docs" / "horizon.csv"
 NUMBERS = ("alpha", "beta", "ratio")
 
 

@@ -1,11 +1,11 @@
 """Snapshots of real runs, good and failed, early and late: what scores and judges are held against each other on.
 
-    python benchmarks/snapshots.py OUT [--data orl-faces] [--image-size 32] [--device auto] [--workers 1]
-    python benchmarks/snapshots.py OUT --runs STUDY     # of runs that are trained, and have kept their checkpoints
+    python benchmarks/runs/snapshots.py OUT [--data orl-faces] [--image-size 32] [--device auto] [--workers 1]
+    python benchmarks/runs/snapshots.py OUT --runs STUDY     # of runs that are trained, and have kept their checkpoints
 
 Each of SETTINGS is trained from one shared warm-up, and its moving average is asked for reconstructions and samples at
-several steps: OUT/SETTING-STEP.npz holds them as uint8. `benchmarks/judges.py` compares them. Workers are processes on
-a CPU and threads on CUDA, where each has a stream of its own.
+several steps: OUT/SETTING-STEP.npz holds them as uint8. `benchmarks/runs/judges.py` compares them. Workers are
+processes on a CPU and threads on CUDA, where each has a stream of its own.
 """
 
 import argparse

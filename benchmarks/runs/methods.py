@@ -1,8 +1,8 @@
 """A setting that a study found against other methods, on the same images, network, number of steps and test images.
 
     pip install --no-deps face_recognition_models==0.3.0 facenet-pytorch==2.6.0
-    python benchmarks/methods.py RUN --out FOLDER --csv docs/methods.csv     # trains for hours; resumes
-    python benchmarks/methods.py --csv docs/methods.csv                      # the table again, without training
+    python benchmarks/runs/methods.py RUN --out FOLDER --csv docs/methods.csv     # trains for hours; resumes
+    python benchmarks/runs/methods.py --csv docs/methods.csv                      # the table again, without training
 
 RUN is the study's best run, whose settings all of these share but for what the name says:
 
@@ -13,7 +13,7 @@ RUN is the study's best run, whose settings all of these share but for what the 
 - `vae`: a VAE of the beta of RUN
 
 Each is trained with seeds that the study has not seen. On test images it is measured by features that the score does
-not use, of the networks of `benchmarks/judges.py`: KID (less is better) and coverage of samples, and retrieval of
+not use, of the networks of `benchmarks/runs/judges.py`: KID (less is better) and coverage of samples, and retrieval of
 inputs by their reconstructions; the squared error is summed over a reconstruction's pixels and halved. Reconstructions
 and samples of the first seed are drawn to FOLDER/methods.png.
 """

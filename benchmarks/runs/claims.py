@@ -2,8 +2,8 @@
 
     introvae-sweep --points claims
     introvae-sweep --points claims --norm group --study claims-group
-    python benchmarks/claims.py predictions/claims predictions/claims-group --csv docs/claims.csv
-    python benchmarks/claims.py docs/claims.csv [--map FILE]            # again, without training
+    python benchmarks/runs/claims.py predictions/claims predictions/claims-group --csv docs/claims.csv
+    python benchmarks/runs/claims.py docs/claims.csv [--map FILE]            # again, without training
 
 The points, three seeds each: a grid of beta (0.05 to 0.75 at 256x256x3) and of m at alpha 0.25; alpha from 0.05 to 1 at
 beta 0.2; and a VAE for each beta, whose KL at its end, seed by seed, is what m is measured by. A cell holds mean and

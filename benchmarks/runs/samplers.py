@@ -1,6 +1,6 @@
-"""Samplers compared: studies of 50 trials over an interpolation of the runs of `benchmarks/horizon.py`.
+"""Samplers compared: studies of 50 trials over an interpolation of the runs of `benchmarks/runs/horizon.py`.
 
-    python benchmarks/samplers.py docs/horizon.csv
+    python benchmarks/runs/samplers.py docs/horizon.csv
 
 Scores at each step and the inflation of the KL, means over seeds, are interpolated between the settings by thin-plate
 splines of log alpha, log beta and log m/KL, and the score of a trial deviates from its spline as seeds do. Each study
@@ -10,7 +10,7 @@ best of 4,096 points in it. drawn: the same of the best trial that it has drawn.
 each. An interpolation of so few settings is smoother than the truth, so differences count, and not the figures as such.
 """
 
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -83,9 +83,11 @@ def study_of(surface: Surface, sampler: str, eager: bool, seed: int) -> dict[str
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    (path,) = sys.argv[1:] if argv is None else argv
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path, metavar="FILE", help="what `benchmarks/runs/horizon.py` has written")
+    args = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    surface = Surface(pd.read_csv(Path(path)))
+    surface = Surface(pd.read_csv(args.csv))
     rows = []
     for name, sampler, eager in (("sobol", "sobol", False), ("tpe, as they come", "tpe", True), ("tpe", "tpe", False)):
         studies = [study_of(surface, sampler, eager, seed) for seed in range(STUDIES)]

@@ -1,6 +1,6 @@
 """Near duplicates: which changes of a picture are found, which pictures are taken for one, and how long it takes.
 
-    python benchmarks/duplicates.py [--data DATA] [--image-size N] [--count N]
+    python benchmarks/scores/duplicates.py [--data DATA] [--image-size N] [--count N]
 
 Images are changed as files change on their way through programs and web sites: the first lines say how many of them
 are in one group with their originals. Then the images alone are grouped. The time is that of N images; means of two
