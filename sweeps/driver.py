@@ -22,8 +22,8 @@ from sweeps.search.promotion import Promotion, rungs_of
 from sweeps.search.scales import place
 from sweeps.study import leading_trial
 from sweeps.supervisor import Supervisor
-from sweeps.tasks.chain import Chain, inflation_of
-from sweeps.tasks.outcome import FINISHED, SECONDS, has_failed, tell, write_failure
+from sweeps.tasks.chain import TRAINED, Chain, inflation_of
+from sweeps.tasks.outcome import FINISHED, has_failed, tell, write_failure
 from sweeps.tasks.task import Result
 from sweeps.view import View
 
@@ -67,9 +67,7 @@ class Driver:
             values = trial.params | trial.user_attrs.get("point", {})
             self._learn(trial.number, values, trial.intermediate_values, inflation_of(trial))
         for trial in trials:
-            if SECONDS in trial.user_attrs:
-                steps = max(trial.intermediate_values, default=train.warmup_steps) - train.warmup_steps
-                self.supervisor.pace.trained(steps, trial.user_attrs[SECONDS])
+            self.supervisor.pace.trained(*trial.user_attrs.get(TRAINED, (0, 0.0)))
         self.resting: dict[int, Chain] = {}  # at rungs, by number
         self.waiting: dict[Path, list[Chain]] = {}  # by the folder of the warm-up that another trial trains
         self.warm: set[Path] = set()  # folders of warm-ups that are trained, or diverged

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from introvae.errors import StoppedError
-from introvae.runs.folder import checkpoint_time, log_stamp
+from introvae.runs.folder import checkpoint_time, last_row, log_stamp
 from sweeps.config import StudyConfig
 from sweeps.engines.base import Engine
 from sweeps.plan import Plan, Setup
@@ -76,6 +76,8 @@ class Supervisor:
             pruned=pruned,
         )  # fmt: skip
         chain.log, chain.sign = log_stamp(plan.folder), chain.fence.sign()
+        logged = last_row(plan.folder) or {"step": 0}  # an earlier driver may have trained it part of the way
+        chain.start = max(self.setup.config.warmup_steps, *chain.reported, int(logged["step"]))
         chain.silent, chain.submitted = 0.0, time.monotonic()
         chain.begun = not self.engine.queues
         self.running[chain.worker] = chain
@@ -141,12 +143,8 @@ class Supervisor:
             except StoppedError as stopped:
                 self.error = self.error or stopped
             return
-        if chain.plan:
-            seconds = time.monotonic() - chain.submitted
-            chain.seconds += seconds
-            if chain.training:
-                begin = max(chain.reported, default=self.setup.config.warmup_steps)
-                self.pace.trained(max(0, result.step - begin), seconds)
+        if chain.plan and chain.training:
+            self.pace.trained(*chain.trained(result.step, time.monotonic() - chain.submitted))
         chain.reached = result.step
         self.view.say(result.said)
         if result.error:

@@ -44,8 +44,9 @@ from sweeps.run import prepare
 from sweeps.search.promotion import Promotion, rungs_of
 from sweeps.search.samplers import NumberedSampler
 from sweeps.study import OwnedStorage, open_study
+from sweeps.tasks.chain import TRAINED
 from sweeps.tasks.fence import Fence
-from sweeps.tasks.outcome import FINISHED, SECONDS
+from sweeps.tasks.outcome import FINISHED
 from sweeps.tasks.task import Result, Task, Worker
 from sweeps.view import View
 
@@ -98,7 +99,7 @@ def earlier(setup: Setup, number: int) -> FrozenTrial:
         value=score,
         params={name: rng.uniform(low, high) for name, (low, high) in bounds.items()},
         distributions={name: FloatDistribution(low, high, log=True) for name, (low, high) in bounds.items()},
-        user_attrs={"m": 50.0, "outcome": "complete", SECONDS: 1.0},
+        user_attrs={"m": 50.0, "outcome": "complete", TRAINED: [steps, 1.0]},
         intermediate_values={rung: score * rung / steps for rung in (*rungs_of(setup.config), steps)},
     )
 

@@ -15,6 +15,7 @@ from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 
 INFLATION = "KL over a VAE's"  # the attribute of a trial
+TRAINED = "trained"  # the attribute of a trial: steps after its warm-up, and seconds that they took
 
 
 def inflation_of(trial: optuna.Trial | FrozenTrial) -> float:
@@ -40,7 +41,7 @@ class Chain:
         deaths: How often a process that ran it has died since its last checkpoint.
         saved: When that checkpoint was written.
         submitted: When its task was submitted, by the monotonic clock in seconds.
-        seconds: Seconds that its tasks took, but for a warm-up.
+        start: The step from which that task trains.
         begun: The task is known to run.
         lasted: Seconds for which its tasks have run.
         silent: Seconds for which its log has not grown.
@@ -61,7 +62,7 @@ class Chain:
     deaths: int = 0
     saved: int = 0
     submitted: float = 0.0
-    seconds: float = 0.0
+    start: int = 0
     begun: bool = False
     lasted: float = 0.0
     silent: float = 0.0
@@ -95,6 +96,13 @@ class Chain:
             self.trial.set_user_attr(INFLATION, kl / self.plan.vae_kl)
         self.trial.report(score, step)
         self.reported[step] = score
+
+    def trained(self, step: int, seconds: float) -> tuple[int, float]:
+        """Note how far its task has trained it, and how long that took; return the steps and the seconds."""
+        took = max(0, step - self.start), seconds
+        before = self.trial.user_attrs.get(TRAINED, (0, 0.0))
+        self.trial.set_user_attr(TRAINED, [before[0] + took[0], round(before[1] + took[1], 4)])
+        return took
 
     def look(self, elapsed: float) -> dict[str, float] | None:
         """Look for signs of life of its run after some seconds; return the last row of the log if that is new."""

@@ -9,14 +9,12 @@ from sweeps.tasks.chain import Chain
 from sweeps.tasks.dashboard import upload_picture
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
-SECONDS = "seconds"  # the attribute of a trial: seconds that its tasks took
 INFEASIBLE = "failed"  # the constraint of a trial, met by -1; its attribute "outcome" tells dashboards why
 
 
 def tell(study: optuna.Study, setup: Setup, chain: Chain, record: RunRecord) -> None:
     """Tell the study how a trial has ended."""
     trial = chain.trial
-    trial.set_user_attr(SECONDS, round(chain.seconds, 4))
     trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
     upload_picture(trial, setup.run_folder(chain.number))
     if INFEASIBLE not in chain.constraints:

@@ -7,6 +7,8 @@ import pytest
 from counting import RUNGS, Counting, Killed, ends, fill, fill_warm, steps
 from optuna.trial import FrozenTrial, TrialState
 
+from introvae.runs.folder import MetricsLog
+from introvae.training.metrics import COLUMNS
 from sweeps.search.budget import Budget, Pace
 from sweeps.search.promotion import Promotion
 from sweeps.tasks.task import Result, Task
@@ -110,13 +112,26 @@ def test_hours_are_counted_by_the_speed_so_far() -> None:
 
 
 def test_the_speed_is_that_of_the_steps_that_are_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that goes on with trials at rungs has not trained what came before."""
+    """A driver that goes on with trials has not trained what came before, though their scores do not tell of it."""
     noted: list[int] = []
     monkeypatch.setattr(Pace, "trained", lambda pace, steps, seconds: noted.append(steps))
+    counting = Counting()
+
+    def judge(task: Task) -> Result:
+        result = counting(task)
+        if len(counting.tasks) == 14:
+            MetricsLog(task.plan.folder, COLUMNS, [dict.fromkeys(COLUMNS, 10.0) | {"step": 6}])
+            raise Killed
+        return result
+
     with pytest.raises(Killed):
-        fill(tmp_path / "study", 12, Counting(killed_at=14))
+        fill(tmp_path / "study", 12, judge)
+    assert counting.tasks[-1][1:] == (7, False)
+    before = sum(noted)
+    noted.clear()
     study = fill(tmp_path / "study", 12, Counting())
-    assert sum(noted) == steps(study)
+    assert sum(noted[:12]) == before > 0  # what the first driver has noted
+    assert sum(noted) == steps(study) - 2  # nobody knows how fast the two steps before the kill were
 
 
 def test_the_speed_is_that_of_steps_after_the_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

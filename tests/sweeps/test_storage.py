@@ -63,7 +63,7 @@ def test_trials_hold_what_their_driver_says_and_nothing_that_only_other_processe
     """TPE, which begins after ten trials, would share each draw."""
     study = drawn_study(tmp_path / "study", SPACE, 12, InlineEngine(Drawing()))
     assert {*study.trials[-1].system_attrs} == {"constraints:failed"}
-    assert {*study.trials[-1].user_attrs} == {"m", "seconds", "outcome"}
+    assert {*study.trials[-1].user_attrs} == {"m", "trained", "outcome"}
 
 
 def test_a_study_that_shares_its_database_has_its_own_trials(tmp_path: Path) -> None:

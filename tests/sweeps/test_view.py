@@ -19,7 +19,7 @@ from terminal import Terminal
 from introvae.training.metrics import COLUMNS
 from introvae.training.progress import LINE_EVERY
 from sweeps.cli import main
-from sweeps.tasks.outcome import SECONDS
+from sweeps.tasks.chain import TRAINED
 from sweeps.view import View
 
 LOSSES = "loss 122.6, KL 11.7/12.1/10.8, 1140 images/s"
@@ -35,13 +35,11 @@ def row(step: int, loss: float = 122.6, kl: float = 11.7, speed: float = 1140.0)
     return dict.fromkeys(COLUMNS, 0.0) | values | {"images_per_second": speed}
 
 
-def ended(
-    number: int, value: float | None, outcome: str, state: TrialState = TrialState.PRUNED, seconds: float = 12.0
-) -> FrozenTrial:
+def ended(number: int, value: float | None, outcome: str, state: TrialState = TrialState.PRUNED) -> FrozenTrial:
     """Return an ended trial."""
     trial = optuna.create_trial(
         state=state, value=value, params={"alpha": 0.279}, distributions={"alpha": ALPHA},
-        user_attrs={"outcome": outcome, "m": 5.25, SECONDS: seconds},
+        user_attrs={"outcome": outcome, "m": 5.25},
     )  # fmt: skip
     trial.number = number
     trial.datetime_complete = datetime(2026, 1, 1) + timedelta(seconds=number)
@@ -233,7 +231,8 @@ def test_a_quiet_sweep_prints_its_result_and_keeps_how_long_its_trials_took(
     assert first.startswith("run ") and last.startswith("next: ")
     folder = tmp_path / "orl-faces-16px"
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
-    assert 0 < study.trials[0].user_attrs[SECONDS] < took  # the warm-up and the report are not the trial's
+    steps, seconds = study.trials[0].user_attrs[TRAINED]  # the warm-up and the report are not the trial's
+    assert steps > 0 and 0 < seconds < took
 
 
 @pytest.mark.slow
