@@ -51,7 +51,7 @@ class Trainer:
     Raises:
         UserError: If the configuration is for images of another shape, if the folder holds a run with another
             configuration, or if this run, or the one that it starts from, was trained when there were more or fewer of
-            its images, or the device is not there.
+            its images, or if there is no run to start from, or no such device.
         OutOfMemoryError: If the networks do not fit the device.
 
     Examples:
@@ -270,6 +270,8 @@ def _check_processes(config: TrainConfig) -> None:
 
 def _origin(config: TrainConfig, start: Path | None) -> Path | None:
     """Return the run that a run begins from; one that was trained on another image set tells nothing of this."""
+    if start and not (start / METRICS).exists():
+        raise UserError(f"{start} is no run to start from: it holds no {METRICS}")
     if start or not config.start_weights:
         return start
     weights = Path(config.start_weights)
