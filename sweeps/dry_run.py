@@ -16,9 +16,10 @@ from introvae.training.device import find_device, tune_process
 from sweeps.config import FIELDS, StudyConfig
 from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point
-from sweeps.run import prepare, worker_count
+from sweeps.run import prepare, settings, worker_count
 from sweeps.search.dimensions import Range, is_words, middle, searched, shown
 from sweeps.search.promotion import SHARE, Promotion, rungs_of
+from sweeps.study import DATABASE, database_errors, missing_trials, open_study, quiet_optuna
 
 DIGITS = 5  # of the number of latent dimensions, at most 65,536
 SHOWN_ELSEWHERE = ("train", "trials", "study", "alpha", "beta", "m", "margin_ratio", "fix", "search", "points")
@@ -33,10 +34,20 @@ def describe(config: StudyConfig) -> str:
         OutOfMemoryError: If a few steps need more memory than there is.
     """
     setup, images = prepare(config)
-    lines = [("study", str(setup.folder)), ("trials", str(config.total))]
+    lines = [("study", str(setup.folder)), ("trials", f"{config.total}{_done(config, setup, images)}")]
     lines += [*_space(config, setup), *_points(config, setup), *_earlier(setup)]
     lines += [*_training(config, setup), *_cost(config, setup, images)]
     return in_column(lines)
+
+
+def _done(config: StudyConfig, setup: Setup, images: ImageSet) -> str:
+    """Tell how many trials of a study that has begun are done; it must have these settings."""
+    database = setup.folder / DATABASE
+    if not database.exists() or not database.stat().st_size:
+        return ""
+    with database_errors(setup.folder), quiet_optuna():
+        study = open_study(setup.folder, settings(setup, config, images))
+        return f", {config.total - len(missing_trials(study, config.total))} of them done"
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:

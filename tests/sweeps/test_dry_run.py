@@ -9,7 +9,7 @@ from studies import study_config
 
 from analysis.measures.spectrum import predicted_active_units, predicted_kl, vae_kl
 from analysis.report.runs import read_runs
-from introvae.errors import DivergedError
+from introvae.errors import DivergedError, UserError
 from introvae.runs.folder import read_metrics
 from introvae.training.trainer import Trainer
 from sweeps.cli import main
@@ -67,7 +67,9 @@ def test_a_trained_warm_up_corrects_what_is_shown(tmp_path: Path) -> None:
     assert kl != pytest.approx(predicted, rel=0.1) and m == pytest.approx(4 * kl)
     assert shown["trial 0"].endswith(f"seed 0, KL {kl:.3g} nats, m {m:.3g} nats")
     assert "seed 1, predicted KL " in shown["trial 1"] and "predicted" in shown["warm-up"]
-    drawn = lines(replace(config, points=(), trials=2, fix={"beta": 20.0}))
+    other = replace(config, points=(), trials=1, fix={"beta": 20.0}, study="drawn")
+    run_study(other)
+    drawn = lines(replace(other, trials=2))
     assert drawn["beta"].startswith(f" 20 (--fix) KL {kl:.3g} nats predicted active units ")
     assert drawn["margin_ratio"].endswith(f" m {kl:.3g} to {16 * kl:.3g} nats")
     measured = [row["kl_real"] for row in read_metrics(run.folder) if row["step"] == 8]
@@ -183,6 +185,13 @@ def test_the_length_of_a_study_and_its_disk(tmp_path: Path) -> None:
 def test_a_dry_run_finds_what_diverges_at_once(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="is not finite"):
         describe(study_config(tmp_path, TRAIN | {"lr": 1e30}))
+
+
+def test_a_dry_run_looks_at_the_study_that_would_be_continued(tmp_path: Path) -> None:
+    run_study(study_config(tmp_path, trials=1))
+    assert lines(study_config(tmp_path, trials=2))["trials"] == " 2, 1 of them done"
+    with pytest.raises(UserError, match=r"has other settings \(batch_size: 8 -> 4\)"):
+        describe(study_config(tmp_path, {"batch_size": 4}))
 
 
 def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_the_configuration_decides_the_learning_rate_of_a_started_run(small_face
 
 
 def test_a_run_that_would_start_from_no_run_is_refused(small_faces: ImageSet, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="missing is no run to start from: it holds no metrics.csv"):
+    with pytest.raises(UserError, match=r"missing is no run to start from: it holds no metrics\.csv"):
         Trainer(tiny_config(), small_faces, tmp_path / "run", CPU, start=tmp_path / "missing")
     assert not (tmp_path / "run").exists()
 
