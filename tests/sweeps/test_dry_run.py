@@ -56,7 +56,7 @@ def test_a_trained_warm_up_corrects_what_is_shown(tmp_path: Path) -> None:
         Point(alpha=0.25, beta=20.0, margin_ratio=4.0, seed=0),
         Point(alpha=0.25, beta=20.0, margin_ratio=4.0, seed=1),
     )
-    config = study_config(tmp_path, {"warmup_beta": 30.0}, points=points, trials=None)
+    config = study_config(tmp_path, {"warmup_beta": 30.0}, points=points, trials=None, pruner="none")
     setup, _ = prepare(config)
     predicted, shown = predicted_kl(setup.spectrum, 20.0, 8), lines(config)
     assert shown["trial 0"].endswith(f"predicted KL {predicted:.3g} nats, predicted m {4 * predicted:.3g} nats")
