@@ -148,17 +148,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     A power cut may then lose the last transactions, whose trials continue from their checkpoints.
     """
     connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-    if not file_system(path).startswith(NETWORK):
+    mounts = Path("/proc/mounts")
+    if not file_system(path, mounts.read_text() if mounts.exists() else "").startswith(NETWORK):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
     return connection
 
 
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """Return the type of the file system that a path lies on, given the content of /proc/mounts; "" if unknown."""
-    if mounts is None:
-        table = Path("/proc/mounts")
-        mounts = table.read_text() if table.exists() else ""
+def file_system(path: Path, mounts: str) -> str:
+    """Return the type of the file system that a path lies on, by the content of /proc/mounts; "" if unknown."""
     fields = [line.split() for line in mounts.splitlines()]
     above = [(len(point), kind) for _, point, kind, *_ in fields if path.is_relative_to(point)]
     return max(above, default=(0, ""))[1]

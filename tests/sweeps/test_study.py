@@ -105,7 +105,7 @@ def test_a_path_below_no_known_mount_lies_on_an_unknown_file_system() -> None:
 def test_only_a_disk_of_this_machine_has_a_write_ahead_log(
     kind: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.study.file_system", lambda path: kind)
+    monkeypatch.setattr("sweeps.study.file_system", lambda path, mounts: kind)
     open_study(tmp_path / "s", SETTINGS)
     with sqlite3.connect(tmp_path / "s" / DATABASE) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
