@@ -11,6 +11,7 @@ from analysis.measures.spectrum import predicted_active_units, vae_kl, warmup_co
 from introvae.commands.dry_run import in_column, setting_lines
 from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
+from introvae.errors import UserError
 from introvae.training.cost import duration, epochs, measure, picture_count
 from introvae.training.device import find_device, tune_process
 from sweeps.config import FIELDS, StudyConfig
@@ -34,20 +35,23 @@ def describe(config: StudyConfig) -> str:
         OutOfMemoryError: If a few steps need more memory than there is.
     """
     setup, images = prepare(config)
-    lines = [("study", str(setup.folder)), ("trials", f"{config.total}{_done(config, setup, images)}")]
+    lines = [("study", str(setup.folder)), ("trials", str(config.total)), *_begun(config, setup, images)]
     lines += [*_space(config, setup), *_points(config, setup), *_earlier(setup)]
     lines += [*_training(config, setup), *_cost(config, setup, images)]
     return in_column(lines)
 
 
-def _done(config: StudyConfig, setup: Setup, images: ImageSet) -> str:
-    """Tell how many trials of a study that has begun are done; it must have these settings."""
+def _begun(config: StudyConfig, setup: Setup, images: ImageSet) -> Iterator[tuple[str, str]]:
+    """Tell how far the study has come that would be continued, or why it cannot be."""
     database = setup.folder / DATABASE
     if not database.exists() or not database.stat().st_size:
-        return ""
+        return
     with database_errors(setup.folder), quiet_optuna():
-        study = open_study(setup.folder, settings(setup, config, images))
-        return f", {config.total - len(missing_trials(study, config.total))} of them done"
+        try:
+            study = open_study(setup.folder, settings(setup, config, images))
+            yield "", f"{config.total - len(missing_trials(study, config.total))} of them done"
+        except UserError as error:
+            yield "", f"but {error}"
 
 
 def _space(config: StudyConfig, setup: Setup) -> Iterator[tuple[str, str]]:
