@@ -58,8 +58,8 @@ class TrainConfig:
     """
 
     data: str = option("orl-faces", DATA_SETS)
-    validation: str | None = option(None, "folder of images for validation [tenth of --data]")
-    test: str | None = option(None, "folder of images for the test [tenth of --data]")
+    validation: str | None = option(None, "folder of images for validation [part of --data]")
+    test: str | None = option(None, "folder of images for the test [part of --data]")
     fit: str = option("crop", "center crop, pad with white, or stretch", FITS)
     image_size: int = option(32, "side of the square images, 16 pixels or more")
     channels: int = option(0, "1: gray, 3: RGB, 0: as in the data")
