@@ -52,6 +52,12 @@ TRAIN = TrainConfig(
 )  # fmt: skip
 
 
+def config_at(size: int) -> TrainConfig:
+    """Return the settings of a size, with the latent dimensions and widths that follow from it."""
+    widths = (16, 32, 64, 128)[: (size // 8).bit_length()]
+    return replace(TRAIN, image_size=size, latent=2 * size, widths=widths)
+
+
 def study_of(train: TrainConfig, seed: int, out: Path) -> tuple[Setup, ImageSet]:
     """Return the space, which is the same for all seeds, and the images; `seed` is that of weights and draws."""
     setup, images = prepare(StudyConfig(train=replace(train, seed=0), study=f"seed-{seed}", out=out))
@@ -143,13 +149,15 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE", help="table of all runs and rungs")
     parser.add_argument("--data", metavar="FACES", help="a folder of images in color [the built-in faces]")
+    parser.add_argument("--image-size", type=int, default=TRAIN.image_size, metavar="N", help="pixels [16]")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="train, and keep what is done in this folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes [one a core]")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"seeds of each setting [{SEEDS}]")
     parser.add_argument("--settings", type=int, default=SETTINGS, metavar="N", help=f"the first N [{SETTINGS}]")
     args = parser.parse_args()
     if args.out:
-        base = replace(TRAIN, data=args.data, channels=3) if args.data else TRAIN
+        base = config_at(args.image_size)
+        base = replace(base, data=args.data, channels=3) if args.data else base
         first = settings(study_of(base, 0, args.out)[0])[: args.settings]
         table = trained(base, args.out, args.workers, args.seeds, first)
         table.round(6).to_csv(args.csv, index=False)

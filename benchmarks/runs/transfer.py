@@ -13,7 +13,6 @@ what the best setting there has over the median. The last table tells which of t
 import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -22,17 +21,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of small networks; several processes use 
 import horizon
 import pandas as pd
 
-from introvae.config import TrainConfig
-
 SMALL = horizon.TRAIN.image_size
 HORIZON = Path(__file__).parents[2] / "docs" / "horizon.csv"
 NUMBERS = ("alpha", "beta", "ratio")
-
-
-def config_at(size: int) -> TrainConfig:
-    """Return the settings of a size, with the latent dimensions and widths that follow from it."""
-    widths = (16, 32, 64, 128)[: (size // 8).bit_length()]
-    return replace(horizon.TRAIN, image_size=size, latent=2 * size, widths=widths)
 
 
 def settings_at(size: int, out: Path, count: int) -> list[dict[str, float]]:
@@ -48,7 +39,7 @@ def trained(out: Path, sizes: Sequence[int], count: int, seeds: int, workers: in
     tables = {SMALL: known[known.setting < count]}
     for size in sizes:
         drawn = settings_at(size, out, count)
-        tables[size] = horizon.trained(config_at(size), out / str(size), workers, seeds, drawn)
+        tables[size] = horizon.trained(horizon.config_at(size), out / str(size), workers, seeds, drawn)
     rows = pd.concat(table.assign(size=size, ratio=table.m / table.vae_kl) for size, table in tables.items())
     return rows.loc[rows.step == horizon.STEPS[-1], ["size", "setting", "seed", *NUMBERS, "score", "test"]]
 

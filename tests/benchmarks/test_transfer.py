@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import horizon
 import pandas as pd
 import pytest
 import transfer
@@ -25,7 +26,7 @@ def test_the_settings_are_those_of_the_runs_at_16_px(tmp_path: Path) -> None:
 
 def test_networks_end_at_4_px_and_have_two_latent_dimensions_for_each_pixel_of_a_side() -> None:
     for size in (16, 32, 64):
-        config = transfer.config_at(size)
+        config = horizon.config_at(size)
         assert (config.image_size, config.latent, 4 * 2 ** len(config.widths)) == (size, 2 * size, size)
 
 
