@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from helpers import CPU, tiny_flags
 from studies import study_config
@@ -17,8 +18,9 @@ from sweeps.config import StudyConfig
 from sweeps.dry_run import describe
 from sweeps.plan import plan_warmup, run_config
 from sweeps.points import Point
-from sweeps.run import prepare, run_study
+from sweeps.run import prepare, run_study, settings
 from sweeps.search.dimensions import Linear
+from sweeps.study import open_study
 
 TRAIN = {"steps": 108, "warmup_steps": 8}  # with rungs at steps 12, 22, 34 and 58
 
@@ -186,8 +188,10 @@ def test_a_dry_run_finds_what_diverges_at_once(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_looks_at_the_study_that_would_be_continued(tmp_path: Path) -> None:
-    run_study(study_config(tmp_path, trials=1))
-    assert lines(study_config(tmp_path, trials=2))["trials"] == " 2 1 of them done"
+    config = study_config(tmp_path, trials=2)
+    setup, images = prepare(config)
+    open_study(setup.folder, settings(setup, config, images)).add_trial(optuna.create_trial(value=0.5))
+    assert lines(config)["trials"] == " 2 1 of them done"
     said = lines(study_config(tmp_path, {"batch_size": 4}, trials=2))["trials"]
     assert said.startswith(" 2 but the study ") and "has other settings (batch_size: 8 -> 4)" in said
 

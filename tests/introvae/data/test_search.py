@@ -204,5 +204,5 @@ def test_a_folder_without_images_says_what_to_do_with_what_it_holds(tmp_path: Pa
 
 def test_the_guide_lists_what_is_read() -> None:
     guide = (ROOT / "docs" / "guide" / "images.md").read_text()
-    listed = guide[guide.index("Read are") : guide.index("Other files")]
+    listed = guide[guide.index("It reads") : guide.index("Other files")]
     assert set(re.findall(r"`(\.\w+)`", listed)) == SUFFIXES
