@@ -15,7 +15,7 @@ from sweeps.tasks.fence import Fence
 from sweeps.tasks.task import Result, Task
 
 INFLATION = "KL over a VAE's"  # the attribute of a trial
-TRAINED = "trained"  # the attribute of a trial: steps after its warm-up, and seconds that they took
+TRAINED = "trained"  # the attribute of a trial: steps after its warm-up by the driver that ended it, and their seconds
 
 
 def inflation_of(trial: optuna.Trial | FrozenTrial) -> float:
@@ -42,6 +42,8 @@ class Chain:
         saved: When that checkpoint was written.
         submitted: When its task was submitted, by the monotonic clock in seconds.
         start: The step from which that task trains.
+        steps: Steps after its warm-up that its tasks have trained.
+        seconds: Seconds that these took.
         begun: The task is known to run.
         lasted: Seconds for which its tasks have run.
         silent: Seconds for which its log has not grown.
@@ -63,6 +65,8 @@ class Chain:
     saved: int = 0
     submitted: float = 0.0
     start: int = 0
+    steps: int = 0
+    seconds: float = 0.0
     begun: bool = False
     lasted: float = 0.0
     silent: float = 0.0
@@ -99,10 +103,9 @@ class Chain:
 
     def trained(self, step: int, seconds: float) -> tuple[int, float]:
         """Note how far its task has trained it, and how long that took; return the steps and the seconds."""
-        took = max(0, step - self.start), seconds
-        before = self.trial.user_attrs.get(TRAINED, (0, 0.0))
-        self.trial.set_user_attr(TRAINED, [before[0] + took[0], round(before[1] + took[1], 4)])
-        return took
+        steps = max(0, step - self.start)
+        self.steps, self.seconds = self.steps + steps, self.seconds + seconds
+        return steps, seconds
 
     def look(self, elapsed: float) -> dict[str, float] | None:
         """Look for signs of life of its run after some seconds; return the last row of the log if that is new."""

@@ -5,7 +5,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from introvae.runs.record import RunRecord, RunState, Scores, write_record
 from sweeps.plan import Setup
-from sweeps.tasks.chain import Chain
+from sweeps.tasks.chain import TRAINED, Chain
 from sweeps.tasks.dashboard import upload_picture
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # states of trials that have ended
@@ -15,6 +15,7 @@ INFEASIBLE = "failed"  # the constraint of a trial, met by -1; its attribute "ou
 def tell(study: optuna.Study, setup: Setup, chain: Chain, record: RunRecord) -> None:
     """Tell the study how a trial has ended."""
     trial = chain.trial
+    trial.set_user_attr(TRAINED, [chain.steps, round(chain.seconds, 4)])
     trial.set_user_attr("outcome", f"{record.state}: {record.reason}" if record.reason else record.state.value)
     upload_picture(trial, setup.run_folder(chain.number))
     if INFEASIBLE not in chain.constraints:

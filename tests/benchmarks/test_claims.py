@@ -83,7 +83,7 @@ def test_its_points_are_three_seeds_of_each_setting_and_three_values_within_the_
 
 @pytest.mark.slow
 def test_the_published_tables_are_those_of_the_published_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    root = Path(claims.__file__).parents[1]
+    root = Path(claims.__file__).parents[2]
     published = (root / "docs/results.md").read_text().partition("## What it depends on")[2].partition("\n## ")[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["claims.py", str(root / "docs/claims.csv")])
