@@ -16,7 +16,6 @@ from analysis.measures.features import features, standardized
 DEGREE = 3  # of the kernel, as in KID
 SCALE = 0.005  # squared discrepancy
 NEIGHBORS = 5  # radius of a real image's ball: another sample of real images reaches 97% of such balls
-FALL = 4  # power of membership, (radius / distance)^4, and of nearness: 1/5 at one and a half times the distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ class Pairs:
 def structure(pairs: Pairs) -> float:
     """Measure the resemblance of samples to real images of their own sharpness, in [0, 1].
 
-    This is nearness^4 / (1 + log(1 + D / 0.005)).
+    This is nearness / (1 + log(1 + D / 0.005)).
 
     D is the unbiased squared maximum mean discrepancy of features under the kernel (x.y / 112 + 1)^3, which is KID's
     (Bińkowski et al. 2018, arXiv 1801.01401), less three standard errors that it has for two draws of real images, and
@@ -87,7 +86,7 @@ def structure(pairs: Pairs) -> float:
     """
     within = _off_diagonal_mean(pairs.real) + _off_diagonal_mean(pairs.samples)
     discrepancy = within - 2 * pairs.between.mean().item() - 3 * _chance(pairs.real, len(pairs.samples))
-    return _nearness(pairs) ** FALL / (1 + math.log1p(max(0.0, discrepancy) / SCALE))
+    return _nearness(pairs) / (1 + math.log1p(max(0.0, discrepancy) / SCALE))
 
 
 def _nearness(pairs: Pairs) -> float:
@@ -107,13 +106,13 @@ def _chance(kernel: Tensor, samples: int) -> float:
 def diversity(pairs: Pairs) -> float:
     """Measure the variety of samples relative to that of the real images, in [0, 1].
 
-    This is the geometric mean of the soft coverage, the share of real images that have a sample within the distance of
-    their fifth neighbor (Naeem et al. 2020, arXiv 2002.09797), and of the distinctness of samples, which is 0 if each
-    has a copy.
+    This is the geometric mean of the soft coverage of real images, each of which counts as much as the distance of its
+    fifth neighbor over that of the nearest sample, at most 1 (the share of those at 1 is the coverage of Naeem et al.
+    2020, arXiv 2002.09797), and of the distinctness of samples, which is 0 if each has a copy.
     """
     radius = _nearest(pairs.real_distance, NEIGHBORS)
     nearest = pairs.distance.amin(0)
-    covered = (radius / nearest).nan_to_num(nan=1.0).clamp(max=1).pow(FALL).mean().item()
+    covered = (radius / nearest).nan_to_num(nan=1.0).clamp(max=1).mean().item()
     reached = _expected_coverage(*pairs.between.shape)
     return math.sqrt(min(1.0, covered / reached) * _distinct(pairs.samples_distance, pairs.real_distance))
 

@@ -9,7 +9,7 @@ scores 0, and one that fails by half at two of them scores as one that fails by 
 |                 | at 4 x 4 places                                          | blur                                   |
 | sharpness       | 1 / (1 + spectral divergence), the geometric mean of     | blur, noise, stripes and ringing at    |
 |                 | reconstructions' and samples'                            | any frequency, loss of color           |
-| structure       | nearness^4 / (1 + log(1 + D / 0.005)), D the discrepancy | texture without structure, double      |
+| structure       | nearness / (1 + log(1 + D / 0.005)), D the discrepancy   | texture without structure, double      |
 |                 | beyond chance, of features from equally sharp real       | exposures, plaid, some terrible        |
 |                 | images', nearness that of quarters of samples to theirs  | samples                                |
 | diversity       | geometric mean of coverage and distinctness of samples,  | samples that are alike, missing kinds  |

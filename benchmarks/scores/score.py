@@ -1,20 +1,19 @@
 """Table of the score as failures grow stronger; exit code 1 unless it falls with each, to below blur where it must.
 
     python benchmarks/scores/score.py                              # ORL faces, 32 px
-    python benchmarks/scores/score.py --data FOLDER --image-size 64
-    python benchmarks/scores/score.py --data mnist-5k
+    python benchmarks/scores/score.py --data orl-faces FOLDER mnist-5k --image-size 32 64 32 --images 80
 
 Real images stand for perfect reconstructions, and others of the same set for perfect samples; then one or both are
-spoiled. "In order" counts the seeds for which a row falls strictly from left to right; "below blur" those for which it
-ends below a blur of sigma 1 px of all. Copies among the real images must leave the score unchanged: two standard errors
-of the difference are allowed in the mean over seeds.
+spoiled. A cell holds the mean score over seeds at each strength. It says so where a score does not fall with each of
+them in all seeds, or does not end below that of a blur of sigma 1 px of all where a person would say so. Copies among
+the real images must leave the score unchanged: two standard errors of the difference are allowed in the mean.
 """
 
 import argparse
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import spoiling as s
@@ -107,18 +106,14 @@ def with_copies(real: Tensor, share: float) -> Tensor:
     return torch.cat([real[: len(real) - count], real[:count]])
 
 
-def copies_change_nothing(sets: Sequence[tuple[Tensor, Tensor]]) -> dict[float, tuple[float, float, float]]:
-    """Return mean score without and with a share of copies, and the standard error of the difference, by share."""
-    found = {}
-    for share in COPIES:
-        pairs = []
-        for real, pool in sets:
-            copied, others = with_copies(real, share), pool[: len(real)]
-            pairs.append((score_images(real, real, others), score_images(copied, copied, others)))
-        means = [statistics.mean(card.score for card in column) for column in zip(*pairs, strict=True)]
-        error = math.sqrt(sum(card.stderr**2 for pair in pairs for card in pair)) / len(pairs)
-        found[share] = (means[0], means[1], error)
-    return found
+def copies_change_nothing(sets: Sequence[tuple[Tensor, Tensor]], share: float) -> tuple[float, float, float]:
+    """Return mean score without and with a share of copies, and the standard error of the difference."""
+    pairs = []
+    for real, pool in sets:
+        copied, others = with_copies(real, share), pool[: len(real)]
+        pairs.append((score_images(real, real, others), score_images(copied, copied, others)))
+    without, copied_too = (statistics.mean(card.score for card in column) for column in zip(*pairs, strict=True))
+    return without, copied_too, math.sqrt(sum(card.stderr**2 for pair in pairs for card in pair)) / len(pairs)
 
 
 def halves(images: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -128,37 +123,67 @@ def halves(images: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
     return to_float(images[order[:count]]), to_float(images[order[count:]])
 
 
+@dataclass(frozen=True)
+class Column:
+    """Images of one kind: for each seed real ones and a pool of others, and what a blur of sigma 1 px scores."""
+
+    title: str
+    sets: Sequence[tuple[Tensor, Tensor]]
+    blurs: Sequence[float]
+    colored: bool
+
+    @classmethod
+    def load(cls, data: str, size: int, most: int, seeds: int) -> "Column":
+        images = load_images(data, size)
+        whole = torch.cat([part[:].cpu() for part in (images.train, images.validation, images.test)])
+        sets = [halves(whole, most, seed) for seed in range(seeds)]
+        blurs = [cards(replace(BLUR, steps=BLUR.steps[1:2]), *pair, seed)[1].score for seed, pair in enumerate(sets)]
+        return cls(f"{data}, {size} px, {len(sets[0][0])} images", sets, blurs, images.channels == 3)
+
+    def cell(self, failure: Failure) -> tuple[str, bool]:
+        """Format means over seeds, and how many seeds are in order or below blur if not all; tell whether all are."""
+        if failure.colored and not self.colored:
+            return "", True
+        rows = [[card.score for card in cards(failure, *pair, seed)] for seed, pair in enumerate(self.sets)]
+        falling = [all(a > b for a, b in pairwise(row)) for row in rows]
+        below = [not failure.below or row[-1] < blur for row, blur in zip(rows, self.blurs, strict=True)]
+        shown = ", ".join(f"{statistics.mean(column):.3f}" for column in list(zip(*rows, strict=True))[1:])
+        for what, held in (("in order", falling), ("below blur", below)):
+            shown += "" if all(held) else f" ({what} in {sum(held)} of {len(held)})"
+        return shown, all(falling + below)
+
+    def intact(self) -> str:
+        return f"{statistics.mean(score_images(real, real, pool[: len(real)]).score for real, pool in self.sets):.3f}"
+
+    def copies_cell(self, share: float) -> tuple[str, bool]:
+        without, copied, error = copies_change_nothing(self.sets, share)
+        return f"{copied:.3f} ± {error:.3f}", abs(copied - without) <= 2 * error
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="orl-faces", help="as introvae-train takes it [orl-faces]")
-    parser.add_argument("--image-size", type=int, default=32, metavar="N", help="pixels [32]")
-    parser.add_argument("--channels", type=int, default=0, metavar="N", help="1, 3 or 0: as in the data [0]")
+    parser.add_argument("--data", nargs="+", default=["orl-faces"], help="as introvae-train takes it [orl-faces]")
+    parser.add_argument("--image-size", type=int, nargs="+", default=[32], metavar="N", help="pixels of each [32]")
     parser.add_argument("--images", type=int, default=200, metavar="N", help="at most N of each kind [200]")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of images and noise [3]")
     args = parser.parse_args()
-    data = load_images(args.data, args.image_size, args.channels)
-    whole = torch.cat([images[:].cpu() for images in (data.train, data.validation, data.test)])
-    sets = [halves(whole, args.images, seed) for seed in range(args.seeds)]
-    blurs = [cards(BLUR, *pair, seed)[2].score for seed, pair in enumerate(sets)]
-    print(f"{args.data}, {args.image_size} px, {len(sets[0][0])} real images; score, mean of {args.seeds} seeds")
-    print("| failure | intact | 1 | 2 | 3 | in order | below blur |\n|---|---|---|---|---|---|---|")
-    failed = False
+    if len(args.data) != len(args.image_size):
+        parser.error("--image-size takes a size for each of --data")
+    pairs = zip(args.data, args.image_size, strict=True)
+    columns = [Column.load(data, size, args.images, args.seeds) for data, size in pairs]
+    print(f"| mean of {args.seeds} seeds | {' | '.join(column.title for column in columns)} |")
+    print("|---" * (1 + len(columns)) + "|")
+    print(f"| intact | {' | '.join(column.intact() for column in columns)} |", flush=True)
+    held = True
     for failure in FAILURES:
-        if failure.colored and data.channels == 1:
-            continue
-        rows = [[card.score for card in cards(failure, *pair, seed)] for seed, pair in enumerate(sets)]
-        falling = sum(all(a > b for a, b in pairwise(row)) for row in rows)
-        below = sum(row[-1] < blur for row, blur in zip(rows, blurs, strict=True))
-        failed |= falling < len(rows) or (failure.below and below < len(rows))
-        means = [statistics.mean(column) for column in zip(*rows, strict=True)]
-        cells = [f"{mean:.0e}" if 0 < mean < 5e-4 else f"{mean:.3f}" for mean in means]
-        cells += [""] * (4 - len(cells))
-        counts = f"{falling} of {len(rows)} | {f'{below} of {len(rows)}' if failure.below else ''}"
-        print(f"| {failure.name} | {' | '.join(cells)} | {counts} |", flush=True)
-    for share, (without, copied, error) in copies_change_nothing(sets).items():
-        failed |= abs(copied - without) > 2 * error
-        print(f"{share:.0%} of the real images are copies: {without:.3f} -> {copied:.3f} (± {error:.3f})", flush=True)
-    return int(failed)
+        found = [column.cell(failure) for column in columns]
+        print(f"| {failure.name} | {' | '.join(text for text, _ in found)} |", flush=True)
+        held &= all(holds for _, holds in found)
+    for share in COPIES:
+        found = [column.copies_cell(share) for column in columns]
+        print(f"| {share:.0%} of the real images are copies | {' | '.join(text for text, _ in found)} |", flush=True)
+        held &= all(holds for _, holds in found)
+    return int(not held)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def nearness(pairs: Pairs) -> float:
 
 
 def likeness(pairs: Pairs) -> float:
-    return nearness(pairs) ** 4 / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 3 * chance(pairs)) / SCALE))
+    return nearness(pairs) / (1 + math.log(1 + max(0.0, discrepancy(pairs) - 3 * chance(pairs)) / SCALE))
 
 
 def variety(pairs: Pairs) -> float:
@@ -83,7 +83,7 @@ def variety(pairs: Pairs) -> float:
     covered = 0.0
     for i in range(n):
         radius = sorted(real[i])[min(NEIGHBORS, n - 1)]
-        covered += min(1.0, radius / min(between[:, i])) ** 4 / n
+        covered += min(1.0, radius / min(between[:, i])) / n
     expected = 1 - math.comb(n - 1, NEIGHBORS) / math.comb(n + len(samples) - 1, NEIGHBORS)
     own, usual = (np.array([sorted(row)[1] for row in x]) for x in (samples, real))
     typical = sorted(usual)[(n - 1) // 2]
@@ -131,7 +131,7 @@ def test_coverage_of_other_draws_is_as_expected(n: int, m: int) -> None:
 def test_the_discrepancy_of_other_draws_is_rarely_above_its_allowance() -> None:
     draws = np.random.default_rng(0)
     pairs = [of_points(*draws.normal(size=(2, 20, 8))) for _ in range(60)]
-    assert np.mean([structure(x) == pytest.approx(nearness(x) ** 4) for x in pairs]) > 0.9
+    assert np.mean([structure(x) == pytest.approx(nearness(x)) for x in pairs]) > 0.9
     assert np.mean([nearness(x) for x in pairs]) > 0.9
 
 
