@@ -213,7 +213,9 @@ def resampled(table: pd.DataFrame, g: np.random.Generator) -> pd.DataFrame:
     settings = table["name"].str.replace(r"(-seed\d+)?-\d+$", "", regex=True)
     rows = [part.index.to_numpy() for _, part in table.groupby([table["data"], settings])]
     owners = np.array([table.loc[part[0], "data"] for part in rows])
-    drawn = np.concatenate([g.choice(np.flatnonzero(owners == name), (owners == name).sum()) for name in set(owners)])
+    drawn = np.concatenate(
+        [g.choice(np.flatnonzero(owners == name), (owners == name).sum()) for name in np.unique(owners)]
+    )
     return table.loc[np.concatenate([rows[i] for i in drawn])].reset_index(drop=True)
 
 
@@ -234,7 +236,7 @@ def main() -> None:
         judged = pd.concat([pd.DataFrame(columns=["crc"]), *old]).drop_duplicates("crc", keep="last").set_index("crc")
         folders = zip(args.folders, args.data, args.image_size, strict=True)
         table = pd.concat([judge_folder(*folder, judged) for folder in folders], ignore_index=True)
-        table.to_csv(args.out.with_suffix(".csv"), index=False)
+        table.to_csv(args.out.with_suffix(".csv"), index=False, float_format="%.5g")
 
     g = np.random.default_rng(0)
     found = agreements(table)
