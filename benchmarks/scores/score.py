@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import spoiling as s
 import torch
@@ -133,7 +134,7 @@ class Column:
     colored: bool
 
     @classmethod
-    def load(cls, data: str, size: int, most: int, seeds: int) -> "Column":
+    def load(cls, data: str, size: int, most: int, seeds: int) -> Self:
         images = load_images(data, size)
         whole = torch.cat([part[:].cpu() for part in (images.train, images.validation, images.test)])
         sets = [halves(whole, most, seed) for seed in range(seeds)]
