@@ -41,7 +41,7 @@ def score_run(run: Path | str, device: str = "auto", on: HeldOut = "validation")
 
     Examples:
         >>> from analysis import score_run
-        >>> scores = score_run("predictions/gallery/trial-028")
+        >>> scores = score_run("predictions/gallery/trial-008")
         >>> 0 <= scores.score <= 1
         True
     """

@@ -107,7 +107,7 @@ def settings_of_the_process() -> dict[str, Any]:
 
 def test_a_model_is_loaded_and_used_without_a_change_of_the_process() -> None:
     before = settings_of_the_process()
-    model = introvae.load_run(ROOT / "predictions/gallery/trial-028", "cpu")
+    model = introvae.load_run(ROOT / "predictions/gallery/trial-008", "cpu")
     model.reconstruct(model.sample(2))
     assert settings_of_the_process() == before
 

@@ -22,7 +22,7 @@ from sweeps.points import read_points
 
 FILES = 500  # of each kind
 WORDS = [b"nan", b"-1", b"1e999", b"[]", b"{}", b'"', b"\x00", b"\xff\xfe", b"9" * 400, b"=", b",", b"\n", b"true"]
-RUN = Path(__file__).parents[1] / "predictions" / "gallery" / "trial-028"
+RUN = Path(__file__).parents[1] / "predictions" / "gallery" / "trial-008"
 
 
 def mutated(content: bytes, seed: int) -> bytes:

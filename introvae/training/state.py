@@ -176,7 +176,7 @@ def load_run(run: Path | str, device: str = "auto") -> IntroVAE:
 
     Examples:
         >>> import introvae
-        >>> model = introvae.load_run("predictions/gallery/trial-028")
+        >>> model = introvae.load_run("predictions/gallery/trial-008")
         >>> model.sample(4, seed=0).shape
         torch.Size([4, 1, 32, 32])
     """
