@@ -44,7 +44,7 @@ def test_their_scores_are_measured_again(predictions: Path, capsys: pytest.Captu
 def test_the_comparison_is_what_the_page_found(predictions: Path) -> None:
     """Low beta with a large margin ignores the input and draws one image again and again; the other does neither."""
     low, high = (read_scores(predictions / "beta-comparison" / f"trial-00{index}") for index in (0, 1))
-    assert low and high and low["score"] < 0.2 * high["score"]
+    assert low and high and low["score"] < 0.3 * high["score"]
     assert low["measures"]["retrieval"] < 0.2 and high["measures"]["retrieval"] > 0.9
     assert low["measures"]["predicted_kl"] < 20 and high["measures"]["predicted_kl"] > 80
 
