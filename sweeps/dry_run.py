@@ -12,8 +12,9 @@ from introvae.commands.dry_run import in_column, setting_lines
 from introvae.config import TrainConfig, differences
 from introvae.data.image_set import ImageSet
 from introvae.errors import UserError
-from introvae.training.cost import duration, epochs, measure, picture_count
+from introvae.training.cost import epochs, measure, picture_count
 from introvae.training.device import find_device, tune_process
+from introvae.training.progress import duration
 from sweeps.config import FIELDS, StudyConfig
 from sweeps.plan import Setup, run_config, trained_warmup
 from sweeps.points import Point

@@ -11,21 +11,21 @@ from typing import NoReturn, TextIO
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from introvae.training.cost import duration
-from introvae.training.progress import LINE_EVERY, describe
+from introvae.training.progress import LINE_EVERY, describe, duration
 from sweeps.study import best_trial, leading_trial
 from sweeps.tasks.outcome import FINISHED
 
 BAR = "{desc:10}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 ERASE = "\x1b[K"  # erases a terminal's line from the cursor on, where a ^C may stand that no bar has covered
 WIDTH = 48  # columns behind a bar, padded so that the bar keeps its length
+SILENT = 60.0  # seconds without a line, where there is no terminal, after which a trial tells its step
 
 
 class View:
     """Shows what a driver tells of its workers; nothing else writes to the terminal. Use it in a with statement.
 
-    Without a terminal, it prints one line for each trial, and one for the warm-up every ten seconds. If `quiet`, it
-    shows only what goes wrong.
+    Without a terminal, it prints a line for each trial that has ended or come to a rung, one for the warm-up every ten
+    seconds, and one for a trial after a minute without any. If `quiet`, it shows only what goes wrong.
     """
 
     def __init__(self, workers: int = 1, quiet: bool = False) -> None:
@@ -55,10 +55,10 @@ class View:
         step, text = int(row["step"]), describe(row)
         if self.live:
             self._draw(1 + worker, label, step, steps, text.ljust(WIDTH - len(str(step))))
-        elif label == "warm-up" and not self.quiet:
-            now = time.monotonic()
-            if now - self.last_line >= LINE_EVERY or step == steps:
-                print(f"warm-up: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
+        elif not self.quiet:
+            now, trial = time.monotonic(), label != "warm-up"
+            if now - self.last_line >= (SILENT if trial else LINE_EVERY) or (step == steps and not trial):
+                print(f"{label}: step {step}/{steps}, {text}", file=sys.stderr, flush=True)
                 self.last_line = now
 
     def study(self, trials: list[FrozenTrial], trained: int, left: int, lasts: float | None = None) -> None:
@@ -81,6 +81,7 @@ class View:
             self._draw(1 + worker, "idle")
         elif not self.quiet:
             print(f"{_described(trial)}; {self.leader}", flush=True)
+            self.last_line = time.monotonic()
 
     def _bar(self, position: int) -> "tqdm[NoReturn]":
         columns, rows = _room(self.stderr)

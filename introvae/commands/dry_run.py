@@ -12,8 +12,9 @@ from introvae.data.image_set import load_images
 from introvae.errors import UserError
 from introvae.presets import OF_SIZE, SIZES, default_preset, size_defaults
 from introvae.runs.folder import load_checkpoint
-from introvae.training.cost import duration, epochs, measure, picture_count
+from introvae.training.cost import epochs, measure, picture_count
 from introvae.training.device import find_device, tune_process
+from introvae.training.progress import duration
 
 Lines = Iterable[tuple[str, str]]
 """Names and texts; a line whose name is "" belongs to the one before."""

@@ -93,15 +93,6 @@ def picture_count(config: TrainConfig, begin: int = 0) -> int:
     return drawn + min(drawn, MOST_FRAMES) + OTHER_PICTURES
 
 
-def duration(seconds: float) -> str:
-    """Return a time as text: seconds below 90, minutes below 90, hours below 48, then days."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
-
-
 def step_time(seconds: float) -> str:
     """Return the time of a step as text: milliseconds below a second, then seconds."""
     return f"{_digits(1000 * seconds)} ms" if seconds < 0.9995 else f"{_digits(seconds)} s"

@@ -27,10 +27,21 @@ def progress(steps: int, initial: int, label: str) -> Iterator[OnLog]:
                 bar.update(step - bar.n)
             elif now - shown >= LINE_EVERY or step == steps:
                 left = (now - start) / (step - initial) * (steps - step)
-                print(f"{label}: step {step}/{steps}, {describe(row)}, {left:.0f} s left", file=sys.stderr, flush=True)
+                print(
+                    f"{label}: step {step}/{steps}, {describe(row)}, {duration(left)} left", file=sys.stderr, flush=True
+                )
                 shown = now
 
         yield on_log
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text: seconds below 90, minutes below 90, hours below 48, then days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
 
 
 def describe(row: dict[str, float]) -> str:

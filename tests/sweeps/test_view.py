@@ -175,6 +175,23 @@ def test_without_a_terminal_a_warm_up_has_a_line_every_ten_seconds_and_at_its_en
     assert shown == [f"warm-up: step {step}/20" for step in (4, 8, 12, 16, 20)]
 
 
+def test_without_a_terminal_a_trial_tells_its_step_after_a_minute_without_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with View(workers=2) as view:
+        view.study(KNOWN[:1], 600, 600)
+        for step in range(1, 10):
+            now += 20
+            view.progress(0, "trial-003", 20, row(step))
+            view.progress(1, "trial-004", 20, row(step))
+            if step == 4:
+                view.trial(0, KNOWN[0])
+    shown = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == ["trial-003: step 3/20", "trial-003: step 7/20"]
+
+
 def test_quiet_shows_only_what_goes_wrong() -> None:
     with screen() as terminal, View(quiet=True) as view:
         view.progress(0, "warm-up", 20, row(20))

@@ -11,7 +11,8 @@ from terminal import Terminal
 from introvae.data.image_set import ImageSet
 from introvae.errors import DivergedError
 from introvae.runs.folder import CHECKPOINT
-from introvae.training.cost import Cost, duration, epochs, measure, picture_count, size, step_time
+from introvae.training.cost import Cost, epochs, measure, picture_count, size, step_time
+from introvae.training.progress import duration
 from introvae.training.trainer import Trainer
 
 
