@@ -126,10 +126,11 @@ def halves(images: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Column:
-    """Images of one kind: for each seed real ones and a pool of others, and what a blur of sigma 1 px scores."""
+    """Images of one kind: for each seed real ones and a pool of others; what they score intact, and blurred by 1 px."""
 
     title: str
     sets: Sequence[tuple[Tensor, Tensor]]
+    intact: Sequence[float]
     blurs: Sequence[float]
     colored: bool
 
@@ -138,8 +139,10 @@ class Column:
         images = load_images(data, size)
         whole = torch.cat([part[:].cpu() for part in (images.train, images.validation, images.test)])
         sets = [halves(whole, most, seed) for seed in range(seeds)]
-        blurs = [cards(replace(BLUR, steps=BLUR.steps[1:2]), *pair, seed)[1].score for seed, pair in enumerate(sets)]
-        return cls(f"{data}, {size} px, {len(sets[0][0])} images", sets, blurs, images.channels == 3)
+        blur = replace(BLUR, steps=BLUR.steps[1:2])
+        found = [[card.score for card in cards(blur, *pair, seed)] for seed, pair in enumerate(sets)]
+        intact, blurs = zip(*found, strict=True)
+        return cls(f"{data}, {size} px, {len(sets[0][0])} images", sets, intact, blurs, images.channels == 3)
 
     def cell(self, failure: Failure) -> tuple[str, bool]:
         """Format means over seeds, and how many seeds are in order or below blur if not all; tell whether all are."""
@@ -153,12 +156,10 @@ class Column:
             shown += "" if all(held) else f" ({what} in {sum(held)} of {len(held)})"
         return shown, all(falling + below)
 
-    def intact(self) -> str:
-        return f"{statistics.mean(score_images(real, real, pool[: len(real)]).score for real, pool in self.sets):.3f}"
-
     def copies_cell(self, share: float) -> tuple[str, bool]:
         without, copied, error = copies_change_nothing(self.sets, share)
-        return f"{copied:.3f} ± {error:.3f}", abs(copied - without) <= 2 * error
+        unchanged = abs(copied - without) <= 2 * error
+        return f"{copied:.3f} ± {error:.3f}" + ("" if unchanged else " (changed)"), unchanged
 
 
 def main() -> int:
@@ -174,7 +175,7 @@ def main() -> int:
     columns = [Column.load(data, size, args.images, args.seeds) for data, size in pairs]
     print(f"| mean of {args.seeds} seeds | {' | '.join(column.title for column in columns)} |")
     print("|---" * (1 + len(columns)) + "|")
-    print(f"| intact | {' | '.join(column.intact() for column in columns)} |", flush=True)
+    print(f"| intact | {' | '.join(f'{statistics.mean(column.intact):.3f}' for column in columns)} |", flush=True)
     held = True
     for failure in FAILURES:
         found = [column.cell(failure) for column in columns]

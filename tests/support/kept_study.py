@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 introvae-sweep FLAGS --out OUT
     python tests/support/kept_study.py OUT/orl-faces-16px > tests/support/kept_study.json
 
-The present one was trained when forecasts began to lay a plane over settings. The driver had been held, bit for bit,
-against a study of version 0.1.0, whose split and score have changed since.
+The present one was trained when nearness and coverage lost their powers in the score. The driver had been held, bit for
+bit, against a study of version 0.1.0, whose split and score have changed since.
 """
 
 import csv
